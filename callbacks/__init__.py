@@ -1,4 +1,22 @@
 """What happens between the steps of training: processes and monitors."""
 
-if __name__ != "thermo_pl.callbacks":
+if __name__ != "thermo_pl.callbacks":  # ruff: ignore[non-empty-init-module] - the guard must come first
     raise ImportError(f"{__name__!r} is not a package of its own; import 'thermo_pl.callbacks'")
+
+from thermo_pl.callbacks.iso_classification import IsoClassification
+from thermo_pl.callbacks.prediction_writer import PredictionWriter
+from thermo_pl.callbacks.progress import ProcessProgress
+from thermo_pl.callbacks.quasi_static import QuasiStatic
+from thermo_pl.callbacks.run_report import RunReport
+from thermo_pl.callbacks.settings import Equilibration, Motion, Probes
+
+__all__ = [
+    "Equilibration",
+    "IsoClassification",
+    "Motion",
+    "PredictionWriter",
+    "Probes",
+    "ProcessProgress",
+    "QuasiStatic",
+    "RunReport",
+]

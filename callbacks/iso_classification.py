@@ -1,0 +1,173 @@
+"""Iso-classification: the classification loss stays constant while the data move.
+
+The slides' isothermal process. Three requirements at once: (1) dC/dt = 0, (2) stationarity
+∇J = 0, (3) λ̇ = k. With the linear response of (2), (1) gives
+
+    γ̇ = -(k C_λ + ṫ C_t) / C_γ.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from thermo_pl.callbacks.quasi_static import QuasiStatic
+from thermo_pl.callbacks.settings import Equilibration, Motion, Probes
+
+from thermo_pl.errors import InfeasibleTarget, require
+from thermo_pl.module import FreeEnergyModel
+from thermo_pl.response import ResponseSettings
+
+
+class IsoClassification(QuasiStatic):
+    """Moves the domain from t = 0 to 1 on every leg with C held at C*.
+
+    C* is C at the equilibrium of (λ0, γ0, t = 0), or a value of your own: then γ first brings C
+    there at t = 0, as a stroke called ``approach``.
+    """
+
+    def __init__(
+        self,
+        k: float,
+        steps: int = 40,
+        c_target: float | None = None,
+        gamma_range: tuple[float, float] = (1e-2, 1e4),
+        approach_tolerance: float = 0.005,
+        approach_steps: int = 40,
+        restoring: bool = True,
+        equilibration: Equilibration | None = None,
+        probes: Probes | None = None,
+        response: ResponseSettings | None = None,
+        predictor: bool = True,
+    ) -> None:
+        """Keep the settings.
+
+        Args:
+            k: λ̇, the change of λ on one leg (t runs from 0 to 1).
+            steps: macro-steps on one leg.
+            c_target: C* in nats; C at the first equilibrium if not given.
+            gamma_range: where γ may go; a C* that asks for more is infeasible.
+            approach_tolerance: |C/C* - 1| at which the approach to a given C* ends.
+            approach_steps: macro-steps of the approach at most.
+            restoring: steer γ by C* - C as well, in each motion and once after each relaxation.
+                Off, errors add up: for comparison.
+            equilibration: how the run is brought to equilibrium first.
+            probes: the solving and the measuring probe.
+            response: how the linear response is solved.
+            predictor: move θ by the response before each relaxation.
+        """
+        super().__init__(equilibration, probes, response, predictor)
+        require(math.isfinite(k), "k", k, "a finite number")
+        require(steps > 0, "steps", steps, "a whole number > 0")
+        ok = c_target is None or 0 < c_target < math.inf
+        require(ok, "c_target", c_target, "a finite number > 0 (nats), or null")
+        low, high = gamma_range
+        require(0 < low < high, "gamma_range", list(gamma_range), "two numbers, 0 < low < high")
+        ok = approach_tolerance > 0
+        require(ok, "approach_tolerance", approach_tolerance, "a number > 0")
+        require(approach_steps > 0, "approach_steps", approach_steps, "a whole number > 0")
+        self.k = k
+        self.steps = steps
+        self.c_target = c_target
+        self.gamma_range = (low, high)
+        self.approach_tolerance = approach_tolerance
+        self.approach_steps = approach_steps
+        self.restoring = restoring
+
+    def plan(self, model: FreeEnergyModel, data: Any) -> Motion | None:
+        """Requirements (1) and (3), and the restoring term towards C*.
+
+        Args:
+            model: the model, at (λ, γ).
+            data: the DataModule, at (leg, t); moved on to its next leg at t = 1.
+
+        Returns:
+            The motion, or None at the end of the last leg.
+        """
+        if self.state.stroke == "equilibration":
+            self._set_target(model, data)
+        if self._approaching():
+            self.state.stroke = "approach"
+            return Motion(gam=self._gamma_step(model, 0.0, 0.0, self.last["C"]))
+        self.state.stroke = "iso_classification"
+        if data.t >= 1:
+            if data.leg + 1 == data.n_legs:
+                return None
+            data.move_to(data.leg + 1, 0.0)
+            return Motion()  # the same domain, other particles: settle there first
+        dt = (round(data.t * self.steps) + 1) / self.steps - data.t
+        dlam = self.k * dt
+        classification = self.last["C"] if self.restoring else self.state.target
+        return Motion(dlam, self._gamma_step(model, dlam, dt, classification), dt)
+
+    def length(self, data: Any) -> int:
+        """Macro-steps on all legs, and one to settle on each leg after the first.
+
+        Args:
+            data: the DataModule.
+
+        Returns:
+            The count; an approach comes on top.
+        """
+        legs: int = data.n_legs
+        return self.steps * legs + legs - 1
+
+    def correction(self, model: FreeEnergyModel, classification: float) -> Motion:
+        """Take out what relaxation left of C - C*.
+
+        Args:
+            model: the model.
+            classification: C measured after relaxation, nats.
+
+        Returns:
+            A step in γ; none without the restoring term.
+        """
+        if not self.restoring:
+            return Motion()
+        return Motion(gam=self._gamma_step(model, 0.0, 0.0, classification))
+
+    def _set_target(self, model: FreeEnergyModel, data: Any) -> None:
+        end = float(model.lam) + self.k * data.n_legs
+        require(end >= 0, "k", self.k, f"at least {-float(model.lam) / data.n_legs:g}: λ stays ≥ 0")
+        require(float(model.gam) > 0, "gam", float(model.gam), "a number > 0: γ holds C constant")
+        self.state.target = self.last["C"] if self.c_target is None else self.c_target
+        self.last["C_target"] = self.state.target
+
+    def _approaching(self) -> bool:
+        if self.state.stroke == "iso_classification":
+            return False
+        miss = self.last["C"] / self.state.target - 1
+        taken = sum(row["stroke"] == "approach" for row in self.state.rows)
+        if abs(miss) <= self.approach_tolerance:
+            return False
+        if taken < self.approach_steps:
+            return True
+        raise InfeasibleTarget(
+            f"c_target: got {self.state.target:.4g} nats, and C = {self.last['C']:.4g} at gamma = "
+            f"{self.last['gamma']:.4g} after {taken} steps towards it; allowed: a C that these "
+            "data and networks can reach"
+        )
+
+    def _gamma_step(
+        self, model: FreeEnergyModel, dlam: float, dt: float, classification: float
+    ) -> float:
+        # The step in γ that brings C to C* in the linear response, at most a factor of two: C
+        # falls with γ about as 1/γ, so a long Newton step overshoots, below zero even.
+        derivatives = self.state.derivatives
+        if derivatives is None:
+            raise RuntimeError("a step was asked for before the first response")
+        by_lam, by_gam, by_t = derivatives[2].tolist()
+        gam, (low, high) = float(model.gam), self.gamma_range
+        miss = self.state.target - classification
+        step = (miss - by_lam * dlam - by_t * dt) / by_gam if by_gam else math.copysign(gam, -miss)
+        step = min(max(step, -gam / 2), gam)
+        if not low <= gam + step <= high:
+            way = (
+                "C* lies below what this model can reach" if step > 0 else "C* needs no classifier"
+            )
+            raise InfeasibleTarget(
+                f"gamma: got {gam + step:.4g} to hold C* = {self.state.target:.4g} nats where C = "
+                f"{classification:.4g}; allowed: {low:g} to {high:g}; {way} on this domain: "
+                "choose another c_target or k, or widen gamma_range"
+            )
+        return step

@@ -1,0 +1,50 @@
+"""Writes what ``predict`` says to predictions.npz in the run directory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import BasePredictionWriter
+
+from thermo_pl.module import Prediction
+
+
+class PredictionWriter(BasePredictionWriter):
+    """Collects the batches of ``predict`` into one file.
+
+    The file has the arrays ``z``, ``probabilities`` and ``reconstruction``, in the order of the
+    predict loader; a part the model does not have is left out.
+    """
+
+    def __init__(self) -> None:
+        """Write at the end of the epoch."""
+        super().__init__("epoch")
+
+    def write_on_epoch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        predictions: Sequence[Any],
+        batch_indices: Sequence[Any],
+    ) -> None:
+        """Write the file and say where it is.
+
+        Args:
+            trainer: the trainer.
+            pl_module: the model.
+            predictions: predictions of the batches.
+            batch_indices: not used.
+        """
+        arrays = {
+            name: torch.cat([getattr(batch, name) for batch in predictions]).numpy(force=True)
+            for name in Prediction._fields
+        }
+        path = Path(trainer.default_root_dir) / "predictions.npz"
+        present: dict[str, Any] = {name: array for name, array in arrays.items() if array.size}
+        np.savez(path, **present)
+        print(f"predictions  {path}", flush=True)

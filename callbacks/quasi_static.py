@@ -1,0 +1,415 @@
+"""The base of quasi-static processes: predict, relax, correct, measure.
+
+One Lightning epoch is one macro-step. At its start the process moves θ, λ, γ and t along the
+linear response; the ordinary optimiser then relaxes θ at fixed (λ, γ, t); a last small response
+step takes out what relaxation left; at the end the state is measured on a probe of its own, the
+response is solved on another one, and path.csv is written. Checkpoints fall between macro-steps.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+
+from thermo_pl.callbacks.settings import Equilibration, Motion, Probes, State
+from thermo_pl.errors import ConfigError, NonFinite, NotEquilibrated, SolverBreakdown, require
+from thermo_pl.module import FreeEnergyModel
+from thermo_pl.particles import Particles
+from thermo_pl.path import COLUMNS, Row, first_law_residual, strokes
+from thermo_pl.response import (
+    Measurement,
+    Objective,
+    Probe,
+    Response,
+    ResponseSettings,
+    linear_response,
+    measure,
+    shift_parameters,
+)
+from thermo_pl.rundir import write_csv, write_json
+from thermo_pl.solvers import Status
+
+NAN = float("nan")
+UNSOLVED = 0.5
+"""Relative residual above which a solve tells nothing."""
+CORRECTIONS = 3
+"""Small response steps after each relaxation: Newton's method on the constraint."""
+CHECK_COLUMNS = ("epoch", "stationarity", "R", "D", "C", "J")
+"""Columns of equilibration.csv, one row per check."""
+
+
+class QuasiStatic(pl.Callback):
+    """Template of a quasi-static process; a subclass says where to move.
+
+    The trainer's ``default_root_dir`` is the run directory: path.csv and strokes.json are
+    rewritten there, atomically, after every macro-step. Control uses the training particles and
+    their labels only; validation is reported beside it.
+    """
+
+    def __init__(
+        self,
+        equilibration: Equilibration | None = None,
+        probes: Probes | None = None,
+        response: ResponseSettings | None = None,
+        predictor: bool = True,
+    ) -> None:
+        """Keep the settings.
+
+        Args:
+            equilibration: how the run is brought to equilibrium first.
+            probes: the solving and the measuring probe.
+            response: how the linear response is solved.
+            predictor: move θ by the response before each relaxation. Off, only λ, γ and t
+                move: for comparison.
+        """
+        self.equilibration = equilibration or Equilibration()
+        self.probes = probes or Probes()
+        self.response = response or ResponseSettings()
+        self.predictor = predictor
+        self.state = State()
+        self.ending = "running"
+        self._measuring: tuple[int, Probe] | None = None
+        self._clock = 0.0
+
+    @abstractmethod
+    def plan(self, model: FreeEnergyModel, data: Any) -> Motion | None:
+        """Where the control goes in the next macro-step, from ``self.last`` and the response.
+
+        Called at equilibrium and after every macro-step. May set ``self.state.stroke``.
+
+        Args:
+            model: the model, at (λ, γ).
+            data: the DataModule, at (leg, t); may be moved on to its next leg.
+
+        Returns:
+            The motion, or None at the end of the process.
+        """
+
+    @abstractmethod
+    def length(self, data: Any) -> int:
+        """Macro-steps that the process takes after equilibration, as far as is known.
+
+        Args:
+            data: the DataModule.
+
+        Returns:
+            The count.
+        """
+
+    def correction(self, model: FreeEnergyModel, classification: float) -> Motion:
+        """A last small step after relaxation, along the response already known.
+
+        Args:
+            model: the model.
+            classification: C measured after relaxation, nats.
+
+        Returns:
+            The motion; none by default.
+        """
+        return Motion()
+
+    @property
+    def last(self) -> Row:
+        """The last row of the path."""
+        return self.state.rows[-1]
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Check that the trainer can carry a process, and start the clock.
+
+        Args:
+            trainer: the trainer.
+            pl_module: the model.
+
+        Raises:
+            ConfigError: if there is no DataModule with domains, or more than one process.
+        """
+        if not hasattr(_data(trainer), "move_to"):
+            raise ConfigError(
+                "data: got no DataModule with domains; allowed: an InterpolatedDataModule"
+            )
+        if trainer.world_size > 1:
+            raise ConfigError(
+                f"trainer.devices: got {trainer.world_size} processes; allowed: 1 with "
+                f"{type(self).__name__}"
+            )
+        if not self.state.rows and not self.state.checks:
+            self.state.seed = torch.initial_seed()
+        self._clock = time.monotonic()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Predict.
+
+        Args:
+            trainer: the trainer.
+            pl_module: the model.
+        """
+        # every epoch has its own stream of noise: a resumed run draws what this one would have
+        torch.manual_seed(self._stream("relax", trainer.current_epoch))
+        if self.state.phase == "process":
+            self._move(trainer, pl_module, Motion(*self.state.planned))
+            self.state.predicted = float(self._measure(trainer, pl_module).means[2])
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Count the gradients; after the last batch, correct.
+
+        Args:
+            trainer: the trainer.
+            pl_module: the model.
+            outputs: not used.
+            batch: the batch.
+            batch_idx: index of the batch in the epoch.
+        """
+        self.state.gradients += len(batch.weight)
+        is_last = batch_idx + 1 == trainer.num_training_batches
+        # here and not at the end of the epoch, so that validation sees the corrected state
+        if is_last and self.state.phase == "process":
+            model = _model(pl_module)
+            for _ in range(CORRECTIONS):
+                classification = float(self._measure(trainer, model).means[2])
+                self._move(trainer, model, self.correction(model, classification))
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Check the equilibrium, or close the macro-step; then plan the next one.
+
+        Args:
+            trainer: the trainer.
+            pl_module: the model.
+        """
+        model = _model(pl_module)
+        if self.state.phase == "equilibration":
+            if not self._at_equilibrium(trainer, model):
+                return
+            self.state.phase = "process"
+        elif self.state.phase == "process":
+            self._append_row(trainer, model, self._solve(trainer, model))
+        motion = self.plan(model, _data(trainer))
+        if motion is None:
+            self.state.phase, self.ending = "done", "done"
+            trainer.should_stop = True
+        else:
+            self.state.planned = motion.lam, motion.gam, motion.t
+        self._write(trainer)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Note a process that the trainer's limits ended early.
+
+        Args:
+            trainer: the trainer.
+            pl_module: the model.
+        """
+        if self.ending == "running":
+            self.ending = f"cut off by the trainer's limits after {trainer.current_epoch} epochs"
+            self._write(trainer)
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Write down why the process stopped.
+
+        Args:
+            trainer: the trainer.
+            pl_module: the model.
+            exception: what stopped it.
+        """
+        self.ending = f"stopped: {exception or type(exception).__name__}"
+        self._write(trainer)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state, for a checkpoint.
+
+        Returns:
+            Plain values and tensors.
+        """
+        return dict(vars(self.state))
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up a state again.
+
+        Args:
+            state_dict: what :meth:`state_dict` gave.
+        """
+        self.state = State(**state_dict)
+
+    def _at_equilibrium(self, trainer: pl.Trainer, model: FreeEnergyModel) -> bool:
+        # check the stop rule, every few epochs; write the first row when it holds
+        settings, epochs = self.equilibration, trainer.current_epoch + 1
+        is_last = epochs >= settings.max_epochs
+        if epochs % settings.check_every and not is_last:
+            return False
+        response = self._solve(trainer, model)
+        measured = self._measure(trainer, model)
+        values = (epochs, response.stationarity, *measured.means.tolist(), measured.free_energy)
+        self.state.checks.append(dict(zip(CHECK_COLUMNS, values, strict=True)))
+        # one estimate is noisy, and can be negative; two in a row are not low by luck
+        latest = [check["stationarity"] for check in self.state.checks[-2:]]
+        stationarity = sum(latest) / len(latest)
+        reached = len(latest) == 2 and stationarity <= settings.stationarity
+        if reached or is_last:
+            self._append_row(trainer, model, response)
+        self._write(trainer)
+        if is_last and not reached:
+            raise NotEquilibrated(
+                f"equilibration: got a stationarity of {stationarity:.3g} nats after "
+                f"{epochs} epochs; allowed: at most {settings.stationarity:g}; raise "
+                "equilibration.max_epochs or equilibration.stationarity, or lower the learning rate"
+            )
+        return reached
+
+    def _append_row(self, trainer: pl.Trainer, model: FreeEnergyModel, response: Response) -> None:
+        state, data, now = self.state, _data(trainer), time.monotonic()
+        measured = self._measure(trainer, model)
+        rate, distortion, classification = measured.means.tolist()
+        by_lam, by_gam, by_t = response.derivatives.T.tolist()
+        row: Row = {
+            "step": len(state.rows),
+            "cycle": 0,
+            "stroke": state.stroke,
+            "leg": data.leg,
+            "t": data.t,
+            "lambda": float(model.lam),
+            "gamma": float(model.gam),
+            "R": rate,
+            "D": distortion,
+            "C": classification,
+            "J": measured.free_energy,
+            "C_target": state.target,
+            "C_predicted": state.predicted,
+            "C_lambda": by_lam[2],
+            "C_gamma": by_gam[2],
+            "C_t": by_t[2],
+            "D_lambda": by_lam[1],
+            "D_gamma": by_gam[1],
+            "D_t": by_t[1],
+            "J_t": measured.partial_t_free_energy,
+            "C_error": measured.standard_error,
+            "stationarity": response.stationarity,
+            "first_law_residual": NAN,
+            "solver_status": str(response.solution.status),
+            "solver_iterations": response.solution.iterations,
+            "gradients": state.gradients,
+            "seconds": now - self._clock,
+            "val_C": float(trainer.callback_metrics.get("val/C", NAN)),
+            "val_accuracy": float(trainer.callback_metrics.get("val/accuracy", NAN)),
+        }
+        if state.rows and self.last["leg"] == row["leg"]:
+            row["first_law_residual"] = first_law_residual(self.last, row)
+        state.rows.append(row)
+        state.gradients, self._clock = 0, now
+
+    def _move(self, trainer: pl.Trainer, model: Any, motion: Motion) -> None:
+        if self.predictor and self.state.directions is not None:
+            directions = self.state.directions.to(model.device)
+            amounts = torch.tensor(motion, dtype=directions.dtype, device=directions.device)
+            shift_parameters(model, amounts @ directions)
+        model.lam += motion.lam
+        model.gam += motion.gam
+        data = _data(trainer)
+        data.move_to(data.leg, data.t + motion.t)
+
+    def _measure(self, trainer: pl.Trainer, model: Any) -> Measurement:
+        # measure on the measuring probe of the leg, which no solve ever sees
+        data = _data(trainer)
+        if self._measuring is None or self._measuring[0] != data.leg:
+            particles, samples = self.probes.measuring_particles, self.probes.measuring_samples
+            probe = self._draw(trainer, model, "measure", 0, particles, samples)
+            self._measuring = (data.leg, probe)
+        measured = measure(Objective(model, self._measuring[1]), data.t)
+        if not measured.means.isfinite().all():
+            raise NonFinite(
+                f"measuring probe: got R, D, C = {measured.means.tolist()} at t = {data.t:.4g}; "
+                "allowed: finite numbers; take smaller steps, more damping or a lower learning rate"
+            )
+        return measured
+
+    def _solve(self, trainer: pl.Trainer, model: Any) -> Response:
+        # solve the response on the solving probe and keep it for the next motion
+        data = _data(trainer)
+        key = trainer.current_epoch if self.probes.redraw else 0
+        particles, samples = self.probes.solving_particles, self.probes.solving_samples
+        probe = self._draw(trainer, model, "solve", key, particles, samples)
+        witness = self._draw(trainer, model, "witness", key, particles, samples)
+        response = linear_response(
+            Objective(model, probe), data.t, self.response, Objective(model, witness)
+        )
+        solution = response.solution
+        # a truncated solve is a damped one; what points the wrong way or nowhere is useless
+        unusable = solution.status in {Status.NON_FINITE, Status.NEGATIVE_CURVATURE}
+        if unusable or solution.residual.max() > UNSOLVED:
+            raise SolverBreakdown(f"linear response at t = {data.t:.4g}: {solution.message}")
+        self.state.directions = response.directions
+        self.state.derivatives = response.derivatives
+        self.state.gradients += particles * samples * response.gradients
+        return response
+
+    def _draw(
+        self, trainer: pl.Trainer, model: Any, name: str, key: int, particles: int, samples: int
+    ) -> Probe:
+        data = _data(trainer)
+        generator = torch.Generator().manual_seed(self._stream(name, data.leg, key))
+        drawn = data.draw("train", particles, generator)
+        noise = torch.randn(
+            samples, particles, model.encoder.latent_dim, generator=generator, dtype=model.dtype
+        )
+        device = model.device
+        moved = Particles(*(tensor.to(device) for tensor in drawn))
+        return Probe(moved, noise.to(device))
+
+    def _stream(self, name: str, *keys: int) -> int:
+        # a seed for one purpose, independent of all others
+        entropy = [self.state.seed, *name.encode(), *keys]
+        return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
+
+    def _write(self, trainer: pl.Trainer) -> None:
+        directory = Path(trainer.default_root_dir)
+        write_csv(directory / "path.csv", self.state.rows, COLUMNS)
+        write_csv(directory / "equilibration.csv", self.state.checks, CHECK_COLUMNS)
+        write_json(directory / "strokes.json", strokes(self.state.rows, self.ending))
+
+
+def find_process(trainer: pl.Trainer) -> QuasiStatic:
+    """The process among the trainer's callbacks.
+
+    Args:
+        trainer: the trainer.
+
+    Returns:
+        The process.
+
+    Raises:
+        ConfigError: if there is none, or more than one.
+    """
+    found = [c for c in trainer.callbacks if isinstance(c, QuasiStatic)]  # type: ignore[attr-defined]
+    if len(found) != 1:
+        raise ConfigError(
+            f"trainer.callbacks: got {len(found)} processes; allowed: exactly one, such as "
+            "IsoClassification"
+        )
+    return found[0]
+
+
+def _data(trainer: pl.Trainer) -> Any:
+    # Lightning attaches the DataModule without declaring it
+    return getattr(trainer, "datamodule", None)
+
+
+def _model(pl_module: pl.LightningModule) -> FreeEnergyModel:
+    require(
+        isinstance(pl_module, FreeEnergyModel),
+        "model",
+        type(pl_module).__name__,
+        "a FreeEnergyModel: a process moves its λ and γ",
+    )
+    return cast(FreeEnergyModel, pl_module)

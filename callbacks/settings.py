@@ -1,0 +1,101 @@
+"""Settings and state of a quasi-static process."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Literal, NamedTuple
+
+from torch import Tensor
+
+from thermo_pl.errors import require
+from thermo_pl.path import Row
+
+NAN = float("nan")
+
+
+class Motion(NamedTuple):
+    """A finite step of the control: changes of λ, γ and t."""
+
+    lam: float = 0.0
+    gam: float = 0.0
+    t: float = 0.0
+
+
+@dataclass
+class Equilibration:
+    """How a run is brought to equilibrium at (λ0, γ0, t = 0) before it moves.
+
+    Attributes:
+        stationarity: Newton decrement in nats below which the model counts as stationary, as
+            the mean of the last two checks.
+        max_epochs: epochs to spend at most; then the run stops with exit code 3.
+        check_every: epochs between two checks; each one solves the linear response.
+    """
+
+    stationarity: float = 0.05
+    max_epochs: int = 200
+    check_every: int = 5
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        ok = self.stationarity > 0
+        require(ok, "equilibration.stationarity", self.stationarity, "a number > 0 (nats)")
+        for name in ("max_epochs", "check_every"):
+            value = getattr(self, name)
+            require(value > 0, f"equilibration.{name}", value, "a whole number > 0")
+
+
+@dataclass
+class Probes:
+    """The two probes: responses are solved on one, the state is measured on the other.
+
+    Attributes:
+        solving_particles: particles of the solving probe.
+        solving_samples: noise draws for each of them.
+        redraw: draw the solving probe anew at every macro-step (the slides' stochastic reading:
+            Euler-Maruyama), or keep one (an ODE on the sample average).
+        measuring_particles: particles of the measuring probe; it stays the same on a leg.
+        measuring_samples: noise draws for each of them.
+    """
+
+    solving_particles: int = 1024
+    solving_samples: int = 1
+    redraw: bool = True
+    measuring_particles: int = 2048
+    measuring_samples: int = 4
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        for name, value in asdict(self).items():
+            require(value > 0 or name == "redraw", f"probes.{name}", value, "a whole number > 0")
+
+
+@dataclass
+class State:
+    """What a process needs to go on: saved in every checkpoint.
+
+    Attributes:
+        phase: where the process stands.
+        seed: root of all random streams of the process.
+        rows: the measured path.
+        checks: what the checks of the equilibration found.
+        target: C*, nan before it is known.
+        directions: θ_λ, θ_γ, θ_t at the last point, shape ``(3, p)``.
+        derivatives: total derivatives there, rows R, D, C, columns λ, γ, t.
+        stroke: name of the stroke under way.
+        planned: the next motion.
+        predicted: C after the predictor of the present step.
+        gradients: gradient evaluations since the last row.
+    """
+
+    phase: Literal["equilibration", "process", "done"] = "equilibration"
+    seed: int = 0
+    rows: list[Row] = field(default_factory=list)
+    checks: list[dict[str, float]] = field(default_factory=list)
+    target: float = NAN
+    directions: Tensor | None = None
+    derivatives: Tensor | None = None
+    stroke: str = "equilibration"
+    planned: tuple[float, float, float] = Motion()
+    predicted: float = NAN
+    gradients: int = 0

@@ -1,0 +1,132 @@
+"""A disk cache of NumPy arrays, addressed by the content of what they were computed from."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from thermo_pl.errors import TransportError
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+# Part of every key: raise it when what is stored, or how it is computed, changes.
+FORMAT_VERSION = 1
+
+# All that np.load and reading its members raise on a file that is cut short or is not one of ours.
+_UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, TransportError)
+
+
+def default_cache_dir() -> Path:
+    """The directory that holds couplings unless another one is given.
+
+    Returns:
+        ``$XDG_CACHE_HOME/thermo_pl/couplings``, or the same below ``~/.cache`` where the
+        variable is unset or not an absolute path (which its specification says to ignore).
+    """
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (base if base.is_absolute() else Path.home() / ".cache") / "thermo_pl" / "couplings"
+
+
+def content_hash(kind: str, inputs: Sequence[npt.NDArray[Any]]) -> str:
+    """Hash of what a result depends on.
+
+    Args:
+        kind: what is computed from the inputs.
+        inputs: the arrays; their bytes, shapes and dtypes all count.
+
+    Returns:
+        The sha256 digest in hexadecimal digits.
+    """
+    digest = hashlib.sha256(f"thermo_pl {FORMAT_VERSION} {kind}".encode())
+    for array in inputs:
+        digest.update(f"|{array.dtype.str}{array.shape}|".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+class ArrayCache:
+    """Results on disk, one ``.npz`` file each, named by the hash of their inputs.
+
+    Files are written to a temporary name and moved into place, so a reader never meets half a
+    file, and two runs that compute the same thing at once merely write it twice.
+    """
+
+    def __init__(self, directory: str | Path | None = None) -> None:
+        """Set it up.
+
+        Args:
+            directory: where the files lie; None for :func:`default_cache_dir`. It is created when
+                something is first stored.
+        """
+        self.directory = default_cache_dir() if directory is None else Path(directory).expanduser()
+
+    def fetch(
+        self,
+        kind: str,
+        inputs: Sequence[npt.NDArray[Any]],
+        compute: Callable[[], Arrays],
+        check: Callable[[Arrays], None],
+    ) -> Arrays:
+        """The stored result, or the computed one, which is then stored.
+
+        A file that cannot be read, or whose content fails the check, is computed again and
+        written anew, with a warning that names it.
+
+        Args:
+            kind: what is computed, part of the file's name.
+            inputs: what it is computed from.
+            compute: gives the arrays by name.
+            check: raises one of KeyError, ValueError or TransportError if stored arrays are
+                not what they must be.
+
+        Returns:
+            The arrays by name.
+        """
+        path = self.directory / f"{kind}-{content_hash(kind, inputs)}.npz"
+        if path.exists():
+            try:
+                return _read(path, check)
+            except _UNREADABLE as error:
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                warnings.warn(
+                    f"unreadable cache file {path} ({reason}); it is computed and written again",
+                    stacklevel=2,
+                )
+        arrays = compute()
+        try:
+            _write(path, arrays)
+        except OSError as error:
+            warnings.warn(
+                f"cannot store a coupling in {self.directory} ({error}); it will be computed "
+                "again next time, unless cache_dir names a directory that can be written",
+                stacklevel=2,
+            )
+        return arrays
+
+
+def _read(path: Path, check: Callable[[Arrays], None]) -> Arrays:
+    with np.load(path, allow_pickle=False) as file:
+        arrays = dict(file)
+    check(arrays)
+    return arrays
+
+
+def _write(path: Path, arrays: Arrays) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

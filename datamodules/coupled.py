@@ -1,0 +1,322 @@
+"""Pairs of a coupling as data sets, and how particles are drawn from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
+
+from thermo_pl.datamodules.transport import Coupling
+from thermo_pl.errors import ConfigError
+from thermo_pl.particles import Particles
+
+
+@dataclass
+class Position:
+    """Where on the path the data are; the datamodule and its data sets share one.
+
+    Attributes:
+        leg: index of the leg.
+        t: domain coordinate on that leg, in [0, 1].
+    """
+
+    leg: int = 0
+    t: float = 0.0
+
+
+class CoupledImages(Dataset[Particles]):
+    """The pairs of one coupling. Images are gathered when pairs are asked for, never before.
+
+    Attributes:
+        mass: mass of each pair, float64, shape ``(pairs,)``, sums to one.
+        weight: mass times the number of pairs, float32, shape ``(pairs,)``: one in the mean.
+        cost: W2² of the coupling.
+    """
+
+    def __init__(
+        self,
+        source: Tensor,
+        target: Tensor,
+        source_label: Tensor,
+        target_label: Tensor,
+        n_classes: int,
+        coupling: Coupling,
+    ) -> None:
+        """Set it up.
+
+        Args:
+            source: images x_a, shape ``(n, *image)``.
+            target: images x_b, shape ``(m, *image)``.
+            source_label: class index of each x_a, shape ``(n,)``.
+            target_label: class index of each x_b, shape ``(m,)``.
+            n_classes: number of classes.
+            coupling: the pairs.
+        """
+        self._source, self._target = source, target
+        self._source_label, self._target_label = source_label, target_label
+        self._n_classes = n_classes
+        self._rows, self._cols = torch.from_numpy(coupling.rows), torch.from_numpy(coupling.cols)
+        self.cost = coupling.cost
+        self.mass = torch.from_numpy(coupling.mass)
+        self.weight = (self.mass * len(coupling)).to(torch.float32)
+
+    def __len__(self) -> int:
+        """The number of pairs.
+
+        Returns:
+            That number.
+        """
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> Particles:
+        """One pair, as a batch of one.
+
+        Args:
+            index: which pair.
+
+        Returns:
+            The pair.
+        """
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: Sequence[int] | Tensor) -> Particles:
+        """A batch of pairs; a DataLoader calls this once per batch.
+
+        Args:
+            indices: which pairs.
+
+        Returns:
+            The pairs, with :attr:`weight`.
+        """
+        index = torch.as_tensor(indices, dtype=torch.int64)
+        rows, cols = self._rows[index], self._cols[index]
+        return Particles(
+            source=self._source[rows],
+            target=self._target[cols],
+            source_label=one_hot(self._source_label[rows], self._n_classes).to(torch.float32),
+            target_label=one_hot(self._target_label[cols], self._n_classes).to(torch.float32),
+            weight=self.weight[index],
+        )
+
+    def all(self) -> Particles:
+        """All pairs, in order.
+
+        Returns:
+            The pairs, with :attr:`weight`.
+        """
+        return self.__getitems__(torch.arange(len(self)))
+
+    def draw(self, n: int, generator: torch.Generator | None = None) -> Particles:
+        """Independent draws, with replacement, with probability equal to the mass.
+
+        Args:
+            n: how many.
+            generator: a CPU generator; None for torch's global one.
+
+        Returns:
+            The particles, each of weight one.
+        """
+        index = torch.multinomial(self.mass, n, replacement=True, generator=generator)
+        return with_unit_weight(self.__getitems__(index))
+
+
+class CurrentLeg(Dataset[Particles]):
+    """The leg the position points at when items are fetched, for drawn particles of weight one."""
+
+    def __init__(self, legs: Sequence[CoupledImages], position: Position) -> None:
+        """Set it up.
+
+        Args:
+            legs: one data set per leg.
+            position: shared with the datamodule.
+        """
+        self._legs, self._position = legs, position
+
+    @property
+    def current(self) -> CoupledImages:
+        """The data set of the current leg."""
+        return self._legs[self._position.leg]
+
+    def __len__(self) -> int:
+        """The number of pairs of the current leg.
+
+        Returns:
+            That number.
+        """
+        return len(self.current)
+
+    def __getitem__(self, index: int) -> Particles:
+        """One pair, as a batch of one.
+
+        Args:
+            index: which pair.
+
+        Returns:
+            The pair, with weight one.
+        """
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: Sequence[int]) -> Particles:
+        """A batch of pairs.
+
+        Args:
+            indices: which pairs.
+
+        Returns:
+            The pairs, with weight one.
+        """
+        return with_unit_weight(self.current.__getitems__(indices))
+
+
+class CurrentLegBatches(Dataset[Particles]):
+    """All pairs of the current leg, in order, as a number of batches that no leg changes.
+
+    Lightning counts the batches of a loader once. If legs with more pairs had more batches, it
+    would silently leave pairs out; so every leg is cut into as many, nearly equal batches.
+    """
+
+    def __init__(self, legs: Sequence[CoupledImages], position: Position, batch_size: int) -> None:
+        """Set it up.
+
+        Args:
+            legs: one data set per leg.
+            position: shared with the datamodule.
+            batch_size: the largest allowed batch.
+
+        Raises:
+            ConfigError: if the batch size is so small that some leg has fewer pairs than batches.
+        """
+        self._legs, self._position = legs, position
+        least, most = min(map(len, legs)), max(map(len, legs))
+        self._count = -(-most // batch_size)
+        if self._count > least:
+            raise ConfigError(
+                f"eval_batch_size: got {batch_size} for legs of {least} to {most} pairs; "
+                f"allowed: at least {-(-most // least)}"
+            )
+
+    def __len__(self) -> int:
+        """The number of batches.
+
+        Returns:
+            That number.
+        """
+        return self._count
+
+    def __getitem__(self, index: int) -> Particles:
+        """One batch.
+
+        Args:
+            index: which batch.
+
+        Returns:
+            Its pairs, with their weights.
+
+        Raises:
+            IndexError: if there is no such batch.
+        """
+        if not 0 <= index < self._count:
+            raise IndexError(index)
+        leg = self._legs[self._position.leg]
+        start, stop = (len(leg) * k // self._count for k in (index, index + 1))
+        return leg.__getitems__(torch.arange(start, stop))
+
+
+class ParticleSampler(DistributedSampler[int]):
+    """Draws pairs of the current leg with replacement, with probability equal to their mass.
+
+    The draws of an epoch depend on the seed, the epoch and the coupling only, so a resumed run
+    draws what the uninterrupted one would have drawn. It is a DistributedSampler so that Lightning
+    calls :meth:`set_epoch` on it and does not wrap it; every rank takes its share of one draw.
+    """
+
+    def __init__(
+        self,
+        data: CurrentLeg,
+        size: int,
+        seed: int,
+        epoch: int = 0,
+        ranks: int = 1,
+        rank: int = 0,
+    ) -> None:
+        """Set it up.
+
+        Args:
+            data: the pairs to draw from.
+            size: draws per epoch and rank.
+            seed: seed of all epochs.
+            epoch: epoch to begin with. Lightning makes the first iterator of a resumed run before
+                it calls :meth:`set_epoch`, so it must be right from the start.
+            ranks: number of processes.
+            rank: number of this process.
+        """
+        super().__init__(data, num_replicas=ranks, rank=rank, shuffle=False)
+        self._data, self._size, self._seed = data, size, seed
+        self.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        """Draws per epoch and rank.
+
+        Returns:
+            That number.
+        """
+        return self._size
+
+    def __iter__(self) -> Iterator[int]:
+        """Draw the particles of the epoch.
+
+        Yields:
+            Indices of pairs of the current leg.
+        """
+        entropy = np.random.SeedSequence([self._seed, self.epoch])
+        generator = torch.Generator().manual_seed(int(entropy.generate_state(1, np.uint64)[0]) >> 1)
+        mass = self._data.current.mass
+        total = self._size * self.num_replicas
+        drawn = torch.multinomial(mass, total, replacement=True, generator=generator)
+        yield from drawn[self.rank :: self.num_replicas].tolist()
+
+
+class LateLoader(DataLoader[Particles]):
+    """A DataLoader that starts its workers when the first batch is asked for, not before.
+
+    Lightning makes the first iterator before a callback can move the data at the start of the
+    epoch; workers that started then would go on with the leg that was left.
+    """
+
+    def __iter__(self) -> Iterator[Particles]:  # type: ignore[override] # what a loop needs of it
+        """Iterate over the batches.
+
+        Yields:
+            Batches.
+        """
+        yield from super().__iter__()
+
+
+def with_unit_weight(particles: Particles) -> Particles:
+    """Particles that were drawn by their mass, which then must not count a second time.
+
+    Args:
+        particles: the particles.
+
+    Returns:
+        The same with weight one each.
+    """
+    return particles._replace(weight=torch.ones_like(particles.weight))
+
+
+def as_it_is(batch: Any) -> Any:
+    """The collate function of data sets that already give batches.
+
+    Args:
+        batch: a batch.
+
+    Returns:
+        The same batch.
+    """
+    return batch

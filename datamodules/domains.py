@@ -1,0 +1,162 @@
+"""Waypoints of a path, and the domains (fixed sets of particles) they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from thermo_pl.datamodules.cache import content_hash
+from thermo_pl.datamodules.digits import Digits
+from thermo_pl.datamodules.sources import SPLITS, ImageSource, Split
+from thermo_pl.errors import DataError, require
+
+
+@dataclass
+class Waypoint:
+    """A domain that the path passes through.
+
+    Attributes:
+        classes: classes that belong to the domain; None for all of the source.
+        source: where the images come from; None for :class:`Digits` as it is by default.
+        transform: applied once to all images of each split, before classes are selected. It must
+            give the same result every time: a random one must draw from a fixed seed of its own
+            (as :class:`GaussianNoise` does), so that the particles are fixed.
+    """
+
+    classes: list[int] | None = None
+    source: ImageSource | None = None
+    transform: nn.Module | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Domain:
+    """The images of a waypoint.
+
+    Attributes:
+        splits: images and labels by split.
+        classes: the classes, sorted.
+        fingerprint: hash of the content; domains with the same content have the same one.
+    """
+
+    splits: dict[str, Split]
+    classes: tuple[int, ...]
+    fingerprint: str
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Shape of one image: channels, height, width."""
+        return tuple(self.splits["train"].images.shape[1:])
+
+
+def check_waypoints(waypoints: list[Waypoint]) -> None:
+    """Check what can be checked before anything is loaded.
+
+    Args:
+        waypoints: the waypoints as configured.
+
+    Raises:
+        ConfigError: if there are none, or classes are empty or named twice.
+    """
+    require(len(waypoints) >= 1, "waypoints", waypoints, "a list of one or more waypoints")
+    for number, waypoint in enumerate(waypoints):
+        classes = waypoint.classes
+        require(
+            classes is None or (len(classes) >= 1 and len(set(classes)) == len(classes)),
+            f"waypoints[{number}].classes",
+            classes,
+            "null for all, or one or more classes, each named once",
+        )
+
+
+def load_domains(waypoints: Iterable[Waypoint]) -> list[Domain]:
+    """Load the domains of a path. Waypoints with the same content share one domain.
+
+    Args:
+        waypoints: the waypoints.
+
+    Returns:
+        One domain per waypoint.
+
+    Raises:
+        DataError: if the images are not what they must be, a class is missing or waypoints
+            differ in the shape of their images.
+    """
+    known: dict[str, Domain] = {}
+    domains: list[Domain] = []
+    for number, waypoint in enumerate(waypoints):
+        domain = _load_domain(waypoint, f"waypoints[{number}]")
+        domains.append(known.setdefault(domain.fingerprint, domain))
+        if domain.image_shape != domains[0].image_shape:
+            raise DataError(
+                f"waypoints[{number}]: got images of shape {domain.image_shape}; allowed: "
+                f"{domains[0].image_shape} as in waypoints[0]; add a transform that makes them so"
+            )
+    return domains
+
+
+def _load_domain(waypoint: Waypoint, name: str) -> Domain:
+    source = Digits() if waypoint.source is None else waypoint.source
+    name = f"{name} ({type(source).__name__})"
+    loaded = source.load()
+    if set(loaded) != set(SPLITS):
+        raise DataError(f"{name}: got the splits {sorted(loaded)}; allowed: {', '.join(SPLITS)}")
+    splits = {split: _transformed(loaded[split], waypoint.transform, name) for split in SPLITS}
+    for split in SPLITS:
+        _check_split(splits[split], f"{name}, {split} split")
+    present = torch.unique(torch.cat([part.labels for part in splits.values()])).tolist()
+    classes = sorted(present if waypoint.classes is None else waypoint.classes)
+    if unknown := sorted(set(classes) - set(present)):
+        raise DataError(f"{name}: got the classes {unknown}; allowed: {present}")
+    splits = {key: _selected(splits[key], classes, f"{name}, {key} split") for key in SPLITS}
+    arrays = [tensor.numpy() for part in splits.values() for tensor in part]
+    return Domain(splits, tuple(classes), content_hash("domain", arrays))
+
+
+def _transformed(split: Split, transform: nn.Module | None, name: str) -> Split:
+    if transform is None:
+        return split
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        first, second = transform(split.images.clone()), transform(split.images.clone())
+    name = f"{name}: transform {type(transform).__name__}"
+    if not isinstance(first, Tensor):
+        raise DataError(f"{name} gave a {type(first).__name__}; it must give a tensor of images")
+    if not torch.equal(first, second):
+        raise DataError(
+            f"{name} gave two results for the same images; give it a fixed seed of its own, "
+            "so that the particles are fixed"
+        )
+    return Split(first, split.labels)
+
+
+def _check_split(split: Split, name: str) -> None:
+    images, labels = split
+    if images.dtype != torch.float32 or images.ndim != 4:
+        raise DataError(
+            f"{name}: got images of {images.dtype} and shape {tuple(images.shape)}; "
+            "allowed: torch.float32 of shape (n, channels, height, width)"
+        )
+    if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
+        raise DataError(
+            f"{name}: got labels of {labels.dtype} and shape {tuple(labels.shape)}; "
+            f"allowed: torch.int64 of shape ({len(images)},)"
+        )
+    if len(images) == 0:
+        raise DataError(f"{name}: got no images; give it at least one of each class")
+    if not torch.isfinite(images).all():
+        raise DataError(f"{name}: got images with values that are not finite; allowed: [0, 1]")
+    low, high = float(images.min()), float(images.max())
+    if low < 0 or high > 1:
+        raise DataError(f"{name}: got values from {low:g} to {high:g}; allowed: [0, 1]; rescale")
+
+
+def _selected(split: Split, classes: list[int], name: str) -> Split:
+    for label in classes:
+        if not (split.labels == label).any():
+            raise DataError(
+                f"{name}: class {label} has no images; leave it out of classes or split otherwise"
+            )
+    chosen = torch.isin(split.labels, torch.tensor(classes))
+    return Split(split.images[chosen].contiguous(), split.labels[chosen].contiguous())

@@ -1,0 +1,193 @@
+"""Sources, transforms and waypoints: what is accepted, what is refused, and how it is said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from thermo_pl.datamodules import Digits, GaussianNoise, ImageSource, Split, Waypoint
+from thermo_pl.datamodules.domains import load_domains
+from thermo_pl.errors import ConfigError, DataError
+
+ToyMaker = Callable[..., ImageSource]
+
+
+def rows(split: Split) -> set[bytes]:
+    """Images together with their labels, as a set."""
+    return {
+        image.numpy().tobytes() + bytes([label])
+        for image, label in zip(split.images, split.labels.tolist(), strict=True)
+    }
+
+
+def test_digits_are_split_completely_and_disjointly() -> None:
+    splits = Digits().load()
+    assert list(splits) == ["train", "val", "test"]
+    assert sum(len(split.labels) for split in splits.values()) == 1797
+    # No two of the 1,797 images are the same, so disjoint index sets are disjoint sets of images.
+    sets = [rows(split) for split in splits.values()]
+    assert len(set.union(*sets)) == sum(map(len, sets)) == 1797
+    for split in splits.values():
+        assert split.images.dtype == torch.float32
+        assert split.images.shape[1:] == (1, 8, 8)
+        assert split.labels.dtype == torch.int64
+        assert split.images.min() == 0
+        assert split.images.max() == 1
+
+
+@pytest.mark.parametrize(("val", "test"), [(0.15, 0.2), (0.3, 0.5), (0.01, 0.01)])
+def test_digits_fractions_hold_in_every_class(val: float, test: float) -> None:
+    splits = Digits(val=val, test=test).load()
+    totals = torch.stack([torch.bincount(split.labels, minlength=10) for split in splits.values()])
+    for row, fraction in zip(totals, (1 - val - test, val, test), strict=True):
+        # Two stratified cuts, each rounds a class by less than one, the whole by less than two.
+        assert ((row - fraction * totals.sum(0)).abs() <= 2).all()
+        assert abs(row.sum() - fraction * 1797) <= 2
+
+
+def test_digits_split_depends_on_its_seed_alone() -> None:
+    torch.manual_seed(1)
+    one = Digits(split_seed=4).load()
+    torch.manual_seed(2)
+    same, other = Digits(split_seed=4).load(), Digits(split_seed=5).load()
+    for name, split in one.items():
+        assert torch.equal(split.images, same[name].images)
+        assert torch.equal(split.labels, same[name].labels)
+        assert rows(split) != rows(other[name])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"val": 0.0}, {"test": 1.0}, {"val": 0.5, "test": 0.5}, {"split_seed": -1}, {"test": -0.1}],
+)
+def test_digits_arguments(arguments: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=r"got .*; allowed: "):
+        Digits(**arguments)
+
+
+def test_noise_is_fixed_and_independent_between_splits() -> None:
+    images = torch.full((400, 1, 8, 8), 0.5)
+    noise = GaussianNoise(std=0.1, seed=3)
+    first = noise(images)
+    torch.manual_seed(0)
+    assert torch.equal(first, noise(images))
+    assert torch.equal(first, GaussianNoise(0.1, 3)(images))
+    assert not torch.equal(first, GaussianNoise(0.1, 4)(images))
+    drawn = (first - images).flatten()
+    # 25,600 draws: five standard errors of the standard deviation and of a correlation.
+    assert abs(drawn.std() - 0.1) < 5 * 0.1 / (2 * 25_600) ** 0.5
+    other = (noise(images + 0.01) - images - 0.01).flatten()
+    assert abs(torch.corrcoef(torch.stack([drawn, other]))[0, 1]) < 5 / 25_600**0.5
+
+
+def test_noise_is_clamped() -> None:
+    images = Digits().load()["val"].images
+    noisy = GaussianNoise(0.5)(images)
+    assert noisy.dtype == torch.float32
+    assert noisy.min() == 0
+    assert noisy.max() == 1
+    assert torch.equal(GaussianNoise(0.0)(images), images)
+    with pytest.raises(ConfigError, match="std: got -1"):
+        GaussianNoise(-1)
+    with pytest.raises(ConfigError, match="seed: got -1"):
+        GaussianNoise(0.1, seed=-1)
+
+
+def test_waypoint_selects_classes_and_transforms_the_whole_split() -> None:
+    noise = GaussianNoise(0.2, seed=1)
+    full, part = load_domains([Waypoint(transform=noise), Waypoint([7, 2], transform=noise)])
+    assert full.classes == tuple(range(10))
+    assert part.classes == (2, 7)
+    for name, split in part.splits.items():
+        whole = full.splits[name]
+        chosen = (whole.labels == 2) | (whole.labels == 7)
+        assert torch.equal(split.labels, whole.labels[chosen])
+        assert torch.equal(split.images, whole.images[chosen])
+
+
+def test_equal_waypoints_share_one_domain() -> None:
+    noise = GaussianNoise(0.2)
+    domains = load_domains([
+        Waypoint([1, 2]),
+        Waypoint([1, 2], transform=noise),
+        Waypoint([2, 1], source=Digits()),
+        Waypoint([1, 2], source=Digits(split_seed=1)),
+    ])
+    assert domains[2] is domains[0]
+    assert len({domain.fingerprint for domain in domains}) == 3
+
+
+class Scale(nn.Module):
+    """Multiply the images."""
+
+    def __init__(self, factor: float) -> None:
+        """Keep the factor."""
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images * self.factor
+
+
+def test_a_random_transform_is_refused_and_leaves_torch_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    with pytest.raises(DataError, match=r"waypoints\[1\].*Dropout gave two results"):
+        load_domains([Waypoint(), Waypoint(transform=nn.Dropout(0.5))])
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize(
+    ("transform", "message"),
+    [
+        (Scale(2.0), r"train split: got values from 0 to 2; allowed: \[0, 1\]"),
+        (Scale(-1.0), r"got values from -1 to -?0; allowed: \[0, 1\]"),
+        (Scale(float("inf")), "gave two results|not finite"),
+        (nn.Flatten(), r"shape \(\d+, 64\); allowed: torch.float32 of shape \(n,"),
+    ],
+)
+def test_images_after_the_transform_are_checked(transform: nn.Module, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        load_domains([Waypoint(transform=transform)])
+
+
+def test_class_errors(toys: ToyMaker) -> None:
+    with pytest.raises(DataError, match=r"waypoints\[0\] \(Digits\): got the classes \[10, 11\]"):
+        load_domains([Waypoint([0, 11, 10])])
+    source = toys({0: [0.1], 1: [0.2]}, val={0: [0.1]})
+    with pytest.raises(DataError, match="val split: class 1 has no images"):
+        load_domains([Waypoint(source=source)])
+    assert load_domains([Waypoint([0], source=source)])[0].classes == (0,)
+
+
+def test_waypoints_must_have_one_image_shape(toys: ToyMaker) -> None:
+    pooled = nn.AvgPool2d(2)
+    with pytest.raises(DataError, match=r"waypoints\[1\].*\(1, 1, 1\); allowed: \(1, 8, 8\)"):
+        load_domains([Waypoint([0, 1]), Waypoint(source=toys({0: [0.1], 1: [0.2]}))])
+    assert [d.image_shape for d in load_domains([Waypoint(transform=pooled)])] == [(1, 4, 4)]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: {"train": s["train"]}, r"got the splits \['train'\]; allowed: train, val, test"),
+        (lambda s: s | {"test": Split(s["test"].images.double(), s["test"].labels)}, "float64"),
+        (lambda s: s | {"val": Split(s["val"].images, s["val"].labels.int())}, "torch.int32"),
+        (lambda s: s | {"val": Split(s["val"].images[:1], s["val"].labels)}, "got labels of"),
+        (lambda s: s | {"val": Split(s["val"].images[:0], s["val"].labels[:0])}, "got no images"),
+        (lambda s: s | {"val": Split(s["val"].images * torch.nan, s["val"].labels)}, "not finite"),
+        (lambda s: s | {"val": Split(s["val"].images - 1, s["val"].labels)}, "values from -0.9"),
+    ],
+)
+def test_what_a_source_gives_is_checked(
+    toys: ToyMaker, change: Callable[[dict[str, Split]], dict[str, Split]], message: str
+) -> None:
+    source = toys({0: [0.1], 1: [0.2]})
+    load_domains([Waypoint(source=source)])
+    source.splits = change(source.splits)  # type: ignore[attr-defined]
+    with pytest.raises(DataError, match=message):
+        load_domains([Waypoint(source=source)])

@@ -1,0 +1,450 @@
+"""The datamodule: labels, position, loaders under a real Trainer, resuming, configs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from jsonargparse import ArgumentParser
+from torch import Tensor
+
+from thermo_pl.datamodules import (
+    Digits,
+    GaussianNoise,
+    ImageSource,
+    InterpolatedDataModule,
+    Split,
+    Waypoint,
+    transport,
+)
+from thermo_pl.errors import ConfigError, DataError
+from thermo_pl.particles import Batch, Particles, interpolate
+
+Maker = Callable[..., InterpolatedDataModule]
+ToyMaker = Callable[..., ImageSource]
+
+
+def flat(images: Tensor) -> np.ndarray:
+    """Images as points."""
+    return images.reshape(len(images), -1).numpy().astype(np.float64)
+
+
+def test_matched_particles_keep_one_label(datamodule: Maker) -> None:
+    data = datamodule()
+    digits = Digits().load()
+    matching = [int(name[-1]) for name in data.class_names]
+    assert data.class_names == [f"{k}→{matching[k]}" for k in range(5)]
+    assert (data.n_classes, data.image_shape, data.n_legs) == (5, (1, 8, 8), 1)
+    for split in ("train", "val", "test"):
+        everything = data.coupling(split).all()
+        assert torch.equal(everything.source_label, everything.target_label)
+        label = everything.source_label.argmax(1)
+        for images, classes in ((everything.source, range(5)), (everything.target, matching)):
+            truth = {
+                image.numpy().tobytes(): int(k) for image, k in zip(*digits[split], strict=True)
+            }
+            found = [truth[image.numpy().tobytes()] for image in images]
+            assert found == [classes[k] for k in label.tolist()]
+        mass = data.coupling(split).mass
+        balance = torch.zeros(5, dtype=mass.dtype).index_add(0, label, mass)
+        torch.testing.assert_close(balance, torch.full((5,), 0.2, dtype=torch.float64))
+
+
+def test_held_out_plans_are_exact_and_their_own(datamodule: Maker) -> None:
+    data = datamodule(Waypoint([0, 1]), Waypoint([5, 6]), labels="soft")
+    digits = Digits().load()
+    for split in ("val", "test"):
+        images, labels = digits[split]
+        a, b = (flat(images[torch.isin(labels, torch.tensor(k))]) for k in ([0, 1], [5, 6]))
+        expected = transport.wasserstein2(a, [1] * len(a), b, [1] * len(b))
+        assert data.coupling(split).cost == pytest.approx(expected, rel=1e-12)
+        assert data.coupling(split).all().source.shape[1:] == (1, 8, 8)
+
+
+def test_held_out_labels_come_from_the_matching_of_train(datamodule: Maker, toys: ToyMaker) -> None:
+    a = toys({0: [0.1, 0.12], 1: [0.9, 0.92]})
+    swapped = {5: [0.85], 6: [0.15]}
+    b = toys({5: [0.15], 6: [0.85]}, val=swapped, test=swapped)
+    data = datamodule(Waypoint(source=a), Waypoint(source=b))
+    assert data.class_names == ["0→5", "1→6"]
+    # Learned on val alone the matching would be the other one.
+    (x_a, y_a), (x_b, y_b) = a.load()["val"], b.load()["val"]
+    of_val = transport.match_classes(flat(x_a), y_a, flat(x_b), y_b, [0, 1], [5, 6])
+    assert of_val == {0: 6, 1: 5}
+    for split, targets in (("train", (0.15, 0.85)), ("val", (0.85, 0.15)), ("test", (0.85, 0.15))):
+        everything = data.coupling(split).all()
+        expected = torch.tensor(targets)[everything.source_label.argmax(1)]
+        torch.testing.assert_close(everything.target.flatten(), expected)
+
+
+def test_labels_are_carried_through_all_legs(datamodule: Maker, toys: ToyMaker) -> None:
+    sources = [
+        toys({3: [0.1], 7: [0.9]}),
+        toys({0: [0.8], 1: [0.2]}),
+        toys({4: [0.3], 6: [0.7]}),
+    ]
+    data = datamodule(*(Waypoint(source=source) for source in sources))
+    assert data.class_names == ["3→1→4", "7→0→6"]
+    assert data.n_legs == 2
+    for leg, values in enumerate([((0.1, 0.2), (0.9, 0.8)), ((0.2, 0.3), (0.8, 0.7))]):
+        data.move_to(leg, 0.5)
+        everything = data.coupling("val").all()
+        for k in range(2):
+            chosen = everything.source_label[:, k] == 1
+            torch.testing.assert_close(everything.source[chosen].item(), values[k][0])
+            torch.testing.assert_close(everything.target[chosen].item(), values[k][1])
+            assert (everything.target_label[chosen, k] == 1).all()
+
+
+def test_a_cycle_that_swaps_classes_is_refused(datamodule: Maker, toys: ToyMaker) -> None:
+    # Three sets of two points on a triangle: each leg takes the nearest class, and going round
+    # once leads from one class to the other, as on a Möbius strip.
+    def points(first: tuple[float, float], second: tuple[float, float]) -> ImageSource:
+        source = toys({0: [0.0], 1: [0.0]})
+        images = torch.tensor([first, second]).reshape(2, 1, 1, 2)
+        source.splits = dict.fromkeys(("train", "val", "test"), Split(images, torch.arange(2)))
+        return source
+
+    angles = torch.pi * torch.tensor([0, 1 / 3, 2 / 3])
+    ends = [(0.5 + 0.4 * torch.tensor([a.cos(), a.sin()])).tolist() for a in angles]
+    opposite = [[1 - value for value in end] for end in ends]
+    waypoints = [Waypoint(source=points(p, q)) for p, q in zip(ends, opposite, strict=True)]
+    with pytest.raises(DataError, match=r"waypoints\[3\] is the same domain as waypoints\[0\]"):
+        datamodule(*waypoints, waypoints[0])
+    assert datamodule(*waypoints, waypoints[0], labels="soft").n_legs == 3
+    assert datamodule(*waypoints, waypoints[1], waypoints[0]).n_legs == 4
+
+
+def test_a_cycle_on_digits_closes(datamodule: Maker) -> None:
+    low, high = [0, 1, 2, 3, 4], [5, 6, 7, 8, 9]
+    noise = GaussianNoise(0.35)
+    data = datamodule(
+        Waypoint(low, transform=noise),
+        Waypoint(high, transform=noise),
+        Waypoint(high),
+        Waypoint(low),
+        Waypoint(low, transform=noise),
+    )
+    for name in data.class_names:
+        first, second, third, fourth, last = name.split("→")
+        assert first == fourth == last
+        assert second == third
+
+
+def test_soft_labels_are_mixtures(datamodule: Maker) -> None:
+    data = datamodule(Waypoint([0, 2]), Waypoint([2, 5]), labels="soft")
+    assert data.class_names == ["0", "2", "5"]
+    assert data.n_classes == 3
+    everything = data.coupling("train").all()
+    digits = Digits().load()["train"]
+    for images, labels in (
+        (everything.source, everything.source_label),
+        (everything.target, everything.target_label),
+    ):
+        truth = {image.numpy().tobytes(): int(k) for image, k in zip(*digits, strict=True)}
+        found = [truth[image.numpy().tobytes()] for image in images]
+        assert found == [[0, 2, 5][k] for k in labels.argmax(1).tolist()]
+    y = interpolate(everything, 0.25).y
+    torch.testing.assert_close(y, 0.75 * everything.source_label + 0.25 * everything.target_label)
+    torch.testing.assert_close(y.sum(1), torch.ones(len(y)))
+    assert (y.max(1).values < 1).any()  # some particles go from 0 to 2, or to 5
+    balance = torch.zeros(3, dtype=torch.float64)
+    balance.index_add_(0, everything.source_label.argmax(1), data.coupling("train").mass)
+    counts = torch.bincount(digits.labels, minlength=3)[[0, 2]].double()
+    torch.testing.assert_close(balance[:2], counts / counts.sum())
+
+
+@pytest.mark.parametrize("labels", ["matched", "soft"])
+def test_one_waypoint_is_static(
+    datamodule: Maker, labels: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ot.emd", None)  # no transport at all
+    data = datamodule(Waypoint(), labels=labels)
+    images, truth = Digits().load()["train"]
+    everything = data.coupling("train").all()
+    assert data.static
+    assert data.n_legs == 1
+    assert data.class_names == [str(k) for k in range(10)]
+    for t in (0.0, 0.7, 1.0):
+        x, y, weight = interpolate(everything, t)
+        assert torch.equal(x, images)
+        assert torch.equal(y.argmax(1), truth)
+        torch.testing.assert_close(weight, torch.ones(len(images)))
+
+
+def test_x_is_formed_at_the_t_of_the_moment(datamodule: Maker) -> None:
+    data = datamodule()
+    particles = next(iter(data.train_dataloader()))
+    assert isinstance(particles, Particles)
+    for t in (0.0, 0.3, 1.0):
+        data.move_to(0, t)
+        batch = data.on_after_batch_transfer(particles, 0)
+        assert isinstance(batch, Batch)
+        torch.testing.assert_close(batch.x, (1 - t) * particles.source + t * particles.target)
+        assert batch.x.dtype == torch.float32
+        assert (batch.weight == 1).all()
+    assert data.on_after_batch_transfer(batch, 0) is batch
+    with pytest.raises(DataError, match="got a batch of list"):
+        data.on_after_batch_transfer([particles], 0)
+
+
+def test_setup_happens_once(datamodule: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = datamodule()
+    before = data.coupling("train")
+    monkeypatch.setattr(Digits, "load", None)
+    data.prepare_data()
+    data.setup("fit")
+    data.setup("test")
+    assert data.coupling("train") is before
+
+
+def test_classes_and_shape_need_no_transport(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ot.emd", None)
+    waypoints = [Waypoint([0, 1]), Waypoint([5, 6])]
+    for labels, n_classes in (("matched", 2), ("soft", 4)):
+        data = InterpolatedDataModule(waypoints, labels=labels, cache_dir=tmp_path)
+        assert (data.n_classes, data.image_shape) == (n_classes, (1, 8, 8))
+
+
+def test_a_second_run_solves_nothing(datamodule: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = datamodule()
+    monkeypatch.setattr("ot.emd", None)
+    second = datamodule()
+    for split in ("train", "val", "test"):
+        for one, two in zip(first.coupling(split).all(), second.coupling(split).all(), strict=True):
+            assert torch.equal(one, two)
+
+
+def test_state_round_trip(two_legs: Maker) -> None:
+    data = two_legs(seed=None)
+    data.move_to(1, 0.375)
+    torch.manual_seed(17)
+    data.train_dataloader()
+    state = data.state_dict()
+    assert {key: type(value) for key, value in state.items()} == {
+        "leg": int,
+        "t": float,
+        "seed": int,
+        "path": str,
+    }
+    assert state["seed"] == 17
+    torch.manual_seed(18)
+    other = two_legs(seed=None)
+    other.load_state_dict(state)
+    assert (other.leg, other.t) == (1, 0.375)
+    assert list(other.train_dataloader().sampler) == list(data.train_dataloader().sampler)
+    assert other.state_dict() == state
+    configured = two_legs(seed=5)
+    configured.load_state_dict(state)
+    assert configured.state_dict() == state | {"seed": 5}
+
+
+def test_state_of_another_path_is_refused(
+    two_legs: Maker, datamodule: Maker, tmp_path: Path
+) -> None:
+    state = two_legs().state_dict()
+    with pytest.raises(DataError, match="saved on another path"):
+        two_legs(labels="soft").load_state_dict(state)
+    with pytest.raises(DataError, match="saved on another path"):
+        datamodule().load_state_dict(state)
+    late = InterpolatedDataModule([Waypoint(), Waypoint()], cache_dir=tmp_path)
+    late.load_state_dict(state)  # nothing is loaded yet
+    assert late.state_dict()["path"] == state["path"]
+    with pytest.raises(DataError, match="saved on another path"):
+        late.setup("fit")
+    with pytest.raises(DataError, match="saved on another path"):
+        late.setup("fit")
+
+
+class Recorder(pl.LightningModule):
+    """Writes down the batches it is given."""
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(()))
+        self.train_batches: dict[int, list[Tensor]] = {}
+        self.val_batches: dict[int, list[Batch]] = {}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        self.train_batches.setdefault(self.current_epoch, []).append(batch.x.flatten())
+        return (self.scale * batch.x).mean()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.val_batches.setdefault(self.current_epoch, []).append(batch)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        return batch.x
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.0)
+
+
+class Mover(pl.Callback):
+    """Goes to a given (leg, t) at the start of each epoch, as a process does."""
+
+    def __init__(self, plan: list[tuple[int, float]]) -> None:
+        """Keep the plan."""
+        self.plan = plan
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        trainer.datamodule.move_to(*self.plan[trainer.current_epoch])
+
+
+def trainer(epochs: int, directory: Path, **arguments: Any) -> pl.Trainer:
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    return pl.Trainer(
+        accelerator="cpu",
+        max_epochs=epochs,
+        default_root_dir=directory,
+        num_sanity_val_steps=0,
+        **{"enable_checkpointing": False} | quiet | arguments,
+    )
+
+
+# Warnings of Lightning about few workers and missing loggers are no concern of this module.
+lightning_chatter = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+
+
+@lightning_chatter
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_loaders_follow_the_leg(two_legs: Maker, tmp_path: Path, num_workers: int) -> None:
+    data = two_legs(
+        batch_size=8, train_batches=3, eval_batch_size=4, seed=0, num_workers=num_workers
+    )
+    model = Recorder()
+    # Epoch 0 already moves away from where the loaders were made.
+    plan = [(1, 0.0), (0, 0.0), (1, 1.0)]
+    trainer(3, tmp_path, callbacks=[Mover(plan)]).fit(model, datamodule=data)
+    ranges = [(0.5, 0.7), (0.0, 0.45), (0.75, 1.0)]
+    for epoch, (low, high) in enumerate(ranges):
+        drawn = torch.cat(model.train_batches[epoch])
+        assert len(drawn) == 24
+        assert low <= drawn.min()
+        assert drawn.max() <= high
+        data.move_to(*plan[epoch])
+        expected = interpolate(data.coupling("val").all(), plan[epoch][1])
+        shown = model.val_batches[epoch]
+        for field, whole in zip(zip(*shown, strict=True), expected, strict=True):
+            torch.testing.assert_close(torch.cat(field), whole)
+        torch.testing.assert_close(torch.cat([batch.weight for batch in shown]).mean().item(), 1.0)
+
+
+@lightning_chatter
+def test_a_resumed_run_draws_what_the_whole_run_drew(two_legs: Maker, tmp_path: Path) -> None:
+    sizes = {"batch_size": 8, "train_batches": 3}
+    plan = [(0, 0.25), (0, 0.5), (1, 0.75), (1, 0.75)]
+    whole, first, second = Recorder(), Recorder(), Recorder()
+    torch.manual_seed(3)
+    trainer(4, tmp_path, callbacks=[Mover(plan)]).fit(whole, datamodule=two_legs(**sizes))
+    torch.manual_seed(3)
+    cut = trainer(2, tmp_path, callbacks=[Mover(plan)])
+    cut.fit(first, datamodule=two_legs(**sizes))
+    cut.save_checkpoint(tmp_path / "half.ckpt")
+    torch.manual_seed(99)  # the seed comes from the checkpoint
+    resumed = two_legs(**sizes)
+    trainer(4, tmp_path, callbacks=[Mover(plan)]).fit(
+        second, datamodule=resumed, ckpt_path=tmp_path / "half.ckpt", weights_only=True
+    )
+    assert sorted(second.train_batches) == [2, 3]
+    assert (resumed.leg, resumed.t) == (1, 0.75)
+    for epoch, batches in (first.train_batches | second.train_batches).items():
+        assert torch.equal(torch.cat(batches), torch.cat(whole.train_batches[epoch]))
+    assert not torch.equal(*(torch.cat(whole.train_batches[epoch]) for epoch in (2, 3)))
+
+
+@lightning_chatter
+def test_predict_gives_all_of_test_in_order(two_legs: Maker, tmp_path: Path) -> None:
+    data = two_legs(eval_batch_size=5)
+    data.move_to(1, 0.5)
+    shown = trainer(1, tmp_path).predict(Recorder(), datamodule=data)
+    assert torch.equal(torch.cat(shown), interpolate(data.coupling("test").all(), 0.5).x)
+    assert len(data.test_dataloader()) == len(data.val_dataloader()) == 3
+
+
+def test_draw_is_of_the_current_leg(two_legs: Maker) -> None:
+    data = two_legs()
+    for leg, (low, high) in enumerate([(0.0, 0.45), (0.5, 0.7)]):
+        data.move_to(leg, 0.0)
+        particles = data.draw("val", 100, torch.Generator().manual_seed(0))
+        assert low <= particles.source.min()
+        assert particles.source.max() <= high
+        assert particles.weight.tolist() == [1.0] * 100
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"waypoints": []},
+        {"waypoints": [Waypoint([])]},
+        {"waypoints": [Waypoint([0, 1, 0])]},
+        {"labels": "hard"},
+        {"batch_size": 0},
+        {"train_batches": 0},
+        {"eval_batch_size": 0},
+        {"num_workers": -1},
+        {"seed": -1},
+    ],
+)
+def test_argument_errors(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"got .*; allowed: .*") as caught:
+        InterpolatedDataModule(**{"waypoints": [Waypoint()]} | arguments)
+    assert "\n" not in str(caught.value)
+    assert next(iter(arguments)) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("leg", "t"), [(0, -0.1), (0, 1.1), (0, float("nan")), (2, 0.0), (-1, 0.0)]
+)
+def test_position_errors(two_legs: Maker, leg: int, t: float) -> None:
+    data = two_legs()
+    data.move_to(1, 1.0)
+    with pytest.raises(ConfigError, match=r"^(leg|t): got .*; allowed: "):
+        data.move_to(leg, t)
+    assert (data.leg, data.t) == (1, 1.0)
+    with pytest.raises(ConfigError, match="split: got 'all'; allowed: train, val, test"):
+        data.coupling("all")
+
+
+def test_domains_that_cannot_be_matched(datamodule: Maker) -> None:
+    with pytest.raises(DataError, match=r"2 classes .* cannot be matched with 3 classes"):
+        datamodule(Waypoint([0, 1]), Waypoint([5, 6, 7]))
+    assert datamodule(Waypoint([0, 1]), Waypoint([5, 6, 7]), labels="soft").n_classes == 5
+
+
+CONFIG = """
+data:
+  class_path: InterpolatedDataModule
+  init_args:
+    labels: soft
+    waypoints:
+    - {classes: [0, 1, 2, 3, 4]}
+    - {classes: [5, 6, 7, 8, 9]}
+    - classes: [5, 6]
+      source: {class_path: Digits, init_args: {test: 0.25}}
+      transform: {class_path: GaussianNoise, init_args: {std: 0.35}}
+    - transform: {class_path: thermo_pl.datamodules.GaussianNoise, init_args: {std: 0.1, seed: 3}}
+"""
+
+
+def test_config_with_short_class_names() -> None:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(pl.LightningDataModule, "data")
+    data = parser.instantiate(parser.parse_string(CONFIG)).data
+    assert type(data) is InterpolatedDataModule
+    assert data.labels == "soft"
+    first, second, third, fourth = data.waypoints
+    assert first == Waypoint([0, 1, 2, 3, 4])
+    assert second == Waypoint([5, 6, 7, 8, 9])
+    assert type(third.source) is Digits
+    assert third.source.test == pytest.approx(0.25)
+    assert type(third.transform) is type(fourth.transform) is GaussianNoise
+    assert (third.transform.std, fourth.transform.std, fourth.transform.seed) == (0.35, 0.1, 3)
+    assert fourth.classes is None

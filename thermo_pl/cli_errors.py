@@ -1,0 +1,488 @@
+"""One line out of the parser's many: which key, what was got, what is allowed.
+
+jsonargparse reports a mistake in a nested class as a tree of up to 67 lines with the cause
+somewhere inside, and without the place in a list. The chain of exceptions behind that text names
+the keys from the outside in; looking them up in the user's own files gives the full path and the
+value as it was written.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+import typing
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from thermo_pl.errors import ConfigError
+
+_KEY = re.compile(r'Parser key "([^"]+)"')
+_OWNER = re.compile(r"(?:given class_path |class_path=)'([^']+)'")
+_UNKNOWN = re.compile(r"(?:Option|accept option) '([^']+)'")
+_CLASS = re.compile(
+    r"Expected a dot import path string: (\S+)|Import path (\S+) does not|(No module named .*)"
+    r"|(module \S+ has no attribute .*)|Expected an instantiatable class, but (\S+)"
+    r"|Expected '?(?:<class ')?([\w.]+)\W* to be a subclass"
+)
+_GOT = re.compile(r"Got value: (.*)|Given value: (.*)")
+_CLASS_KEYS = {"class_path", "init_args", "dict_kwargs"}
+_MISSING = object()
+
+
+@dataclass
+class _Mistake:
+    """What the chain of exceptions says."""
+
+    keys: list[str] = field(default_factory=list)
+    owners: list[str] = field(default_factory=list)  # import paths of the classes around it
+    union: str = ""  # the types allowed for it, where there are several
+    last: str = ""  # the innermost message
+
+
+def explain(
+    message: str,
+    cause: BaseException | None,
+    documents: Mapping[str, Any],
+    known: Iterable[str],
+    bases: Mapping[str, Any],
+) -> str:
+    """Distil a parser's complaint.
+
+    Args:
+        message: the parser's text.
+        cause: the exception behind it, if there was one.
+        documents: content of each config file that was given, by its name.
+        known: dotted names of the keys at the top of a config, such as ``trainer.max_epochs``.
+        bases: type expected at a top key, such as ``model``.
+
+    Returns:
+        One line: key, value got, what is allowed.
+    """
+    mistake = _follow(message, cause)
+    if broken := _broken_yaml(cause, documents):
+        return broken
+    if mistake.keys[:1] == ["config"]:
+        return f"--config: {mistake.last}; allowed: a YAML file that can be read"
+    if found := re.search(r"unrecognized arguments: (\S+)(.*)", message):
+        return _unknown_flag(found[1], found[2], known)
+    if found := re.search(r"arguments are required: (.*)", mistake.last):
+        return _missing(mistake, found[1].split(", "), documents)
+    if found := _UNKNOWN.search(mistake.last):
+        return _unknown_key(mistake, found[1], documents, known)
+    is_number = re.search(r"\b(?:int|float|str)\b", mistake.union)
+    if not is_number and (found := _CLASS.search(mistake.last) or _CLASS.search(message)):
+        named = next(group for group in found.groups() if group)
+        return _unknown_class(mistake, named.strip(". "), documents, bases)
+    if mistake.keys and "Unable to load config" not in message:
+        return _wrong_type(mistake, documents)
+    return _other(message)
+
+
+def read_documents(args: list[str]) -> dict[str, Any]:
+    """Load the config files that a command line names, as far as they can be loaded.
+
+    Args:
+        args: the words of the command line.
+
+    Returns:
+        The content of each file by its name, None where it cannot be read.
+
+    Raises:
+        ConfigError: if a file is not a config at all.
+    """
+    documents: dict[str, Any] = {}
+    for word, following in zip(args, [*args[1:], ""], strict=True):
+        flag, _, value = word.partition("=")
+        if flag in {"--config", "-c"}:
+            name = value or following
+            try:
+                documents[name] = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
+            except UnicodeDecodeError as error:
+                raise ConfigError(f"{name}: got {error}; allowed: a YAML file in UTF-8") from error
+            except (OSError, yaml.YAMLError):
+                documents[name] = None  # the parser will say what is wrong with it
+                continue
+            _check_sections(name, documents[name])
+    return documents
+
+
+def _check_sections(name: str, data: Any) -> None:
+    # Refuse what the parser would pass over without a word.
+    if not isinstance(data, dict):
+        raise ConfigError(f"{name}: got {_short(data)}; allowed: keys such as model, data, trainer")
+    if not isinstance(data.get("trainer", {}), dict):
+        got = _short(data["trainer"])
+        raise ConfigError(f"trainer: got {got}; allowed: keys of the Trainer, such as max_epochs")
+    for path, value in _everything(data, ""):
+        if not isinstance(value, dict):
+            continue
+        if not isinstance(value.get("init_args", {}), dict):
+            got = _short(value["init_args"])
+            raise ConfigError(f"{path}.init_args: got {got}; allowed: arguments of the class")
+        if "class_path" in value and (extra := value.keys() - _CLASS_KEYS):
+            key = min(extra, key=str)
+            raise ConfigError(
+                f"{path}.{key}: got {_short(value[key])}, but there is no such key beside "
+                "class_path; allowed: init_args, and arguments inside it"
+            )
+        if not isinstance(value.get("class_path", ""), str):
+            got = _short(value["class_path"])
+            raise ConfigError(f"{path}.class_path: got {got}; allowed: the name of a class")
+
+
+def locate(keys: list[str], got: str | None, data: Any) -> str | None:
+    """Find where in a config a value stands.
+
+    Args:
+        keys: names from the outside in; ``init_args`` and places in lists may be left out.
+        got: the value as text; None accepts any.
+        data: a config, as nested dicts and lists.
+
+    Returns:
+        The dotted path, such as ``data.init_args.legs[0].classes``; None if there is no match.
+    """
+    for path, value in _search(data, keys, ""):
+        if got is None or str(value) == got:
+            return path
+        for below, leaf in _leaves(value, path):
+            if str(leaf) == got:
+                return below
+    return None
+
+
+def locate_argument(name: str, got: str, data: Any) -> str | None:
+    """Find an argument that a constructor refused, from its name and value alone.
+
+    Args:
+        name: the argument, as the constructor names it; dotted for a part of an argument.
+        got: the repr of its value.
+        data: a config, as nested dicts and lists.
+
+    Returns:
+        The dotted path, or None unless exactly one place matches.
+    """
+    paths = {
+        path
+        for start, node in _everything(data, "")
+        for path, value in _search(node, name.split("."), start)
+        if got in {repr(value), str(value)}
+    }
+    return paths.pop() if len(paths) == 1 else None
+
+
+def locate_class(names: list[str], text: str, data: Any) -> str:
+    """Find the config entry that a failing constructor was called for.
+
+    Args:
+        names: names of the classes under construction, from the outside in.
+        text: the constructor's complaint; may name one of its arguments.
+        data: a config, as nested dicts and lists.
+
+    Returns:
+        The dotted path of the argument with the value got, or else of the class.
+    """
+    entries = {
+        str(value["class_path"]).rpartition(".")[2]: path
+        for path, value in _everything(data, "")
+        if isinstance(value, dict) and "class_path" in value
+    }
+    path = next((entries[name] for name in reversed(names) if name in entries), "trainer")
+    place = path if path == "trainer" else f"{path}.init_args"
+    arguments = _value_at(place, {"": data})
+    if not isinstance(arguments, dict):
+        return path
+    named = [a or b for a, b in re.findall(r"`(?:Trainer\()?(\w+)|(\w+)=", text)]
+    # Some messages tell the value only: "No supported gpu backend found!"
+    words = re.split(r"[\s`'\",:]+", text)
+    named += [
+        key
+        for key, value in arguments.items()
+        if isinstance(value, str | float) and str(value) in words
+    ]
+    name = next((name for name in named if name in arguments), None)
+    return f"{place}.{name}: got {_short(arguments[name])}" if name else path
+
+
+def hints(target: Any) -> dict[str, Any]:
+    """The type hints of a constructor's arguments.
+
+    Args:
+        target: a class.
+
+    Returns:
+        Type by argument; empty if the annotations cannot be resolved.
+    """
+    try:
+        return typing.get_type_hints(getattr(target, "__init__", target))
+    except (TypeError, NameError):  # no annotations, or ones that name something not imported
+        return {}
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _broken_yaml(cause: BaseException | None, documents: Mapping[str, Any]) -> str | None:
+    for error in _chain(cause):
+        if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark):
+            name = next((name for name, data in documents.items() if data is None), "YAML")
+            where = f"line {mark.line + 1}, column {mark.column + 1}"
+            return f"{name}, {where}: got broken YAML ({error.problem}); allowed: valid YAML"
+    return None
+
+
+def _follow(message: str, cause: BaseException | None) -> _Mistake:
+    mistake = _Mistake(last=message)
+    previous = ""
+    for text in [message, *map(str, _chain(cause))]:
+        text = text.strip("'\"") if text.startswith("'") else text  # str(KeyError) is a repr
+        if text != previous and (key := _KEY.match(text)):
+            mistake.keys += key[1].split(".")
+            mistake.union = ""
+        elif union := re.search(r"^Subtypes: \[(.*)\]$", text, re.MULTILINE):
+            mistake.union = union[1]
+        if owner := _OWNER.search(text.splitlines()[0] if text else ""):
+            mistake.owners.append(owner[1])
+        mistake.last = text if _says_something(text) else mistake.last
+        previous = text
+    # Where several types are allowed the chain follows the first; another may have come further.
+    _, found, rest = message.partition("Not a valid subclass of")
+    if found and mistake.last.startswith(found) and "given class_path" in rest:
+        lines = rest[rest.index("Problem with given") :].splitlines()
+        for line in (line.strip(" -") for line in lines):
+            if owner := _OWNER.search(line):
+                mistake.owners.append(owner[1])
+            elif key := _KEY.match(line):
+                mistake.keys.append(key[1])
+            else:
+                mistake.last = line
+                mistake.union = ""
+                break
+    return mistake
+
+
+def _says_something(text: str) -> bool:
+    return bool(text) and not text.startswith("[Errno")
+
+
+def _search(node: Any, keys: list[str], path: str) -> Iterator[tuple[str, Any]]:
+    if not keys:
+        yield path, node
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if keys and key == keys[0]:
+                yield from _search(value, keys[1:], f"{path}.{key}".lstrip("."))
+            elif keys and key in {"init_args", "dict_kwargs"}:
+                yield from _search(value, keys, f"{path}.{key}".lstrip("."))
+    elif isinstance(node, list) and keys:
+        for index, value in enumerate(node):
+            yield from _search(value, keys, f"{path}[{index}]")
+
+
+def _leaves(node: Any, path: str) -> Iterator[tuple[str, Any]]:
+    # Entries of lists, and class paths, below a node.
+    if isinstance(node, list):
+        for index, value in enumerate(node):
+            yield f"{path}[{index}]", value
+            yield from _leaves(value, f"{path}[{index}]")
+    elif isinstance(node, dict) and "class_path" in node:
+        yield f"{path}.class_path", node["class_path"]
+
+
+def _everything(node: Any, path: str) -> Iterator[tuple[str, Any]]:
+    yield path, node
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from _everything(value, f"{path}.{key}".lstrip("."))
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from _everything(value, f"{path}[{index}]")
+
+
+def _path(keys: list[str], got: str | None, documents: Mapping[str, Any]) -> str:
+    # The full path of a value: from a file, else, for a flag, the canonical spelling.
+    for data in reversed(list(documents.values())):
+        if path := locate(keys, got, data):
+            return path
+    return ".".join(keys) if keys[:1] == ["trainer"] else ".init_args.".join(keys)
+
+
+def _value_at(path: str, documents: Mapping[str, Any]) -> Any:
+    for data in documents.values():
+        for where, value in _everything(data, ""):
+            if where == path:
+                return value
+    return _MISSING
+
+
+def _unknown_key(
+    mistake: _Mistake, name: str, documents: Mapping[str, Any], known: Iterable[str]
+) -> str:
+    if mistake.keys:
+        path = _path([*mistake.keys, name], None, documents)
+        siblings = _arguments(mistake.owners[-1])
+    else:
+        # At the top: the first part of the dotted name that is not known.
+        parts, names = name.split("."), set(known)
+        prefixes = {".".join(n.split(".")[:i]) for n in names for i in range(1, 9)}
+        depth = next((i for i in range(1, len(parts)) if ".".join(parts[:i]) not in prefixes), 0)
+        path = ".".join(parts[: depth or len(parts)])
+        parent = path.rpartition(".")[0]
+        start = f"{parent}." if parent else ""
+        siblings = sorted({n[len(start) :].split(".")[0] for n in names if n.startswith(start)})
+        name = path.rpartition(".")[2]
+    value = _value_at(path, documents)
+    got = "" if value is _MISSING else f"got {_short(value)}, but "
+    return f"{path}: {got}there is no such key; allowed: {_choices(name, siblings)}"
+
+
+def _unknown_flag(flag: str, rest: str, known: Iterable[str]) -> str:
+    if not flag.startswith("-"):
+        return f"{flag}: got a word too many; allowed: --KEY VALUE pairs after the command"
+    name, _, value = flag.partition("=")
+    value = value or rest.strip().split(" ")[0]
+    got = f"got {value!r}, but " if value and not value.startswith("--") else ""
+    flags = sorted(f"--{key}" for key in known)
+    close = difflib.get_close_matches(name, flags, 3) or [key for key in flags if "." not in key]
+    return f"{name}: {got}there is no such flag; allowed, in full only: {', '.join(close)}, …"
+
+
+def _other(message: str) -> str:
+    if found := re.search(r'Parser key "(.+)": Unable to load config "(.*)"', message):
+        return f"{found[1]}: got {found[2]!r}; allowed: an existing YAML file, or its keys"
+    if found := re.match(r"argument (?:-\w/)?(\S+): expected (.*)", message):
+        return f"{found[1]}: got nothing; allowed: {found[2]}"
+    if found := re.match(r"Unexpected config: *(.*)", message):
+        return f"--config: got {found[1]!r}; allowed: a YAML file"
+    return _line(message)
+
+
+def _missing(mistake: _Mistake, names: list[str], documents: Mapping[str, Any]) -> str:
+    if mistake.keys:
+        (name, *_) = names
+        parent = _path_without(mistake.keys, name, documents) or _path(
+            mistake.keys, None, documents
+        )
+        node = _value_at(parent, documents)
+        if isinstance(node, dict) and "class_path" in node:
+            parent += ".init_args"
+        kind = _allowed_type(mistake.owners, name) or "a value"
+        return f"{parent}.{name}: got nothing; allowed: {kind}, which it needs"
+    wanted = " and ".join(sorted(name.partition(".")[2] or name for name in names))
+    return f"{wanted}: got nothing; allowed: a class with its init_args, in --config FILE"
+
+
+def _path_without(keys: list[str], name: str, documents: Mapping[str, Any]) -> str | None:
+    # The entry at or below ``keys`` that lacks ``name``; only for dicts without a class path.
+    for data in documents.values():
+        for path, value in _search(data, keys, ""):
+            for where, item in [(path, value), *_leaves(value, path)]:
+                if isinstance(item, dict) and name not in {**item, **(item.get("init_args") or {})}:
+                    return where
+    return None
+
+
+def _unknown_class(
+    mistake: _Mistake, named: str, documents: Mapping[str, Any], bases: Mapping[str, Any]
+) -> str:
+    # Where the import itself failed, the message tells the module and not the class path.
+    got = mistake.owners[-1] if re.match(r"(no )?module ", named, re.IGNORECASE) else named
+    path = _path(mistake.keys, got, documents)
+    owner = next((owner for owner in reversed(mistake.owners) if owner != got), "")
+    base = bases.get(".".join(mistake.keys)) or hints(_import(owner)).get(mistake.keys[-1])
+    return f"{path}: got {_short(got)}; allowed: {_classes(got, base)}"
+
+
+def _wrong_type(mistake: _Mistake, documents: Mapping[str, Any]) -> str:
+    found = _GOT.search(mistake.last)
+    got = (found[1] or found[2] or "") if found else None
+    path = _path(mistake.keys, got, documents)
+    value = _value_at(path, documents)
+    shown = value if got is None or str(value) == got else got
+    exact = mistake.last.partition(". Got value")[0].partition("\n")[0]
+    if path.endswith("]"):  # an item of a list: the other texts speak of the whole list
+        kinds = _readable(exact)
+    elif mistake.union:
+        kinds = _readable(mistake.union)
+    else:
+        kinds = _allowed_type(mistake.owners, mistake.keys[-1]) or _readable(exact)
+    return f"{path}: got {_short(shown)}; allowed: {kinds}"
+
+
+def _readable(kinds: str) -> str:
+    # Type names as a YAML writer knows them.
+    kinds = re.sub(r"^(Expected an? |Not a valid subclass of )", "", kinds)
+    kinds = re.sub(r"<(?:class|enum) '([^']+)'>", r"\1", kinds)
+    kinds = re.sub(r"\b(?:[A-Za-z_]\w*\.)+(\w+)", r"\1", kinds)
+    kinds = re.sub(r"Literal\[([^\]]*)\]", r"\1", kinds)
+    kinds = re.sub(r"^Optional\[(.*)\]$", r"\1, null", kinds)
+    kinds = re.sub(r"^Union\[(.*)\]$", r"\1", kinds)
+    return re.sub(r"\bNone(Type)?\b", "null", kinds.replace(" | ", ", "))
+
+
+def _import(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError):
+        return None
+
+
+def _allowed_type(owners: list[str], key: str) -> str:
+    hint = hints(_import(owners[-1])).get(key) if owners else None
+    return "" if hint is None else _readable(hint.__name__ if type(hint) is type else str(hint))
+
+
+def _arguments(owner: str) -> list[str]:
+    target = _import(owner)
+    try:
+        return [name for name in inspect.signature(target).parameters if name != "self"]
+    except (TypeError, ValueError):
+        return []
+
+
+def _classes(got: str, hint: Any) -> str:
+    # Names of classes that fit a type hint: the close ones, else a few of our own.
+    todo, seen = [hint], set()
+    while todo:
+        kind = todo.pop()
+        # What a Callable takes comes as a list, which is no class; what it returns is wanted.
+        todo += typing.get_args(kind)
+        if inspect.isclass(kind) and kind not in seen and not typing.get_origin(kind):
+            seen.add(kind)
+            todo += type.__subclasses__(kind)
+    names = {
+        kind.__name__: kind
+        for kind in seen
+        if not (kind.__name__.startswith("_") or kind.__module__ == "builtins")
+        and not inspect.isabstract(kind)
+    }
+    ours = sorted(name for name, kind in names.items() if kind.__module__.startswith("thermo_pl"))
+    close = difflib.get_close_matches(got.rpartition(".")[2], names, 3)
+    some = close or ours or sorted(names)
+    listed = ", ".join(some[:12]) + (", …" if len(some) > 12 or (close and len(names) > 3) else "")
+    return f"an importable class, such as {listed}" if some else "the path of an importable class"
+
+
+def _choices(name: str, names: list[str]) -> str:
+    close = difflib.get_close_matches(name, names, 3)
+    if close:
+        return f"{', '.join(close)}, …" if len(names) > len(close) else ", ".join(close)
+    return ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
+
+
+def _short(value: Any) -> str:
+    text = _line(repr(value))
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())

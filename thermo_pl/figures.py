@@ -1,0 +1,121 @@
+"""Pictures of a path. Functions from rows to matplotlib figures; nothing is shown on a screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from thermo_pl.path import Row
+
+# two colours of Okabe & Ito's palette, told apart by all colour-blind readers
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#7F7F7F"
+DPI = 150
+
+
+def column(rows: Sequence[Row], name: str) -> NDArray[np.float64]:
+    """One column of a path as an array.
+
+    Args:
+        rows: the path.
+        name: the column; ``s`` stands for leg + t, the coordinate along all legs.
+
+    Returns:
+        Shape ``(rows,)``.
+    """
+    values = [row["leg"] + row["t"] if name == "s" else row[name] for row in rows]
+    return np.array(values, dtype=np.float64)
+
+
+def control_figure(rows: Sequence[Row]) -> Figure:
+    """C, γ and λ along the path.
+
+    Args:
+        rows: the path.
+
+    Returns:
+        Three panels over t.
+    """
+    figure = Figure(figsize=(6.4, 7.2), layout="constrained")
+    top, middle, bottom = figure.subplots(3, 1, sharex=True)
+    s = column(rows, "s")
+    loss, error = column(rows, "C"), column(rows, "C_error")
+    target, predicted = column(rows, "C_target"), column(rows, "C_predicted")
+    top.fill_between(s, loss - error, loss + error, color=BLUE, alpha=0.2, lw=0)
+    top.plot(s, target, color=GREY, ls="--", label="C*")
+    top.plot(s, predicted, "x", color=ORANGE, ms=4, label="after the predictor")
+    top.plot(s, loss, color=BLUE, marker=".", label="C (± standard error of the probe)")
+    top.plot(s, column(rows, "val_C"), color=GREY, lw=1, label="C on validation images")
+    top.set_ylim(0, 1.25 * float(np.nanmax([*(loss + error), *predicted, *column(rows, "val_C")])))
+    top.set_ylabel("classification loss C (nats)")
+    top.legend(fontsize="small", ncols=2, loc="lower left")
+    middle.plot(s, column(rows, "gamma"), color=BLUE, marker=".")
+    middle.set_ylabel("γ")
+    middle.set_ylim(bottom=0)
+    bottom.plot(s, column(rows, "lambda"), color=BLUE, marker=".")
+    bottom.set_ylabel("λ")
+    bottom.set_xlabel("domain coordinate t")
+    return figure
+
+
+def space_figure(rows: Sequence[Row]) -> Figure:
+    """The path in the (R, D, C) space, with its shadow on the floor.
+
+    Args:
+        rows: the path.
+
+    Returns:
+        One panel in perspective.
+    """
+    figure = Figure(figsize=(6.4, 5.6), layout="constrained")
+    axes: Any = figure.add_subplot(projection="3d")
+    rate, distortion, loss = (column(rows, name) for name in "RDC")
+    axes.plot(rate, distortion, np.zeros_like(loss), color=GREY, lw=1)
+    axes.plot(rate, distortion, loss, color=BLUE, lw=1)
+    points = axes.scatter(rate, distortion, loss, c=column(rows, "s"), cmap="cividis", s=22)
+    for name, index, colour in (("start", 0, BLUE), ("end", -1, ORANGE)):
+        axes.text(rate[index], distortion[index], 1.08 * loss[index], name, color=colour)
+    axes.set_zlim(0, 1.4 * float(np.nanmax(loss)))
+    axes.set_xlabel("rate R (nats)")
+    axes.set_ylabel("distortion D (nats)")
+    axes.set_zlabel("classification loss C (nats)", labelpad=8)
+    figure.colorbar(points, label="domain coordinate t", shrink=0.6, pad=0.12)
+    return figure
+
+
+def strip_figure(frames: Sequence[tuple[float, Any, Any]], names: Sequence[str]) -> Figure:
+    """Images x(t) and their reconstructions, one pair of lines for each class.
+
+    Args:
+        frames: for each moment its t, images and reconstructions, ``(classes, height, width)``;
+            reconstructions may be missing (None).
+        names: name of each class.
+
+    Returns:
+        A grid, t to the right.
+    """
+    decoded = frames[0][2] is not None
+    lines = len(names) * (1 + decoded)
+    size = (1.1 + 0.62 * len(frames), 0.5 + 0.62 * lines)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(lines, len(frames), squeeze=False)
+    for j, (t, images, reconstructions) in enumerate(frames):
+        for c, name in enumerate(names):
+            _tile(grid[(1 + decoded) * c, j], images[c], f"{name}\nx(t)" if j == 0 else "")
+            if decoded:
+                label = "decoded" if j == 0 else ""
+                _tile(grid[2 * c + 1, j], reconstructions[c], label)
+        grid[0, j].set_title(f"t = {t:.2f}", fontsize=8)
+    return figure
+
+
+def _tile(axes: Axes, image: Any, label: str) -> None:
+    axes.imshow(image, cmap="gray_r", vmin=0, vmax=1)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    if label:
+        axes.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)

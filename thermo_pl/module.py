@@ -1,0 +1,399 @@
+"""The LightningModule that owns the objective J(θ, λ, γ) = R + λD + γC."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, cast
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+from torch.func import functional_call
+from torchmetrics import MeanMetric, Metric, MetricCollection
+
+from thermo_pl.errors import ConfigError, NonFinite, require
+from thermo_pl.functionals import cross_entropy, free_energy, sample_latent
+from thermo_pl.metrics import Calibration
+from thermo_pl.networks import Classifier, Decoder, Encoder, Marginal
+from thermo_pl.particles import Batch, weighted_mean
+
+
+class Outputs(NamedTuple):
+    """The joint output of the networks, in which the Gauss-Newton matrix of J is taken.
+
+    Attributes:
+        mean: encoder mean, shape ``(n, k)``.
+        log_var: encoder log variance, shape ``(n, k)``.
+        z: draws from the encoder, shape ``(samples, n, k)``.
+        decoded: parameters of d(x|z), ``(samples, n, *image)``; empty without a decoder.
+        logits: class scores, ``(samples, n, classes)``; empty without a classifier.
+        marginal: the parameters of q(z), which J depends on directly.
+    """
+
+    mean: Tensor
+    log_var: Tensor
+    z: Tensor
+    decoded: Tensor
+    logits: Tensor
+    marginal: dict[str, Tensor]
+
+
+class Terms(NamedTuple):
+    """Per-sample rate, distortion and classification loss in nats, each of shape ``(n,)``.
+
+    A part the model does not have contributes zero.
+    """
+
+    rate: Tensor
+    distortion: Tensor
+    classification: Tensor
+
+
+class Prediction(NamedTuple):
+    """What ``predict`` says of images, at z = the encoder's mean.
+
+    Attributes:
+        z: representations, shape ``(n, k)``.
+        probabilities: class probabilities, ``(n, classes)``; empty without a classifier.
+        reconstruction: expected images, ``(n, *image)``; empty without a decoder.
+    """
+
+    z: Tensor
+    probabilities: Tensor
+    reconstruction: Tensor
+
+
+class FreeEnergyModel(pl.LightningModule):
+    """Encoder, decoder, classifier and marginal under one objective J = R + λD + γC.
+
+    λ and γ are buffers: state that a process moves, saved and restored with the weights. They
+    are 0-dimensional float64, so that many small steps add up without loss; they do not change
+    the dtype of J.
+
+    Special cases are plain configurations: λ = 1, γ = 0 is the VAE, λ = 1/β the β-VAE, λ = 0
+    the variational information bottleneck, an :class:`~thermo_pl.networks.IdentityEncoder` with
+    a linear classifier logistic regression.
+    """
+
+    lam: Tensor
+    gam: Tensor
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        classifier: Classifier | None = None,
+        decoder: Decoder | None = None,
+        marginal: Marginal | None = None,
+        lam: float = 1.0,
+        gam: float = 1.0,
+        samples: int = 1,
+        optimizer: OptimizerCallable = torch.optim.Adam,
+        scheduler: LRSchedulerCallable | None = None,
+        scheduler_interval: Literal["epoch", "step"] = "epoch",
+        initial_weights: str | Path | None = None,
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            encoder: e(z|x).
+            classifier: c(y|z); without one γ must be 0.
+            decoder: d(x|z); without one λ must be 0.
+            marginal: q(z); left out with a deterministic encoder, which has no rate.
+            lam: λ at the start.
+            gam: γ at the start.
+            samples: noise draws per image, used for D and C, and for R where it has no
+                closed form.
+            optimizer: builds the optimiser from the parameters.
+            scheduler: builds the learning-rate scheduler from the optimiser.
+            scheduler_interval: what the scheduler counts.
+            initial_weights: checkpoint to start θ from; its λ, γ and optimiser are not used.
+        """
+        super().__init__()
+        require(0 <= lam < math.inf, "lam", lam, "a finite number ≥ 0")
+        require(0 <= gam < math.inf, "gam", gam, "a finite number ≥ 0")
+        require(samples > 0, "samples", samples, "a whole number > 0")
+        require(decoder is not None or lam == 0, "lam", lam, "0, as the model has no decoder")
+        require(classifier is not None or gam == 0, "gam", gam, "0, as the model has no classifier")
+        if encoder.deterministic:
+            require(marginal is None, "marginal", marginal, "none: this encoder has no rate")
+        else:
+            require(marginal is not None, "marginal", None, "a Marginal: this encoder has a rate")
+        for name, part in (
+            ("decoder", decoder),
+            ("classifier", classifier),
+            ("marginal", marginal),
+        ):
+            size = part.latent_dim if part is not None else encoder.latent_dim
+            expected = f"{encoder.latent_dim}, the size of the encoder's representation"
+            require(size == encoder.latent_dim, f"{name}.latent_dim", size, expected)
+        if decoder is not None:
+            expected = f"{list(encoder.image_shape)}, the shape that the encoder takes"
+            same = decoder.image_shape == encoder.image_shape
+            require(same, "decoder.image_shape", list(decoder.image_shape), expected)
+        self.encoder = encoder
+        self.decoder = decoder
+        self.classifier = classifier
+        self.marginal = marginal
+        self.samples = samples
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.scheduler_interval = scheduler_interval
+        self.start = {"lam": float(lam), "gam": float(gam)}
+        self.register_buffer("lam", torch.tensor(lam, dtype=torch.float64))
+        self.register_buffer("gam", torch.tensor(gam, dtype=torch.float64))
+        self.train_metrics = _metrics("train/", predictions=False)
+        self.val_metrics = _metrics("val/", predictions=classifier is not None)
+        self.test_metrics = _metrics("test/", predictions=classifier is not None)
+        if initial_weights is not None:
+            self._load_weights(Path(initial_weights))
+
+    def noise(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """Standard normal draws for n images.
+
+        Args:
+            n: number of images.
+            generator: a generator on the CPU; the global one if not given.
+
+        Returns:
+            Shape ``(samples, n, latent_dim)``, on the device of the model.
+        """
+        shape = (self.samples, n, self.encoder.latent_dim)
+        return torch.randn(shape, generator=generator).to(
+            self.device, cast(torch.dtype, self.dtype)
+        )
+
+    def forward(self, x: Tensor, noise: Tensor) -> Outputs:
+        """Run all networks.
+
+        Args:
+            x: images, shape ``(n, *image)``.
+            noise: standard normal draws, shape ``(samples, n, k)``.
+
+        Returns:
+            The joint output.
+        """
+        mean, log_var = self.encoder(x)
+        z = sample_latent(mean, log_var, noise)
+        nothing = z.new_zeros(0)
+        return Outputs(
+            mean=mean,
+            log_var=log_var,
+            z=z,
+            decoded=nothing if self.decoder is None else self.decoder(z),
+            logits=nothing if self.classifier is None else self.classifier(z),
+            marginal={} if self.marginal is None else dict(self.marginal.named_parameters()),
+        )
+
+    def terms(self, outputs: Outputs, x: Tensor, y: Tensor) -> Terms:
+        """R, D and C of each sample, as a function of the joint output alone.
+
+        Args:
+            outputs: the joint output.
+            x: images, shape ``(n, *image)``.
+            y: class probabilities, shape ``(n, classes)``.
+
+        Returns:
+            Nats, each of shape ``(n,)``, averaged over the noise draws.
+        """
+        zero = outputs.mean.new_zeros(len(outputs.mean))
+        rate = distortion = classification = zero
+        if self.marginal is not None:
+            arguments = (outputs.mean, outputs.log_var, outputs.z)
+            rate = functional_call(self.marginal, outputs.marginal, arguments)
+        if self.decoder is not None:
+            distortion = self.decoder.likelihood.nll(outputs.decoded, x).mean(0)
+        if self.classifier is not None:
+            classification = cross_entropy(outputs.logits, y).mean(0)
+        return Terms(rate, distortion, classification)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """J of a batch, and nothing else.
+
+        Args:
+            batch: samples of p(x(t)).
+            batch_idx: not used.
+
+        Returns:
+            J in nats.
+
+        Raises:
+            NonFinite: if J is not finite.
+        """
+        terms = self.terms(self(batch.x, self.noise(len(batch.x))), batch.x, batch.y)
+        loss = weighted_mean(free_energy(*terms, self.lam, self.gam), batch.weight)
+        if not torch.isfinite(loss):
+            raise NonFinite(
+                f"J: got {loss.item()} in training; allowed: a finite number; "
+                "lower the learning rate or the step size"
+            )
+        self._update(self.train_metrics, terms, batch)
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log the means of the epoch."""
+        self._log_and_reset(self.train_metrics)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """R, D, C, J, accuracy and calibration error on held-out samples.
+
+        Args:
+            batch: samples of p(x(t)).
+            batch_idx: not used.
+        """
+        self._evaluate(self.val_metrics, batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the means of the epoch."""
+        self._log_and_reset(self.val_metrics)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """The same on test samples.
+
+        Args:
+            batch: samples of p(x(t)).
+            batch_idx: not used.
+        """
+        self._evaluate(self.test_metrics, batch)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the means of the epoch."""
+        self._log_and_reset(self.test_metrics)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Prediction:
+        """Representations, class probabilities and reconstructions.
+
+        Args:
+            batch: samples of p(x(t)).
+            batch_idx: not used.
+
+        Returns:
+            The prediction for each image.
+        """
+        return self.predict(batch.x)
+
+    def predict(self, x: Tensor) -> Prediction:
+        """Predict at the encoder's mean, without noise.
+
+        Args:
+            x: images, shape ``(n, *image)``.
+
+        Returns:
+            The prediction for each image.
+        """
+        mean, _ = self.encoder(x)
+        outputs = self(x, mean.new_zeros(1, *mean.shape))
+        reconstruction = outputs.decoded
+        if self.decoder is not None:
+            reconstruction = self.decoder.likelihood.mean(outputs.decoded)[0]
+        probabilities = outputs.logits
+        if self.classifier is not None:
+            probabilities = outputs.logits[0].softmax(-1)
+        return Prediction(mean, probabilities, reconstruction)
+
+    def configure_optimizers(self) -> Any:
+        """Build the optimiser and the scheduler of the config.
+
+        Returns:
+            What Lightning expects.
+        """
+        optimizer = self.optimizer(self.parameters())
+        if self.scheduler is None:
+            return optimizer
+        scheduler = {"scheduler": self.scheduler(optimizer), "interval": self.scheduler_interval}
+        return {"optimizer": optimizer, "lr_scheduler": scheduler}
+
+    def setup(self, stage: str) -> None:
+        """Check that the data fit the networks.
+
+        Args:
+            stage: not used.
+        """
+        data = getattr(self.trainer, "datamodule", None)
+        shape = getattr(data, "image_shape", None)
+        if shape is not None:
+            allowed = f"{list(shape)}, the shape of the images"
+            image_shape = self.encoder.image_shape
+            require(image_shape == tuple(shape), "encoder.image_shape", list(image_shape), allowed)
+        classes = getattr(data, "n_classes", None)
+        if classes is not None and self.classifier is not None:
+            got = self.classifier.classes
+            require(got == classes, "classifier.classes", got, f"{classes}, as the data have")
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write down where λ and γ started.
+
+        Args:
+            checkpoint: what is being saved.
+        """
+        checkpoint["thermo_start"] = dict(self.start)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint that would silently overrule the config.
+
+        Args:
+            checkpoint: what is being loaded.
+
+        Raises:
+            ConfigError: if the run of the checkpoint started at another λ or γ.
+        """
+        saved = checkpoint.get("thermo_start", self.start)
+        for name, value in self.start.items():
+            if saved[name] != value:
+                raise ConfigError(
+                    f"{name}: got {value} with a checkpoint of a run that started at "
+                    f"{saved[name]}; allowed: the same value, to go on with that run, or "
+                    "model.initial_weights instead of --ckpt_path, to start anew from its weights"
+                )
+
+    def _update(self, metrics: MetricCollection, terms: Terms, batch: Batch) -> None:
+        values = [*terms, free_energy(*terms, self.lam, self.gam)]
+        for name, value in zip("RDCJ", values, strict=True):
+            metrics[name].update(value.detach(), batch.weight)
+
+    def _evaluate(self, metrics: MetricCollection, batch: Batch) -> None:
+        terms = self.terms(self(batch.x, self.noise(len(batch.x))), batch.x, batch.y)
+        self._update(metrics, terms, batch)
+        if self.classifier is not None:
+            probabilities = self.predict(batch.x).probabilities
+            correct = probabilities.argmax(-1) == batch.y.argmax(-1)
+            metrics["accuracy"].update(correct.to(batch.weight), batch.weight)
+            metrics["calibration"].update(probabilities, batch.y, batch.weight)
+
+    def _log_and_reset(self, metrics: MetricCollection) -> None:
+        self.log_dict(metrics.compute())
+        metrics.reset()
+
+    def _load_weights(self, path: Path) -> None:
+        require(path.is_file(), "initial_weights", str(path), "an existing checkpoint file")
+        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+        state |= {"lam": self.lam, "gam": self.gam}
+        try:
+            self.load_state_dict(state)
+        except RuntimeError as error:
+            raise ConfigError(
+                f"initial_weights: got {str(path)!r}, whose parameters are not those of this "
+                f"model; allowed: a checkpoint of the same networks ({str(error).splitlines()[-1]})"
+            ) from error
+
+
+def _metrics(prefix: str, predictions: bool) -> MetricCollection:
+    metrics: dict[str, Metric | MetricCollection] = {
+        name: MeanMetric() for name in ("R", "D", "C", "J")
+    }
+    if predictions:
+        metrics |= {"accuracy": MeanMetric(), "calibration": Calibration()}
+    return MetricCollection(metrics, prefix=prefix, compute_groups=False)
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Number of trainable parameters.
+
+    Args:
+        module: any module.
+
+    Returns:
+        The count.
+    """
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)

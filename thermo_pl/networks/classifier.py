@@ -1,0 +1,83 @@
+"""Classifiers c(y|z): a representation in, class scores out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from thermo_pl.errors import require
+from thermo_pl.networks.layers import mlp
+
+
+class Classifier(nn.Module):
+    """Base of the classifiers.
+
+    Attributes:
+        latent_dim: size k of the representation.
+        classes: number of classes.
+    """
+
+    def __init__(self, latent_dim: int, classes: int) -> None:
+        """Check and keep the sizes.
+
+        Args:
+            latent_dim: size of the representation.
+            classes: number of classes.
+        """
+        super().__init__()
+        require(latent_dim > 0, "latent_dim", latent_dim, "a whole number > 0")
+        require(classes > 1, "classes", classes, "a whole number > 1")
+        self.latent_dim = latent_dim
+        self.classes = classes
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Score the classes.
+
+        Args:
+            z: shape ``(samples, n, latent_dim)``.
+
+        Returns:
+            Logits, shape ``(samples, n, classes)``.
+        """
+        raise NotImplementedError
+
+
+class MLPClassifier(Classifier):
+    """A multilayer perceptron."""
+
+    def __init__(self, latent_dim: int, classes: int, hidden: Sequence[int] = (64,)) -> None:
+        """Build the layers.
+
+        Args:
+            latent_dim: size of the representation.
+            classes: number of classes.
+            hidden: widths of the hidden layers.
+        """
+        super().__init__(latent_dim, classes)
+        self.net = mlp(latent_dim, hidden, classes)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Score the classes.
+
+        Args:
+            z: shape ``(samples, n, latent_dim)``.
+
+        Returns:
+            Logits, shape ``(samples, n, classes)``.
+        """
+        logits: Tensor = self.net(z)
+        return logits
+
+
+class LinearClassifier(MLPClassifier):
+    """A single linear layer."""
+
+    def __init__(self, latent_dim: int, classes: int) -> None:
+        """Build the layer.
+
+        Args:
+            latent_dim: size of the representation.
+            classes: number of classes.
+        """
+        super().__init__(latent_dim, classes, hidden=())

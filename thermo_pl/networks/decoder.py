@@ -1,0 +1,223 @@
+"""Decoders d(x|z): a network for the parameters, a likelihood for the distortion."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from thermo_pl.errors import require
+from thermo_pl.functionals import bernoulli_nll, gaussian_nll
+from thermo_pl.networks.layers import conv_sizes, mlp
+
+
+class Likelihood(nn.Module):
+    """Base of the likelihoods: what the decoder's output says about a pixel."""
+
+    @abstractmethod
+    def nll(self, decoded: Tensor, x: Tensor) -> Tensor:
+        """Full, normalised negative log-likelihood.
+
+        Args:
+            decoded: output of the decoder's network, shape ``(samples, n, *image)``.
+            x: images, shape ``(n, *image)``.
+
+        Returns:
+            Nats, shape ``(samples, n)``.
+        """
+
+    @abstractmethod
+    def mean(self, decoded: Tensor) -> Tensor:
+        """The expected image.
+
+        Args:
+            decoded: output of the decoder's network.
+
+        Returns:
+            Images of the same shape.
+        """
+
+
+class Bernoulli(Likelihood):
+    """Independent binary pixels; grey levels are read as probabilities of ink."""
+
+    def nll(self, decoded: Tensor, x: Tensor) -> Tensor:
+        """Binary cross-entropy, see :func:`thermo_pl.functionals.bernoulli_nll`.
+
+        Args:
+            decoded: log odds, shape ``(samples, n, *image)``.
+            x: images in [0, 1], shape ``(n, *image)``.
+
+        Returns:
+            Nats, shape ``(samples, n)``.
+        """
+        return bernoulli_nll(decoded, x)
+
+    def mean(self, decoded: Tensor) -> Tensor:
+        """Probability of ink.
+
+        Args:
+            decoded: log odds.
+
+        Returns:
+            Images in [0, 1] of the same shape.
+        """
+        return decoded.sigmoid()
+
+
+class Gaussian(Likelihood):
+    """Independent pixels N(mean, variance) with a fixed variance."""
+
+    def __init__(self, variance: float = 0.05) -> None:
+        """Keep the variance.
+
+        Args:
+            variance: variance of a pixel.
+        """
+        super().__init__()
+        ok = 0 < variance < math.inf
+        require(ok, "variance", variance, "a finite number > 0")
+        self.variance = variance
+
+    def nll(self, decoded: Tensor, x: Tensor) -> Tensor:
+        """Gaussian NLL, see :func:`thermo_pl.functionals.gaussian_nll`.
+
+        Args:
+            decoded: means, shape ``(samples, n, *image)``.
+            x: images, shape ``(n, *image)``.
+
+        Returns:
+            Nats, shape ``(samples, n)``.
+        """
+        return gaussian_nll(decoded, x, self.variance)
+
+    def mean(self, decoded: Tensor) -> Tensor:
+        """The mean is what the network says.
+
+        Args:
+            decoded: means.
+
+        Returns:
+            The same.
+        """
+        return decoded
+
+
+class Decoder(nn.Module):
+    """Base of the decoders.
+
+    Attributes:
+        image_shape: shape of one image, ``(channels, height, width)``.
+        latent_dim: size k of the representation.
+        likelihood: what the output says about a pixel.
+    """
+
+    def __init__(
+        self, image_shape: Sequence[int], latent_dim: int, likelihood: Likelihood | None
+    ) -> None:
+        """Check and keep the sizes.
+
+        Args:
+            image_shape: shape of one image, ``(channels, height, width)``.
+            latent_dim: size of the representation.
+            likelihood: what the output says about a pixel; Bernoulli if not given.
+        """
+        super().__init__()
+        ok = len(image_shape) == 3 and min(image_shape) > 0
+        require(ok, "image_shape", list(image_shape), "three positive sizes [channels, h, w]")
+        require(latent_dim > 0, "latent_dim", latent_dim, "a whole number > 0")
+        self.image_shape = tuple(image_shape)
+        self.latent_dim = latent_dim
+        self.likelihood = likelihood or Bernoulli()
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Decode latent samples.
+
+        Args:
+            z: shape ``(samples, n, latent_dim)``.
+
+        Returns:
+            Parameters of d(x|z), shape ``(samples, n, *image)``.
+        """
+        raise NotImplementedError
+
+
+class MLPDecoder(Decoder):
+    """A multilayer perceptron."""
+
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        latent_dim: int,
+        hidden: Sequence[int] = (128,),
+        likelihood: Likelihood | None = None,
+    ) -> None:
+        """Build the layers.
+
+        Args:
+            image_shape: shape of one image, ``(channels, height, width)``.
+            latent_dim: size of the representation.
+            hidden: widths of the hidden layers; empty for a linear decoder.
+            likelihood: what the output says about a pixel; Bernoulli if not given.
+        """
+        super().__init__(image_shape, latent_dim, likelihood)
+        self.net = mlp(latent_dim, hidden, math.prod(image_shape))
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Decode latent samples.
+
+        Args:
+            z: shape ``(samples, n, latent_dim)``.
+
+        Returns:
+            Parameters of d(x|z), shape ``(samples, n, *image)``.
+        """
+        decoded: Tensor = self.net(z)
+        return decoded.reshape(*z.shape[:-1], *self.image_shape)
+
+
+class ConvDecoder(Decoder):
+    """One linear layer, then steps of nearest-neighbour enlargement and 3x3 convolution."""
+
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        latent_dim: int,
+        channels: Sequence[int] = (64, 32),
+        likelihood: Likelihood | None = None,
+    ) -> None:
+        """Build the layers.
+
+        Args:
+            image_shape: shape of one image, ``(channels, height, width)``.
+            latent_dim: size of the representation.
+            channels: channels before each enlargement; each one doubles height and width.
+            likelihood: what the output says about a pixel; Bernoulli if not given.
+        """
+        super().__init__(image_shape, latent_dim, likelihood)
+        require(len(channels) > 0, "channels", list(channels), "at least one convolution")
+        sizes = conv_sizes(image_shape[1:], len(channels))[::-1]
+        first = (channels[0], *sizes[0])
+        layers: list[nn.Module] = [nn.Linear(latent_dim, math.prod(first)), nn.SiLU()]
+        layers.append(nn.Unflatten(-1, first))
+        widths = [*channels, image_shape[0]]
+        for step, size in enumerate(sizes[1:]):
+            if step:
+                layers.append(nn.SiLU())
+            # enlarge to the exact size: an odd side is not twice its half
+            layers += [nn.Upsample(size), nn.Conv2d(widths[step], widths[step + 1], 3, padding=1)]
+        self.net = nn.Sequential(*layers)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Decode latent samples.
+
+        Args:
+            z: shape ``(samples, n, latent_dim)``.
+
+        Returns:
+            Parameters of d(x|z), shape ``(samples, n, *image)``.
+        """
+        decoded: Tensor = self.net(z.flatten(0, 1))
+        return decoded.reshape(*z.shape[:-1], *self.image_shape)
