@@ -13,7 +13,6 @@ from typing import Any
 
 from thermo_pl.callbacks.quasi_static import QuasiStatic
 from thermo_pl.callbacks.settings import Equilibration, Motion, Probes
-
 from thermo_pl.errors import InfeasibleTarget, require
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.response import ResponseSettings

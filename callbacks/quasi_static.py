@@ -360,12 +360,9 @@ class QuasiStatic(pl.Callback):
         data = _data(trainer)
         generator = torch.Generator().manual_seed(self._stream(name, data.leg, key))
         drawn = data.draw("train", particles, generator)
-        noise = torch.randn(
-            samples, particles, model.encoder.latent_dim, generator=generator, dtype=model.dtype
-        )
-        device = model.device
-        moved = Particles(*(tensor.to(device) for tensor in drawn))
-        return Probe(moved, noise.to(device))
+        noise = model.noise(samples, particles, generator)
+        moved = Particles(*(tensor.to(model.device) for tensor in drawn))
+        return Probe(moved, noise)
 
     def _stream(self, name: str, *keys: int) -> int:
         # a seed for one purpose, independent of all others

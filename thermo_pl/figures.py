@@ -38,28 +38,36 @@ def control_figure(rows: Sequence[Row]) -> Figure:
         rows: the path.
 
     Returns:
-        Three panels over t.
+        Four panels over t: C against C*, C on training and validation data, γ, λ.
     """
-    figure = Figure(figsize=(6.4, 7.2), layout="constrained")
-    top, middle, bottom = figure.subplots(3, 1, sharex=True)
-    s = column(rows, "s")
-    loss, error = column(rows, "C"), column(rows, "C_error")
-    target, predicted = column(rows, "C_target"), column(rows, "C_predicted")
-    top.fill_between(s, loss - error, loss + error, color=BLUE, alpha=0.2, lw=0)
-    top.plot(s, target, color=GREY, ls="--", label="C*")
-    top.plot(s, predicted, "x", color=ORANGE, ms=4, label="after the predictor")
-    top.plot(s, loss, color=BLUE, marker=".", label="C (± standard error of the probe)")
-    top.plot(s, column(rows, "val_C"), color=GREY, lw=1, label="C on validation images")
-    top.set_ylim(0, 1.25 * float(np.nanmax([*(loss + error), *predicted, *column(rows, "val_C")])))
-    top.set_ylabel("classification loss C (nats)")
-    top.legend(fontsize="small", ncols=2, loc="lower left")
-    middle.plot(s, column(rows, "gamma"), color=BLUE, marker=".")
-    middle.set_ylabel("γ")
-    middle.set_ylim(bottom=0)
-    bottom.plot(s, column(rows, "lambda"), color=BLUE, marker=".")
-    bottom.set_ylabel("λ")
-    bottom.set_xlabel("domain coordinate t")
+    figure = Figure(figsize=(6.4, 8.4), layout="constrained")
+    held, loss, gamma, lam = figure.subplots(4, 1, sharex=True)
+    s, target = column(rows, "s"), column(rows, "C_target")
+    held.axhline(0, color=GREY, lw=1)
+    miss = 100 * (column(rows, "C_predicted") / target - 1)
+    held.plot(s, miss, "x", color=ORANGE, ms=5, label="after the predictor")
+    held.plot(s, 100 * (column(rows, "C") / target - 1), ".-", color=BLUE, label="after relaxation")
+    held.set_ylabel("C/C* - 1 (%)")
+    held.legend(fontsize="small", ncols=2)
+    measured, error = column(rows, "C"), column(rows, "C_error")
+    loss.fill_between(s, measured - error, measured + error, color=BLUE, alpha=0.25, lw=0)
+    loss.plot(s, measured, color=BLUE, label="measuring probe (± standard error)")
+    loss.plot(s, column(rows, "val_C"), "--", color=ORANGE, label="validation images")
+    loss.set_ylim(bottom=0)
+    loss.set_ylabel("C (nats)")
+    loss.legend(fontsize="small")
+    gamma.plot(s, column(rows, "gamma"), ".-", color=BLUE)
+    gamma.set_ylabel("γ")
+    gamma.set_ylim(bottom=0)
+    lam.plot(s, column(rows, "lambda"), ".-", color=BLUE)
+    lam.set_ylabel("λ")
+    lam.set_xlabel(_coordinate(rows))
     return figure
+
+
+def _coordinate(rows: Sequence[Row]) -> str:
+    several = any(row["leg"] for row in rows)
+    return "path coordinate leg + t" if several else "domain coordinate t"
 
 
 def space_figure(rows: Sequence[Row]) -> Figure:
@@ -77,13 +85,13 @@ def space_figure(rows: Sequence[Row]) -> Figure:
     axes.plot(rate, distortion, np.zeros_like(loss), color=GREY, lw=1)
     axes.plot(rate, distortion, loss, color=BLUE, lw=1)
     points = axes.scatter(rate, distortion, loss, c=column(rows, "s"), cmap="cividis", s=22)
-    for name, index, colour in (("start", 0, BLUE), ("end", -1, ORANGE)):
-        axes.text(rate[index], distortion[index], 1.08 * loss[index], name, color=colour)
+    for name, index in (("start", 0), ("end", -1)):
+        axes.text(rate[index], distortion[index], 1.12 * loss[index], name)
     axes.set_zlim(0, 1.4 * float(np.nanmax(loss)))
     axes.set_xlabel("rate R (nats)")
     axes.set_ylabel("distortion D (nats)")
     axes.set_zlabel("classification loss C (nats)", labelpad=8)
-    figure.colorbar(points, label="domain coordinate t", shrink=0.6, pad=0.12)
+    figure.colorbar(points, label=_coordinate(rows), shrink=0.6, pad=0.12)
     return figure
 
 

@@ -11,8 +11,9 @@ class Calibration(Metric):
     """Expected calibration error of weighted samples.
 
     ECE = Σ_b w_b |accuracy_b - confidence_b| over equal bins of the confidence, w_b the mass in
-    bin b (Guo et al. 2017). With equal weights it is torchmetrics'
-    ``MulticlassCalibrationError(norm="l1")``, which takes no weights; couplings have them.
+    bin b, bins (a, b] as in Guo et al. 2017. With equal weights and no confidence on the edge of
+    a bin it is torchmetrics' ``MulticlassCalibrationError(norm="l1")``, which takes no weights;
+    couplings have them.
     """
 
     higher_is_better = False
@@ -42,7 +43,6 @@ class Calibration(Metric):
         """
         confidence, predicted = probabilities.max(-1)
         correct = (predicted == y.argmax(-1)).double()
-        # bins are (a, b], as torchmetrics counts them
         index = (confidence * self.bins).ceil().long().sub(1).clamp(0, self.bins - 1)
         weight = weight.double()
         self.mass.index_add_(0, index, weight)

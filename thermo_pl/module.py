@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Literal, NamedTuple, cast
 
 import pytorch_lightning as pl
@@ -89,6 +90,7 @@ class FreeEnergyModel(pl.LightningModule):
         lam: float = 1.0,
         gam: float = 1.0,
         samples: int = 1,
+        eval_samples: int = 8,
         optimizer: OptimizerCallable = torch.optim.Adam,
         scheduler: LRSchedulerCallable | None = None,
         scheduler_interval: Literal["epoch", "step"] = "epoch",
@@ -105,6 +107,8 @@ class FreeEnergyModel(pl.LightningModule):
             gam: γ at the start.
             samples: noise draws per image, used for D and C, and for R where it has no
                 closed form.
+            eval_samples: the same on validation and test images, where the draws stay the same
+                from one evaluation to the next (common random numbers).
             optimizer: builds the optimiser from the parameters.
             scheduler: builds the learning-rate scheduler from the optimiser.
             scheduler_interval: what the scheduler counts.
@@ -114,6 +118,7 @@ class FreeEnergyModel(pl.LightningModule):
         require(0 <= lam < math.inf, "lam", lam, "a finite number ≥ 0")
         require(0 <= gam < math.inf, "gam", gam, "a finite number ≥ 0")
         require(samples > 0, "samples", samples, "a whole number > 0")
+        require(eval_samples > 0, "eval_samples", eval_samples, "a whole number > 0")
         require(decoder is not None or lam == 0, "lam", lam, "0, as the model has no decoder")
         require(classifier is not None or gam == 0, "gam", gam, "0, as the model has no classifier")
         if encoder.deterministic:
@@ -137,6 +142,7 @@ class FreeEnergyModel(pl.LightningModule):
         self.classifier = classifier
         self.marginal = marginal
         self.samples = samples
+        self.eval_samples = eval_samples
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.scheduler_interval = scheduler_interval
@@ -149,17 +155,18 @@ class FreeEnergyModel(pl.LightningModule):
         if initial_weights is not None:
             self._load_weights(Path(initial_weights))
 
-    def noise(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+    def noise(self, samples: int, n: int, generator: torch.Generator | None = None) -> Tensor:
         """Standard normal draws for n images.
 
         Args:
+            samples: draws for each image.
             n: number of images.
             generator: a generator on the CPU; the global one if not given.
 
         Returns:
             Shape ``(samples, n, latent_dim)``, on the device of the model.
         """
-        shape = (self.samples, n, self.encoder.latent_dim)
+        shape = (samples, n, self.encoder.latent_dim)
         return torch.randn(shape, generator=generator).to(
             self.device, cast(torch.dtype, self.dtype)
         )
@@ -221,7 +228,7 @@ class FreeEnergyModel(pl.LightningModule):
         Raises:
             NonFinite: if J is not finite.
         """
-        terms = self.terms(self(batch.x, self.noise(len(batch.x))), batch.x, batch.y)
+        terms = self.terms(self(batch.x, self.noise(self.samples, len(batch.x))), batch.x, batch.y)
         loss = weighted_mean(free_energy(*terms, self.lam, self.gam), batch.weight)
         if not torch.isfinite(loss):
             raise NonFinite(
@@ -240,9 +247,9 @@ class FreeEnergyModel(pl.LightningModule):
 
         Args:
             batch: samples of p(x(t)).
-            batch_idx: not used.
+            batch_idx: seeds the noise.
         """
-        self._evaluate(self.val_metrics, batch)
+        self._evaluate(self.val_metrics, batch, batch_idx)
 
     def on_validation_epoch_end(self) -> None:
         """Log the means of the epoch."""
@@ -253,9 +260,9 @@ class FreeEnergyModel(pl.LightningModule):
 
         Args:
             batch: samples of p(x(t)).
-            batch_idx: not used.
+            batch_idx: seeds the noise.
         """
-        self._evaluate(self.test_metrics, batch)
+        self._evaluate(self.test_metrics, batch, batch_idx)
 
     def on_test_epoch_end(self) -> None:
         """Log the means of the epoch."""
@@ -336,9 +343,15 @@ class FreeEnergyModel(pl.LightningModule):
             checkpoint: what is being loaded.
 
         Raises:
-            ConfigError: if the run of the checkpoint started at another λ or γ.
+            ConfigError: if the run of the checkpoint started at another λ or γ, or is not one of
+                this model.
         """
-        saved = checkpoint.get("thermo_start", self.start)
+        saved = checkpoint.get("thermo_start")
+        if saved is None:
+            raise ConfigError(
+                "ckpt_path: got a checkpoint that does not say where its run started; allowed: "
+                "one of a FreeEnergyModel"
+            )
         for name, value in self.start.items():
             if saved[name] != value:
                 raise ConfigError(
@@ -352,8 +365,10 @@ class FreeEnergyModel(pl.LightningModule):
         for name, value in zip("RDCJ", values, strict=True):
             metrics[name].update(value.detach(), batch.weight)
 
-    def _evaluate(self, metrics: MetricCollection, batch: Batch) -> None:
-        terms = self.terms(self(batch.x, self.noise(len(batch.x))), batch.x, batch.y)
+    def _evaluate(self, metrics: MetricCollection, batch: Batch, batch_idx: int) -> None:
+        generator = torch.Generator().manual_seed(batch_idx)
+        noise = self.noise(self.eval_samples, len(batch.x), generator)
+        terms = self.terms(self(batch.x, noise), batch.x, batch.y)
         self._update(metrics, terms, batch)
         if self.classifier is not None:
             probabilities = self.predict(batch.x).probabilities
@@ -367,23 +382,30 @@ class FreeEnergyModel(pl.LightningModule):
 
     def _load_weights(self, path: Path) -> None:
         require(path.is_file(), "initial_weights", str(path), "an existing checkpoint file")
-        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-        state |= {"lam": self.lam, "gam": self.gam}
         try:
-            self.load_state_dict(state)
-        except RuntimeError as error:
+            state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+            self.load_state_dict(state | {"lam": self.lam, "gam": self.gam})
+        except (RuntimeError, UnpicklingError, KeyError, TypeError) as error:
             raise ConfigError(
-                f"initial_weights: got {str(path)!r}, whose parameters are not those of this "
-                f"model; allowed: a checkpoint of the same networks ({str(error).splitlines()[-1]})"
+                f"initial_weights: got {str(path)!r}; allowed: a checkpoint of the same networks "
+                f"({str(error).strip().splitlines()[-1]})"
             ) from error
+
+    def _apply(self, fn: Any, recurse: bool = True) -> FreeEnergyModel:
+        # λ and γ follow the model to a device, but a cast of the networks leaves them exact
+        exact = {"lam": self.lam, "gam": self.gam}
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, value in exact.items():
+            setattr(self, name, value.to(getattr(self, name).device))
+        return self
 
 
 def _metrics(prefix: str, predictions: bool) -> MetricCollection:
     metrics: dict[str, Metric | MetricCollection] = {
-        name: MeanMetric() for name in ("R", "D", "C", "J")
+        name: MeanMetric(nan_strategy="disable") for name in ("R", "D", "C", "J")
     }
     if predictions:
-        metrics |= {"accuracy": MeanMetric(), "calibration": Calibration()}
+        metrics |= {"accuracy": MeanMetric(nan_strategy="disable"), "calibration": Calibration()}
     return MetricCollection(metrics, prefix=prefix, compute_groups=False)
 
 

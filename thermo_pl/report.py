@@ -35,7 +35,7 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
     """
     path = moving(rows)
     first, last = path[0], path[-1]
-    largest, mean = drift(path)
+    largest, mean = drift(path[1:])
     predicted = [abs(row["C_predicted"] / row["C_target"] - 1) for row in path[1:]]
     return {
         "steps": len(path) - 1,

@@ -56,7 +56,7 @@ class Solution:
 
 
 def conjugate_gradient(
-    matvec: Matvec, rhs: Tensor, tolerance: float, max_iterations: int, start: Tensor | None = None
+    matvec: Matvec, rhs: Tensor, tolerance: float, max_iterations: int
 ) -> Solution:
     """Conjugate gradients on a symmetric positive definite matrix, all columns together.
 
@@ -72,14 +72,13 @@ def conjugate_gradient(
         rhs: right-hand sides, shape ``(rhs, p)``.
         tolerance: relative residual to reach.
         max_iterations: products to spend at most.
-        start: first iterate; zero if not given.
 
     Returns:
         The solution and how it was reached.
     """
     scale = rhs.norm(dim=1).clamp_min(torch.finfo(rhs.dtype).tiny)
-    x = torch.zeros_like(rhs) if start is None else start.clone()
-    residual = rhs.clone() if start is None else rhs - matvec(x)
+    x = torch.zeros_like(rhs)
+    residual = rhs.clone()
     direction = residual.clone()
     squared = residual.square().sum(1)
     negative = torch.zeros_like(squared, dtype=torch.bool)

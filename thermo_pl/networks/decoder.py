@@ -197,7 +197,8 @@ class ConvDecoder(Decoder):
             likelihood: what the output says about a pixel; Bernoulli if not given.
         """
         super().__init__(image_shape, latent_dim, likelihood)
-        require(len(channels) > 0, "channels", list(channels), "at least one convolution")
+        ok = len(channels) > 0 and min(channels) > 0
+        require(ok, "channels", list(channels), "one or more whole numbers > 0")
         sizes = conv_sizes(image_shape[1:], len(channels))[::-1]
         first = (channels[0], *sizes[0])
         layers: list[nn.Module] = [nn.Linear(latent_dim, math.prod(first)), nn.SiLU()]

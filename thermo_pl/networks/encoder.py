@@ -91,7 +91,8 @@ class ConvEncoder(Encoder):
             channels: channels of the convolutions; each one halves height and width.
         """
         super().__init__(image_shape, latent_dim)
-        require(len(channels) > 0, "channels", list(channels), "at least one convolution")
+        ok = len(channels) > 0 and min(channels) > 0
+        require(ok, "channels", list(channels), "one or more whole numbers > 0")
         sizes = conv_sizes(image_shape[1:], len(channels))
         layers: list[nn.Module] = []
         for width_in, width_out in zip((image_shape[0], *channels), channels, strict=False):

@@ -1,0 +1,239 @@
+"""Conjugate gradients against dense linear algebra in float64."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from thermo_pl.solvers import REMEDY, Matvec, Status, conjugate_gradient
+
+
+def randn(*shape: int, seed: int = 0) -> Tensor:
+    """Normal numbers in float64."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def with_eigenvalues(values: list[float], seed: int = 0) -> tuple[Tensor, Tensor]:
+    """A symmetric matrix with these eigenvalues, and its eigenvectors in columns."""
+    vectors = torch.linalg.qr(randn(len(values), len(values), seed=seed))[0]
+    diagonal = torch.tensor(values, dtype=torch.float64)
+    return vectors * diagonal @ vectors.T, vectors
+
+
+class Counted:
+    """Products with a dense symmetric matrix, counted."""
+
+    def __init__(self, matrix: Tensor) -> None:
+        """Start at zero."""
+        self.matrix, self.calls = matrix, 0
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        self.calls += 1
+        return rows @ self.matrix
+
+
+def true_residual(matrix: Tensor, x: Tensor, rhs: Tensor) -> Tensor:
+    return (rhs - x @ matrix).norm(dim=1) / rhs.norm(dim=1)
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 10_000), st.integers(1, 12), st.integers(1, 4))
+def test_solves_positive_definite_systems(seed: int, p: int, count: int) -> None:
+    root = randn(p, p, seed=seed)
+    matrix = root @ root.T + 0.5 * torch.eye(p)
+    rhs = randn(count, p, seed=seed + 1)
+    product = Counted(matrix)
+    solution = conjugate_gradient(product, rhs, 1e-10, 20 * p)
+    assert solution.status is Status.CONVERGED
+    assert solution.x.shape == (count, p)
+    assert solution.residual.shape == (count,)
+    # a residual of 1e-10 is an error of at most 1e-10 times the largest eigenvalue over ½
+    exact = torch.linalg.solve(matrix, rhs.T).T
+    bound = 1e-10 * rhs.norm(dim=1) / 0.5
+    # the recurrence of the residual drifts from the true one by rounding: a factor of two
+    assert ((solution.x - exact).norm(dim=1) <= 2 * bound).all()
+    assert (true_residual(matrix, solution.x, rhs) <= 2e-10).all()
+    # all right-hand sides share the products, and none is spent on a zero start
+    assert product.calls == solution.iterations
+
+
+@pytest.mark.parametrize("distinct", [[2.0], [1.0, 5.0], [0.1, 1.0, 3.0, 10.0]], ids=len)
+def test_needs_no_more_iterations_than_there_are_distinct_eigenvalues(
+    distinct: list[float],
+) -> None:
+    matrix, _ = with_eigenvalues(distinct * 5)
+    rhs = randn(3, len(matrix), seed=1)
+    solution = conjugate_gradient(Counted(matrix), rhs, 1e-9, 100)
+    assert solution.status is Status.CONVERGED
+    assert solution.iterations == len(distinct)
+
+
+def test_each_iterate_is_the_best_of_its_krylov_space() -> None:
+    matrix, _ = with_eigenvalues([0.3, 0.5, 1, 2, 3, 5, 8, 13])
+    rhs = randn(2, 8, seed=1)
+    for k in range(1, 6):
+        solution = conjugate_gradient(Counted(matrix), rhs, 1e-14, k)
+        for row, b in zip(solution.x, rhs, strict=True):
+            powers = [torch.linalg.matrix_power(matrix, i) @ b for i in range(k)]
+            basis = torch.linalg.qr(torch.stack(powers, 1))[0]
+            best = basis @ torch.linalg.solve(basis.T @ matrix @ basis, basis.T @ b)
+            # the power basis has a condition number of about 1e5 for k = 5
+            torch.testing.assert_close(row, best, rtol=1e-9, atol=1e-9)
+
+
+def test_right_hand_sides_stop_each_at_its_own_time() -> None:
+    matrix, vectors = with_eigenvalues([1.0, 2, 3, 4, 5, 6, 7, 8])
+    rhs = torch.stack([torch.zeros(8).double(), vectors[:, 2], randn(8, seed=1)])
+    once = conjugate_gradient(Counted(matrix), rhs, 1e-12, 1)
+    # zero needs nothing, an eigenvector one step
+    assert once.x[0].abs().max() == 0
+    torch.testing.assert_close(once.x[1], vectors[:, 2] / 3, rtol=1e-12, atol=1e-12)
+    solution = conjugate_gradient(Counted(matrix), rhs, 1e-12, 100)
+    assert solution.status is Status.CONVERGED
+    assert solution.iterations == 8
+    assert torch.equal(solution.x[:2], once.x[:2])  # they have not moved since
+    assert solution.residual[0] == 0
+
+
+def test_columns_do_not_influence_each_other() -> None:
+    matrix, _ = with_eigenvalues([1.0, 2, 3, 4, 5])
+    rhs = randn(3, 5, seed=1)
+    together = conjugate_gradient(Counted(matrix), rhs, 1e-10, 100)
+    for i in range(3):
+        alone = conjugate_gradient(Counted(matrix), rhs[i : i + 1], 1e-10, 100)
+        torch.testing.assert_close(together.x[i], alone.x[0], rtol=1e-12, atol=1e-12)
+
+
+def test_scale_of_a_right_hand_side_does_not_matter() -> None:
+    matrix, _ = with_eigenvalues([1.0, 2, 3, 4, 5])
+    b = randn(1, 5, seed=1)
+    scaled = conjugate_gradient(Counted(matrix), torch.cat([b, 1e-20 * b, 1e20 * b]), 1e-10, 100)
+    for row, scale in zip(scaled.x, (1.0, 1e-20, 1e20), strict=True):
+        torch.testing.assert_close(row / scale, scaled.x[0], rtol=1e-12, atol=1e-12)
+
+
+def test_a_warm_start_at_the_solution_takes_no_iterations() -> None:
+    matrix, _ = with_eigenvalues([1.0, 2, 3, 4])
+    rhs = randn(2, 4, seed=1)
+    exact = torch.linalg.solve(matrix, rhs.T).T
+    given_start = exact.clone()
+    solution = conjugate_gradient(Counted(matrix), rhs, 1e-12, 100, start=given_start)
+    assert (solution.status, solution.iterations) == (Status.CONVERGED, 0)
+    assert torch.equal(solution.x, exact)
+    near = conjugate_gradient(Counted(matrix), rhs, 1e-12, 100, start=exact + 1e-3)
+    torch.testing.assert_close(near.x, exact, rtol=1e-11, atol=1e-11)
+    assert torch.equal(given_start, exact)  # the caller's tensor is not written to
+
+
+@pytest.mark.xfail(
+    raises=AssertionError,
+    reason="a zero right-hand side has no scale: a residual of 1e-308 is asked for",
+)
+def test_a_warm_start_with_a_zero_right_hand_side_converges_as_others_do() -> None:
+    matrix, _ = with_eigenvalues([float(v) for v in range(1, 51)])
+    rhs = torch.stack([torch.zeros(50).double(), randn(50, seed=1)])
+    start = randn(2, 50, seed=2)
+    assert conjugate_gradient(Counted(matrix), rhs[1:], 1e-2, 50, start[1:]).iterations < 40
+    solution = conjugate_gradient(Counted(matrix), rhs, 1e-2, 50, start)
+    assert solution.status is Status.CONVERGED
+
+
+def test_negative_curvature_is_told_and_spoils_nobody_else() -> None:
+    matrix = torch.diag(torch.tensor([1.0, 2.0, -1.0], dtype=torch.float64))
+    rhs = torch.tensor([[1.0, 1, 0], [0, 0, 1], [1, 1, 1]], dtype=torch.float64)
+    solution = conjugate_gradient(Counted(matrix), rhs, 1e-10, 100)
+    assert solution.status is Status.NEGATIVE_CURVATURE
+    exact = torch.tensor([1, 0.5, 0], dtype=torch.float64)
+    torch.testing.assert_close(solution.x[0], exact, rtol=1e-9, atol=1e-9)
+    assert solution.x[1].abs().max() == 0  # no good step was ever made
+    assert solution.x.isfinite().all()
+    # the residual is that of the last good iterate
+    found = true_residual(matrix, solution.x, rhs)
+    torch.testing.assert_close(solution.residual, found, rtol=1e-9, atol=1e-12)
+    assert REMEDY[Status.NEGATIVE_CURVATURE] in solution.message
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 10_000))
+def test_indefinite_matrices_are_never_called_solved_wrongly(seed: int) -> None:
+    matrix, _ = with_eigenvalues([-2.0, -0.5, 0.5, 1.0, 3.0, 4.0], seed=seed)
+    rhs = randn(2, 6, seed=seed + 1)
+    solution = conjugate_gradient(Counted(matrix), rhs, 1e-8, 100)
+    # a random right-hand side has a part along every eigenvector: the sixth step finds out
+    assert solution.status is Status.NEGATIVE_CURVATURE
+    assert solution.iterations < 20  # and then there is nothing left to do
+    # near-breakdown steps are long, and cost digits
+    found = true_residual(matrix, solution.x, rhs)
+    torch.testing.assert_close(solution.residual, found, rtol=1e-6, atol=1e-9)
+
+
+def nan_matrix(rows: Tensor) -> Tensor:
+    return rows * math.nan
+
+
+@pytest.mark.parametrize("where", ["rhs", "infinite rhs", "matrix", "start"])
+def test_what_is_not_finite_is_told(where: str) -> None:
+    matrix, _ = with_eigenvalues([1.0, 2, 3])
+    product: Matvec = nan_matrix if where == "matrix" else Counted(matrix)
+    rhs, start = randn(2, 3, seed=1), randn(2, 3, seed=2)
+    if where.endswith("rhs"):
+        rhs[1, 0] = math.nan if where == "rhs" else math.inf
+    start[0, 0] = math.nan if where == "start" else 0
+    solution = conjugate_gradient(product, rhs, 1e-10, 100, start=start)
+    assert solution.status is Status.NON_FINITE
+    assert solution.iterations <= 1
+    assert REMEDY[Status.NON_FINITE] in solution.message
+
+
+@pytest.mark.parametrize("limit", [0, 1, 4])
+def test_the_limit_of_iterations_holds(limit: int) -> None:
+    matrix, _ = with_eigenvalues([0.1, 0.5, 1, 2, 5, 10, 20, 50])
+    rhs = randn(3, 8, seed=1)
+    product = Counted(matrix)
+    solution = conjugate_gradient(product, rhs, 1e-10, limit)
+    assert solution.status is Status.MAX_ITERATIONS
+    assert solution.iterations == product.calls == limit
+    found = true_residual(matrix, solution.x, rhs)
+    torch.testing.assert_close(solution.residual, found, rtol=1e-10, atol=1e-12)
+    words = f"max_iterations after {limit} iterations, relative residual {found.max().item():.1e}"
+    assert solution.message.startswith(words)
+    assert solution.message.endswith(REMEDY[Status.MAX_ITERATIONS])
+
+
+def test_the_last_allowed_iteration_may_converge() -> None:
+    matrix, _ = with_eigenvalues([1.0, 2, 3])
+    solution = conjugate_gradient(Counted(matrix), randn(2, 3, seed=1), 1e-9, 3)
+    assert (solution.status, solution.iterations) == (Status.CONVERGED, 3)
+
+
+def test_null_directions_do_no_harm() -> None:
+    matrix, vectors = with_eigenvalues([0.0, 0.0, 0.0, 1, 2, 4, 8])
+    rhs = randn(3, 4, seed=1) @ vectors[:, 3:].T  # no part along the null directions
+    solution = conjugate_gradient(Counted(matrix), rhs, 1e-9, 100)
+    assert solution.status is Status.CONVERGED
+    expected = rhs @ torch.linalg.pinv(matrix, hermitian=True)
+    # error ≤ residual over the smallest eigenvalue that is not zero, which is 1
+    torch.testing.assert_close(solution.x, expected, rtol=0, atol=1e-8)
+    assert (solution.x @ vectors[:, :3]).abs().max() < 1e-12  # of minimum norm
+
+
+def test_a_part_in_the_null_space_is_not_called_solved() -> None:
+    matrix = torch.diag(torch.tensor([0.0, 1.0], dtype=torch.float64))
+    solution = conjugate_gradient(Counted(matrix), torch.ones(1, 2).double(), 1e-9, 100)
+    assert solution.status is Status.NEGATIVE_CURVATURE
+    assert solution.x.isfinite().all()
+
+
+def test_single_precision_reaches_what_it_can() -> None:
+    matrix, _ = with_eigenvalues([1.0, 2, 3, 4, 5, 6])
+    rhs = randn(2, 6, seed=1)
+    solution = conjugate_gradient(Counted(matrix.float()), rhs.float(), 1e-5, 100)
+    assert solution.status is Status.CONVERGED
+    assert solution.x.dtype == torch.float32
+    assert (true_residual(matrix, solution.x.double(), rhs) < 2e-5).all()
