@@ -105,10 +105,11 @@ class RunReport(pl.Callback):
         save_figure(strip_figure(strip, data.class_names), directory / "figures" / "images.png")
         print(table(summary, process.ending, str(directory)), flush=True)
 
-    def _chosen_frames(self) -> list[tuple[float, Tensor, Tensor | None]]:
+    def _chosen_frames(self) -> list[tuple[float, Any, Any]]:
         last = len(self._strip) - 1
         count = min(self.frames, last + 1)
-        return [self._strip[round(i * last / max(count - 1, 1))] for i in range(count)]
+        chosen = [self._strip[round(i * last / max(count - 1, 1))] for i in range(count)]
+        return [(s, x.numpy(), None if y is None else y.numpy()) for s, x, y in chosen]
 
 
 def save_figure(figure: Figure, path: Path) -> None:

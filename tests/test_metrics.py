@@ -57,21 +57,6 @@ def test_equal_weights_give_the_value_of_torchmetrics(seed: int) -> None:
     )
 
 
-@pytest.mark.xfail(
-    raises=AssertionError,
-    reason="torchmetrics 1.9 counts [a, b) and gives confidence 1 its own bin",
-)
-@pytest.mark.parametrize(
-    "confidence", [[9 / 15, 0.61], [10 / 15, 0.68], [1.0, 0.95]], ids=["9/15", "10/15", "1"]
-)
-def test_confidences_on_the_edge_of_a_bin_are_counted_as_torchmetrics_does(
-    confidence: list[float],
-) -> None:
-    # one wrong, one right: in one bin the two errors cancel in part, in two bins they add
-    p, label = with_confidence(confidence), torch.tensor([1, 0])
-    assert calibration(p, label) == pytest.approx(reference(p, label), abs=1e-5)
-
-
 def test_edges_belong_to_the_bin_below() -> None:
     # Guo et al. 2017: bin m is ((m-1)/M, m/M]; so 1 lies with 0.95, and ⅔ with 0.65, not with 0.68
     right_then_wrong = torch.tensor([0, 1])

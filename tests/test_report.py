@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from thermo_pl.figures import column, control_figure, space_figure, strip_figure
@@ -65,7 +64,7 @@ def test_summary_by_hand() -> None:
         "steps": 3,
         "C_target": 0.5,
         "drift_max": 0.1,  # 0.45 against 0.5
-        "drift_mean": (0 + 0.04 + 0.1 + 0.02) / 4,
+        "drift_mean": (0.04 + 0.1 + 0.02) / 3,  # the approach's end is not counted
         "predictor_miss_max": 0.14,  # 0.57 against 0.5; the approach's 5.0 is not the path's
         "val_C": [0.6, 0.61],
         "lambda": [0.5, 1.1],
@@ -97,7 +96,7 @@ def test_table_says_each_number_with_its_unit() -> None:
     for name, value in {
         "process": "done, 3 steps, 8 s",
         "C*": "0.5 nats",
-        "drift |C/C*-1|": "max 10.00%, mean 4.00%",
+        "drift |C/C*-1|": "max 10.00%, mean 5.33%",
         "after predictor": "max 14.00%",
         "C on validation": "0.6 → 0.61 nats",
         "lambda": "0.5 → 1.1",
@@ -133,47 +132,72 @@ def lines_of(axes: Any) -> dict[str, Any]:
     return {line.get_label(): line for line in axes.get_lines()}
 
 
+LEGENDS = [
+    {"after the predictor", "after relaxation"},
+    {"measuring probe (± standard error)", "validation images"},
+]
+
+
 def test_control_figure_shows_the_rows() -> None:
     figure = drawn(control_figure(ROWS[1:]))
-    top, middle, bottom = figure.axes
+    held, loss, gamma, lam = figure.axes
     s = [0.0, 0.1, 0.3, 0.6]
-    expected = {
-        "C*": [0.5] * 4,
-        "after the predictor": [5.0, 0.57, 0.44, 0.56],
-        "C (± standard error of the probe)": [0.5, 0.52, 0.45, 0.51],
-        "C on validation images": [0.6, 0.62, 0.55, 0.61],
-    }
-    lines = lines_of(top)
-    assert set(lines) == set(expected)
-    for name, values in expected.items():
-        np.testing.assert_allclose(lines[name].get_xdata(), s)
-        np.testing.assert_allclose(lines[name].get_ydata(), values, rtol=1e-12)
-    (band,) = top.collections
+    expected = [
+        # C_predicted = 5, 0.57, 0.44, 0.56 and C = 0.5, 0.52, 0.45, 0.51 against C* = 0.5
+        {"after the predictor": [900, 14, -12, 12], "after relaxation": [0, 4, -10, 2]},
+        {
+            "measuring probe (± standard error)": [0.5, 0.52, 0.45, 0.51],
+            "validation images": [0.6, 0.62, 0.55, 0.61],
+        },
+    ]
+    for axes, panel in zip((held, loss), expected, strict=True):
+        lines = lines_of(axes)
+        assert {name for name in lines if not name.startswith("_")} == set(panel)
+        for name, values in panel.items():
+            np.testing.assert_allclose(lines[name].get_xdata(), s)
+            # percentages of order 1e3: 1e-12 of them is what rounding may take
+            np.testing.assert_allclose(lines[name].get_ydata(), values, rtol=1e-12, atol=1e-11)
+    (target,) = (line for name, line in lines_of(held).items() if name.startswith("_"))
+    assert list(target.get_ydata()) == [0, 0]  # C = C*
+    (band,) = loss.collections
     heights = band.get_paths()[0].vertices[:, 1]
     assert (heights.min(), heights.max()) == pytest.approx((0.44, 0.53))
-    for axes, values in ((middle, [2, 2.1, 2.3, 2.6]), (bottom, [0.5, 0.6, 0.8, 1.1])):
+    for axes, values in ((gamma, [2, 2.1, 2.3, 2.6]), (lam, [0.5, 0.6, 0.8, 1.1])):
         (line,) = axes.get_lines()
         np.testing.assert_allclose(line.get_xdata(), s)
         np.testing.assert_allclose(line.get_ydata(), values)
 
 
 def test_control_figure_names_its_axes_with_units() -> None:
-    top, middle, bottom = control_figure(ROWS).axes
-    assert top.get_ylabel() == "classification loss C (nats)"
+    held, loss, gamma, lam = control_figure(ROWS).axes
+    assert (held.get_ylabel(), loss.get_ylabel()) == ("C/C* - 1 (%)", "C (nats)")
     # λ, γ and t are numbers without a unit
-    assert (middle.get_ylabel(), bottom.get_ylabel()) == ("γ", "λ")
-    assert bottom.get_xlabel() == "domain coordinate t"
-    texts = {text.get_text() for text in top.get_legend().get_texts()}
-    assert texts == set(lines_of(top))
+    assert (gamma.get_ylabel(), lam.get_ylabel()) == ("γ", "λ")
+    assert lam.get_xlabel() == "domain coordinate t"
+    for axes, names in zip((held, loss), LEGENDS, strict=True):
+        assert {text.get_text() for text in axes.get_legend().get_texts()} == names
+
+
+def test_figures_of_several_legs_say_so() -> None:
+    rows = [*ROWS[1:], row(5, "iso_classification", 0.25, 0.5, leg=1)]
+    lam = control_figure(rows).axes[3]
+    assert lam.get_xlabel() == "path coordinate leg + t"
+    np.testing.assert_allclose(lam.get_lines()[0].get_xdata(), [0, 0.1, 0.3, 0.6, 1.25])
+    points, bar = space_figure(rows).axes
+    np.testing.assert_allclose(points.collections[0].get_array(), [0, 0.1, 0.3, 0.6, 1.25])
+    assert bar.get_ylabel() == "path coordinate leg + t"
 
 
 def test_nothing_that_is_plotted_falls_outside() -> None:
-    top, middle, bottom = drawn(control_figure(ROWS)).axes
-    assert top.get_ylim()[0] == 0
-    assert top.get_ylim()[1] > 5.0  # the largest prediction
-    assert middle.get_ylim()[0] == 0
-    assert middle.get_ylim()[1] > 2.6
-    low, high = bottom.get_ylim()
+    held, loss, gamma, lam = drawn(control_figure(ROWS)).axes
+    low, high = held.get_ylim()
+    assert low < -12  # the smallest prediction, in percent
+    assert high > 900  # and the largest
+    assert loss.get_ylim()[0] == 0
+    assert loss.get_ylim()[1] > 1.0  # C on validation images in the first row
+    assert gamma.get_ylim()[0] == 0
+    assert gamma.get_ylim()[1] > 2.6
+    low, high = lam.get_ylim()
     assert low < 0.5 < 1.1 < high
 
 
@@ -187,12 +211,17 @@ def test_missing_values_do_not_break_the_figure(missing: tuple[str, ...], everyw
     ]
     if everywhere and "C_error" in missing:
         gaps[0]["C_error"] = 0.01  # the probe always has one somewhere
-    top = drawn(control_figure(gaps)).axes[0]
-    shown = np.asarray(lines_of(top)["C on validation images"].get_ydata())
-    assert np.isnan(shown).sum() == (4 if everywhere else 1)
-    assert math.isfinite(top.get_ylim()[1])
+    held, loss = drawn(control_figure(gaps)).axes[:2]
+    lost = 4 if everywhere else 1
+    shown = np.asarray(lines_of(loss)["validation images"].get_ydata())
+    assert np.isnan(shown).sum() == lost
+    for name in LEGENDS[0]:
+        shown = np.asarray(lines_of(held)[name].get_ydata())
+        assert np.isnan(shown).sum() == (lost if "C_target" in missing else 0)
+    assert math.isfinite(held.get_ylim()[1])
+    assert math.isfinite(loss.get_ylim()[1])
     np.testing.assert_allclose(
-        lines_of(top)["C (± standard error of the probe)"].get_ydata(), [0.5, 0.52, 0.45, 0.51]
+        lines_of(loss)["measuring probe (± standard error)"].get_ydata(), [0.5, 0.52, 0.45, 0.51]
     )
 
 
@@ -217,7 +246,11 @@ def test_space_figure_shows_the_path_and_its_shadow() -> None:
     assert figure.axes[1].get_ylabel() == "domain coordinate t"
     texts = {text.get_text(): text for text in axes.texts}
     assert set(texts) == {"start", "end"}
-    assert to_hex(texts["start"].get_color()) != to_hex(texts["end"].get_color())
+    # each stands over its own end of the path
+    for name, x, y, z in (("start", 3, 9, 0.5), ("end", 3.6, 8.4, 0.51)):
+        at = texts[name].get_position_3d()
+        assert at[:2] == pytest.approx((x, y))
+        assert z < at[2] < 1.25 * z
     low, high = axes.get_zlim()
     assert low <= 0
     assert high > 0.52

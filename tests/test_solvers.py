@@ -118,32 +118,6 @@ def test_scale_of_a_right_hand_side_does_not_matter() -> None:
         torch.testing.assert_close(row / scale, scaled.x[0], rtol=1e-12, atol=1e-12)
 
 
-def test_a_warm_start_at_the_solution_takes_no_iterations() -> None:
-    matrix, _ = with_eigenvalues([1.0, 2, 3, 4])
-    rhs = randn(2, 4, seed=1)
-    exact = torch.linalg.solve(matrix, rhs.T).T
-    given_start = exact.clone()
-    solution = conjugate_gradient(Counted(matrix), rhs, 1e-12, 100, start=given_start)
-    assert (solution.status, solution.iterations) == (Status.CONVERGED, 0)
-    assert torch.equal(solution.x, exact)
-    near = conjugate_gradient(Counted(matrix), rhs, 1e-12, 100, start=exact + 1e-3)
-    torch.testing.assert_close(near.x, exact, rtol=1e-11, atol=1e-11)
-    assert torch.equal(given_start, exact)  # the caller's tensor is not written to
-
-
-@pytest.mark.xfail(
-    raises=AssertionError,
-    reason="a zero right-hand side has no scale: a residual of 1e-308 is asked for",
-)
-def test_a_warm_start_with_a_zero_right_hand_side_converges_as_others_do() -> None:
-    matrix, _ = with_eigenvalues([float(v) for v in range(1, 51)])
-    rhs = torch.stack([torch.zeros(50).double(), randn(50, seed=1)])
-    start = randn(2, 50, seed=2)
-    assert conjugate_gradient(Counted(matrix), rhs[1:], 1e-2, 50, start[1:]).iterations < 40
-    solution = conjugate_gradient(Counted(matrix), rhs, 1e-2, 50, start)
-    assert solution.status is Status.CONVERGED
-
-
 def test_negative_curvature_is_told_and_spoils_nobody_else() -> None:
     matrix = torch.diag(torch.tensor([1.0, 2.0, -1.0], dtype=torch.float64))
     rhs = torch.tensor([[1.0, 1, 0], [0, 0, 1], [1, 1, 1]], dtype=torch.float64)
@@ -177,15 +151,14 @@ def nan_matrix(rows: Tensor) -> Tensor:
     return rows * math.nan
 
 
-@pytest.mark.parametrize("where", ["rhs", "infinite rhs", "matrix", "start"])
+@pytest.mark.parametrize("where", ["rhs", "infinite rhs", "matrix"])
 def test_what_is_not_finite_is_told(where: str) -> None:
     matrix, _ = with_eigenvalues([1.0, 2, 3])
     product: Matvec = nan_matrix if where == "matrix" else Counted(matrix)
-    rhs, start = randn(2, 3, seed=1), randn(2, 3, seed=2)
+    rhs = randn(2, 3, seed=1)
     if where.endswith("rhs"):
         rhs[1, 0] = math.nan if where == "rhs" else math.inf
-    start[0, 0] = math.nan if where == "start" else 0
-    solution = conjugate_gradient(product, rhs, 1e-10, 100, start=start)
+    solution = conjugate_gradient(product, rhs, 1e-10, 100)
     assert solution.status is Status.NON_FINITE
     assert solution.iterations <= 1
     assert REMEDY[Status.NON_FINITE] in solution.message

@@ -21,6 +21,7 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCL
 from pytorch_lightning.loggers import CSVLogger
 
 from thermo_pl import cli_errors
+from thermo_pl.callbacks import PredictionWriter
 from thermo_pl.errors import ConfigError, ThermoError
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.rundir import create_run_directory, write_atomic
@@ -42,6 +43,10 @@ _NOISE = (
     r"Checkpoint directory .* exists and is not empty",
     # So it has, with every run: a run writes to a directory of its own.
     r"The dirpath has changed from",
+    # PyTorch's own, when it first loads its forward-mode derivatives.
+    r"`torch.jit.script` is deprecated",
+    # Predictions are written in the loader's order; nobody asks for batch indices.
+    r"Couldn't infer the batch indices",
     # PyTorch's deprecation inside Lightning, nothing a user can act on.
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
 )
@@ -210,7 +215,8 @@ def run(args: list[str]) -> int:
             subclass_mode_model=True,
             subclass_mode_data=True,
             save_config_callback=None,  # config.yaml is written before anything can fail
-            trainer_defaults={"default_root_dir": "runs"},
+            # the writer only acts in predict
+            trainer_defaults={"default_root_dir": "runs", "callbacks": [PredictionWriter()]},
             seed_everything_default=0,
             auto_configure_optimizers=False,  # the model has its own
             parser_class=ThermoParser,

@@ -1,0 +1,88 @@
+"""The main job, measured: drift of C, accuracy and time, over seeds and without its parts.
+
+    python benchmarks/iso_digits.py
+
+Runs lightning_configs/iso_digits.yaml for seeds 0, 1 and 2, and for seed 0 without the predictor,
+without the restoring term, and without both. Prints one table; every number is read from the
+run's own path.csv and summary.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+from thermo_pl.rundir import read_csv
+
+CONFIG = Path(__file__).parents[1] / "lightning_configs" / "iso_digits.yaml"
+SWITCHES = {
+    "no predictor": {"predictor": False},
+    "no restoring": {"restoring": False},
+    "neither": {"predictor": False, "restoring": False},
+}
+HEADER = (
+    f"{'run':<14}{'seed':>5}{'max drift':>11}{'mean':>8}{'predicted':>11}{'acc B':>8}"
+    f"{'first law':>11}{'gamma':>15}{'seconds':>9}  ending"
+)
+
+
+def run(root: Path, name: str, seed: int, switches: dict[str, bool]) -> str:
+    """Run the main job once and describe it in one line."""
+    config = yaml.safe_load(CONFIG.read_text())
+    config["seed_everything"] = seed
+    config["trainer"]["default_root_dir"] = str(root / f"{name.replace(' ', '_')}_{seed}")
+    process = config["trainer"]["callbacks"][0]
+    assert process["class_path"] == "IsoClassification"
+    process["init_args"] |= switches
+    file = root / "config.yaml"
+    file.write_text(yaml.safe_dump(config))
+    start = time.monotonic()
+    command = [sys.executable, "-m", "thermo_pl", "fit", "--config", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    seconds = time.monotonic() - start
+    if done.returncode not in {0, 3}:
+        raise SystemExit(done.stderr)
+    (directory,) = Path(config["trainer"]["default_root_dir"]).glob("version_*")
+    rows = read_csv(directory / "path.csv")
+    summary = json.loads((directory / "summary.json").read_text())
+    held = [row for row in rows if row["C_target"] is not None]
+    drifts = [abs(row["C"] / row["C_target"] - 1) for row in held]
+    predicted = [
+        abs(row["C_predicted"] / row["C_target"] - 1) for row in held if row["C_predicted"]
+    ]
+    gamma = f"{rows[0]['gamma']:.3g} to {rows[-1]['gamma']:.3g}"
+    return (
+        f"{name:<14}{seed:>5}{max(drifts):>11.2%}{sum(drifts) / len(drifts):>8.2%}"
+        f"{max(predicted, default=float('nan')):>11.2%}{summary['accuracy']['B'][1]:>8.4f}"
+        f"{summary['first_law_residual_median']:>11.1%}{gamma:>15}{seconds:>9.0f}"
+        f"  {summary['ending'][:60]}"
+    )
+
+
+def main() -> None:
+    """Run everything and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--root", type=Path, default=Path("runs/benchmark_iso_digits"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--no-switches", action="store_true", help="only the main job itself")
+    arguments = parser.parse_args()
+    root = arguments.root / time.strftime("%Y%m%d-%H%M%S")
+    root.mkdir(parents=True)
+    print(f"{os.cpu_count()} cores; drift is max and mean of |C/C*-1| over all rows of path.csv")
+    print(HEADER, flush=True)
+    for seed in arguments.seeds:
+        print(run(root, "main job", seed, {}), flush=True)
+    if not arguments.no_switches:
+        for name, switches in SWITCHES.items():
+            print(run(root, name, 0, switches), flush=True)
+
+
+if __name__ == "__main__":
+    main()
