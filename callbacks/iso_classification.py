@@ -17,6 +17,9 @@ from thermo_pl.errors import InfeasibleTarget, require
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.response import ResponseSettings
 
+CORRECTED = 1e-3
+"""|C/C* - 1| at which the corrector is content."""
+
 
 class IsoClassification(QuasiStatic):
     """Moves the domain from t = 0 to 1 on every leg with C held at C*.
@@ -73,6 +76,18 @@ class IsoClassification(QuasiStatic):
         self.approach_steps = approach_steps
         self.restoring = restoring
 
+    def check(self, model: FreeEnergyModel, data: Any) -> None:
+        """Refuse a path on which λ would turn negative, or a γ that cannot hold C.
+
+        Args:
+            model: the model.
+            data: the DataModule.
+        """
+        lam, gam = model.start["lam"], model.start["gam"]
+        least = -lam / data.n_legs
+        require(self.k >= least, "k", self.k, f"at least {least:g}, so that λ stays ≥ 0")
+        require(gam > 0, "gam", gam, "a number > 0, as γ holds C constant")
+
     def plan(self, model: FreeEnergyModel, data: Any) -> Motion | None:
         """Requirements (1) and (3), and the restoring term towards C*.
 
@@ -84,7 +99,7 @@ class IsoClassification(QuasiStatic):
             The motion, or None at the end of the last leg.
         """
         if self.state.stroke == "equilibration":
-            self._set_target(model, data)
+            self._set_target()
         if self._approaching():
             self.state.stroke = "approach"
             return Motion(gam=self._gamma_step(model, 0.0, 0.0, self.last["C"]))
@@ -121,14 +136,12 @@ class IsoClassification(QuasiStatic):
         Returns:
             A step in γ; none without the restoring term.
         """
-        if not self.restoring:
+        close = abs(classification / self.state.target - 1) <= CORRECTED
+        if not self.restoring or close:
             return Motion()
         return Motion(gam=self._gamma_step(model, 0.0, 0.0, classification))
 
-    def _set_target(self, model: FreeEnergyModel, data: Any) -> None:
-        end = float(model.lam) + self.k * data.n_legs
-        require(end >= 0, "k", self.k, f"at least {-float(model.lam) / data.n_legs:g}: λ stays ≥ 0")
-        require(float(model.gam) > 0, "gam", float(model.gam), "a number > 0: γ holds C constant")
+    def _set_target(self) -> None:
         self.state.target = self.last["C"] if self.c_target is None else self.c_target
         self.last["C_target"] = self.state.target
 

@@ -38,8 +38,8 @@ from thermo_pl.solvers import Status
 NAN = float("nan")
 UNSOLVED = 0.5
 """Relative residual above which a solve tells nothing."""
-CORRECTIONS = 3
-"""Small response steps after each relaxation: Newton's method on the constraint."""
+CORRECTIONS = 8
+"""Small response steps after each relaxation, at most: Newton's method on the constraint."""
 CHECK_COLUMNS = ("epoch", "stationarity", "R", "D", "C", "J")
 """Columns of equilibration.csv, one row per check."""
 
@@ -91,6 +91,14 @@ class QuasiStatic(pl.Callback):
             The motion, or None at the end of the process.
         """
 
+    def check(self, model: FreeEnergyModel, data: Any) -> None:
+        """Refuse what cannot go well, before anything is trained.
+
+        Args:
+            model: the model.
+            data: the DataModule.
+        """
+
     @abstractmethod
     def length(self, data: Any) -> int:
         """Macro-steps that the process takes after equilibration, as far as is known.
@@ -138,6 +146,7 @@ class QuasiStatic(pl.Callback):
                 f"trainer.devices: got {trainer.world_size} processes; allowed: 1 with "
                 f"{type(self).__name__}"
             )
+        self.check(_model(pl_module), _data(trainer))
         if not self.state.rows and not self.state.checks:
             self.state.seed = torch.initial_seed()
         self._clock = time.monotonic()
@@ -179,7 +188,10 @@ class QuasiStatic(pl.Callback):
             model = _model(pl_module)
             for _ in range(CORRECTIONS):
                 classification = float(self._measure(trainer, model).means[2])
-                self._move(trainer, model, self.correction(model, classification))
+                motion = self.correction(model, classification)
+                if not any(motion):
+                    break
+                self._move(trainer, model, motion)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Check the equilibrium, or close the macro-step; then plan the next one.

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import pytorch_lightning as pl
+import torch
 import yaml
+from jsonargparse.typing import PositiveInt
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -97,6 +99,19 @@ class ThermoCLI(LightningCLI):
 
     run_dir: Path
 
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the key that Lightning lacks.
+
+        Args:
+            parser: the parser of a command.
+        """
+        parser.add_argument(
+            "--threads",
+            type=PositiveInt | None,
+            default=None,
+            help="threads of torch on the CPU; one is the fastest for small networks",
+        )
+
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse the words of the command line.
 
@@ -131,6 +146,8 @@ class ThermoCLI(LightningCLI):
         """Make the run directory and write ``config.yaml``, so that even a failed run has one."""
         settings = self.settings
         settings.ckpt_path = self._ckpt_path
+        if settings.threads is not None:
+            torch.set_num_threads(settings.threads)
         root = settings.trainer.default_root_dir or "runs"
         if getattr(rank_zero_only, "rank", 0) == 0:
             self.run_dir = create_run_directory(root)
