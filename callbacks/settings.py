@@ -58,7 +58,7 @@ class Probes:
         measuring_samples: noise draws for each of them.
     """
 
-    solving_particles: int = 1024
+    solving_particles: int = 2048
     solving_samples: int = 1
     redraw: bool = True
     measuring_particles: int = 2048

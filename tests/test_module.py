@@ -491,9 +491,7 @@ def test_initial_weights_of_other_networks_are_refused_in_one_line(checkpoint: P
     "kind",
     [
         "text",
-        pytest.param(
-            "empty", marks=pytest.mark.xfail(raises=EOFError, reason="an empty file: EOFError")
-        ),
+        "empty",
         "list",
         "other",
     ],
@@ -545,10 +543,6 @@ def test_predictions_are_those_of_the_mean_and_repeat_exactly() -> None:
     assert bare.probabilities.numel() == 0
 
 
-@pytest.mark.xfail(
-    raises=AssertionError,
-    reason="torchmetrics 1.9: MeanMetric(nan_strategy='disable') drops the weights",
-)
 @pytest.mark.parametrize("stage", ["validate", "test"])
 def test_logged_values_are_weighted_means_over_all_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
@@ -617,10 +611,6 @@ def test_evaluations_repeat_their_draws_and_leave_the_global_stream_alone(stage:
     assert made.training_step(data, 2).item() != made.training_step(data, 2).item()
 
 
-@pytest.mark.xfail(
-    raises=AssertionError,
-    reason="torchmetrics 1.9: MeanMetric(nan_strategy='disable') drops the weights",
-)
 def test_training_means_are_logged_and_start_afresh_each_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,12 +15,11 @@ import typing
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-from thermo_pl.errors import ConfigError
+from thermo_pl.config_lookup import MISSING, leaves, locate, one_line, search, short, value_at
 
 _KEY = re.compile(r'Parser key "([^"]+)"')
 _OWNER = re.compile(r"(?:given class_path |class_path=)'([^']+)'")
@@ -31,8 +30,6 @@ _CLASS = re.compile(
     r"|Expected '?(?:<class ')?([\w.]+)\W* to be a subclass"
 )
 _GOT = re.compile(r"Got value: (.*)|Given value: (.*)")
-_CLASS_KEYS = {"class_path", "init_args", "dict_kwargs"}
-_MISSING = object()
 
 
 @dataclass
@@ -51,6 +48,7 @@ def explain(
     documents: Mapping[str, Any],
     known: Iterable[str],
     bases: Mapping[str, Any],
+    flags: Mapping[str, str],
 ) -> str:
     """Distil a parser's complaint.
 
@@ -60,6 +58,7 @@ def explain(
         documents: content of each config file that was given, by its name.
         known: dotted names of the keys at the top of a config, such as ``trainer.max_epochs``.
         bases: type expected at a top key, such as ``model``.
+        flags: value of each flag of the command line, by its key; it wins over a file's.
 
     Returns:
         One line: key, value got, what is allowed.
@@ -80,133 +79,8 @@ def explain(
         named = next(group for group in found.groups() if group)
         return _unknown_class(mistake, named.strip(". "), documents, bases)
     if mistake.keys and "Unable to load config" not in message:
-        return _wrong_type(mistake, documents)
+        return _wrong_type(mistake, documents, flags)
     return _other(message)
-
-
-def read_documents(args: list[str]) -> dict[str, Any]:
-    """Load the config files that a command line names, as far as they can be loaded.
-
-    Args:
-        args: the words of the command line.
-
-    Returns:
-        The content of each file by its name, None where it cannot be read.
-
-    Raises:
-        ConfigError: if a file is not a config at all.
-    """
-    documents: dict[str, Any] = {}
-    for word, following in zip(args, [*args[1:], ""], strict=True):
-        flag, _, value = word.partition("=")
-        if flag in {"--config", "-c"}:
-            name = value or following
-            try:
-                documents[name] = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
-            except UnicodeDecodeError as error:
-                raise ConfigError(f"{name}: got {error}; allowed: a YAML file in UTF-8") from error
-            except (OSError, yaml.YAMLError):
-                documents[name] = None  # the parser will say what is wrong with it
-                continue
-            _check_sections(name, documents[name])
-    return documents
-
-
-def _check_sections(name: str, data: Any) -> None:
-    # Refuse what the parser would pass over without a word.
-    if not isinstance(data, dict):
-        raise ConfigError(f"{name}: got {_short(data)}; allowed: keys such as model, data, trainer")
-    if not isinstance(data.get("trainer", {}), dict):
-        got = _short(data["trainer"])
-        raise ConfigError(f"trainer: got {got}; allowed: keys of the Trainer, such as max_epochs")
-    for path, value in _everything(data, ""):
-        if not isinstance(value, dict):
-            continue
-        if not isinstance(value.get("init_args", {}), dict):
-            got = _short(value["init_args"])
-            raise ConfigError(f"{path}.init_args: got {got}; allowed: arguments of the class")
-        if "class_path" in value and (extra := value.keys() - _CLASS_KEYS):
-            key = min(extra, key=str)
-            raise ConfigError(
-                f"{path}.{key}: got {_short(value[key])}, but there is no such key beside "
-                "class_path; allowed: init_args, and arguments inside it"
-            )
-        if not isinstance(value.get("class_path", ""), str):
-            got = _short(value["class_path"])
-            raise ConfigError(f"{path}.class_path: got {got}; allowed: the name of a class")
-
-
-def locate(keys: list[str], got: str | None, data: Any) -> str | None:
-    """Find where in a config a value stands.
-
-    Args:
-        keys: names from the outside in; ``init_args`` and places in lists may be left out.
-        got: the value as text; None accepts any.
-        data: a config, as nested dicts and lists.
-
-    Returns:
-        The dotted path, such as ``data.init_args.legs[0].classes``; None if there is no match.
-    """
-    for path, value in _search(data, keys, ""):
-        if got is None or str(value) == got:
-            return path
-        for below, leaf in _leaves(value, path):
-            if str(leaf) == got:
-                return below
-    return None
-
-
-def locate_argument(name: str, got: str, data: Any) -> str | None:
-    """Find an argument that a constructor refused, from its name and value alone.
-
-    Args:
-        name: the argument, as the constructor names it; dotted for a part of an argument.
-        got: the repr of its value.
-        data: a config, as nested dicts and lists.
-
-    Returns:
-        The dotted path, or None unless exactly one place matches.
-    """
-    paths = {
-        path
-        for start, node in _everything(data, "")
-        for path, value in _search(node, name.split("."), start)
-        if got in {repr(value), str(value)}
-    }
-    return paths.pop() if len(paths) == 1 else None
-
-
-def locate_class(names: list[str], text: str, data: Any) -> str:
-    """Find the config entry that a failing constructor was called for.
-
-    Args:
-        names: names of the classes under construction, from the outside in.
-        text: the constructor's complaint; may name one of its arguments.
-        data: a config, as nested dicts and lists.
-
-    Returns:
-        The dotted path of the argument with the value got, or else of the class.
-    """
-    entries = {
-        str(value["class_path"]).rpartition(".")[2]: path
-        for path, value in _everything(data, "")
-        if isinstance(value, dict) and "class_path" in value
-    }
-    path = next((entries[name] for name in reversed(names) if name in entries), "trainer")
-    place = path if path == "trainer" else f"{path}.init_args"
-    arguments = _value_at(place, {"": data})
-    if not isinstance(arguments, dict):
-        return path
-    named = [a or b for a, b in re.findall(r"`(?:Trainer\()?(\w+)|(\w+)=", text)]
-    # Some messages tell the value only: "No supported gpu backend found!"
-    words = re.split(r"[\s`'\",:]+", text)
-    named += [
-        key
-        for key, value in arguments.items()
-        if isinstance(value, str | float) and str(value) in words
-    ]
-    name = next((name for name in named if name in arguments), None)
-    return f"{place}.{name}: got {_short(arguments[name])}" if name else path
 
 
 def hints(target: Any) -> dict[str, Any]:
@@ -273,54 +147,12 @@ def _says_something(text: str) -> bool:
     return bool(text) and not text.startswith("[Errno")
 
 
-def _search(node: Any, keys: list[str], path: str) -> Iterator[tuple[str, Any]]:
-    if not keys:
-        yield path, node
-    if isinstance(node, dict):
-        for key, value in node.items():
-            if keys and key == keys[0]:
-                yield from _search(value, keys[1:], f"{path}.{key}".lstrip("."))
-            elif keys and key in {"init_args", "dict_kwargs"}:
-                yield from _search(value, keys, f"{path}.{key}".lstrip("."))
-    elif isinstance(node, list) and keys:
-        for index, value in enumerate(node):
-            yield from _search(value, keys, f"{path}[{index}]")
-
-
-def _leaves(node: Any, path: str) -> Iterator[tuple[str, Any]]:
-    # Entries of lists, and class paths, below a node.
-    if isinstance(node, list):
-        for index, value in enumerate(node):
-            yield f"{path}[{index}]", value
-            yield from _leaves(value, f"{path}[{index}]")
-    elif isinstance(node, dict) and "class_path" in node:
-        yield f"{path}.class_path", node["class_path"]
-
-
-def _everything(node: Any, path: str) -> Iterator[tuple[str, Any]]:
-    yield path, node
-    if isinstance(node, dict):
-        for key, value in node.items():
-            yield from _everything(value, f"{path}.{key}".lstrip("."))
-    elif isinstance(node, list):
-        for index, value in enumerate(node):
-            yield from _everything(value, f"{path}[{index}]")
-
-
 def _path(keys: list[str], got: str | None, documents: Mapping[str, Any]) -> str:
     # The full path of a value: from a file, else, for a flag, the canonical spelling.
     for data in reversed(list(documents.values())):
         if path := locate(keys, got, data):
             return path
     return ".".join(keys) if keys[:1] == ["trainer"] else ".init_args.".join(keys)
-
-
-def _value_at(path: str, documents: Mapping[str, Any]) -> Any:
-    for data in documents.values():
-        for where, value in _everything(data, ""):
-            if where == path:
-                return value
-    return _MISSING
 
 
 def _unknown_key(
@@ -339,8 +171,8 @@ def _unknown_key(
         start = f"{parent}." if parent else ""
         siblings = sorted({n[len(start) :].split(".")[0] for n in names if n.startswith(start)})
         name = path.rpartition(".")[2]
-    value = _value_at(path, documents)
-    got = "" if value is _MISSING else f"got {_short(value)}, but "
+    value = value_at(path, documents)
+    got = "" if value is MISSING else f"got {short(value)}, but "
     return f"{path}: {got}there is no such key; allowed: {_choices(name, siblings)}"
 
 
@@ -362,7 +194,7 @@ def _other(message: str) -> str:
         return f"{found[1]}: got nothing; allowed: {found[2]}"
     if found := re.match(r"Unexpected config: *(.*)", message):
         return f"--config: got {found[1]!r}; allowed: a YAML file"
-    return _line(message)
+    return one_line(message)
 
 
 def _missing(mistake: _Mistake, names: list[str], documents: Mapping[str, Any]) -> str:
@@ -371,7 +203,7 @@ def _missing(mistake: _Mistake, names: list[str], documents: Mapping[str, Any]) 
         parent = _path_without(mistake.keys, name, documents) or _path(
             mistake.keys, None, documents
         )
-        node = _value_at(parent, documents)
+        node = value_at(parent, documents)
         if isinstance(node, dict) and "class_path" in node:
             parent += ".init_args"
         kind = _allowed_type(mistake.owners, name) or "a value"
@@ -383,8 +215,8 @@ def _missing(mistake: _Mistake, names: list[str], documents: Mapping[str, Any]) 
 def _path_without(keys: list[str], name: str, documents: Mapping[str, Any]) -> str | None:
     # The entry at or below ``keys`` that lacks ``name``; only for dicts without a class path.
     for data in documents.values():
-        for path, value in _search(data, keys, ""):
-            for where, item in [(path, value), *_leaves(value, path)]:
+        for path, value in search(data, keys, ""):
+            for where, item in [(path, value), *leaves(value, path)]:
                 if isinstance(item, dict) and name not in {**item, **(item.get("init_args") or {})}:
                     return where
     return None
@@ -398,14 +230,14 @@ def _unknown_class(
     path = _path(mistake.keys, got, documents)
     owner = next((owner for owner in reversed(mistake.owners) if owner != got), "")
     base = bases.get(".".join(mistake.keys)) or hints(_import(owner)).get(mistake.keys[-1])
-    return f"{path}: got {_short(got)}; allowed: {_classes(got, base)}"
+    return f"{path}: got {short(got)}; allowed: {_classes(got, base)}"
 
 
-def _wrong_type(mistake: _Mistake, documents: Mapping[str, Any]) -> str:
+def _wrong_type(mistake: _Mistake, documents: Mapping[str, Any], flags: Mapping[str, str]) -> str:
     found = _GOT.search(mistake.last)
     got = (found[1] or found[2] or "") if found else None
     path = _path(mistake.keys, got, documents)
-    value = _value_at(path, documents)
+    value = flags.get(path, value_at(path, documents))
     shown = value if got is None or str(value) == got else got
     exact = mistake.last.partition(". Got value")[0].partition("\n")[0]
     if path.endswith("]"):  # an item of a list: the other texts speak of the whole list
@@ -414,7 +246,7 @@ def _wrong_type(mistake: _Mistake, documents: Mapping[str, Any]) -> str:
         kinds = _readable(mistake.union)
     else:
         kinds = _allowed_type(mistake.owners, mistake.keys[-1]) or _readable(exact)
-    return f"{path}: got {_short(shown)}; allowed: {kinds}"
+    return f"{path}: got {short(shown)}; allowed: {kinds}"
 
 
 def _readable(kinds: str) -> str:
@@ -425,6 +257,7 @@ def _readable(kinds: str) -> str:
     kinds = re.sub(r"Literal\[([^\]]*)\]", r"\1", kinds)
     kinds = re.sub(r"^Optional\[(.*)\]$", r"\1, null", kinds)
     kinds = re.sub(r"^Union\[(.*)\]$", r"\1", kinds)
+    kinds = kinds.replace("PositiveInt", "a whole number > 0")
     return re.sub(r"\bNone(Type)?\b", "null", kinds.replace(" | ", ", "))
 
 
@@ -477,12 +310,3 @@ def _choices(name: str, names: list[str]) -> str:
     if close:
         return f"{', '.join(close)}, …" if len(names) > len(close) else ", ".join(close)
     return ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
-
-
-def _short(value: Any) -> str:
-    text = _line(repr(value))
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())

@@ -22,7 +22,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger
 
-from thermo_pl import cli_errors
+from thermo_pl import cli_errors, config_lookup
 from thermo_pl.callbacks import PredictionWriter
 from thermo_pl.errors import ConfigError, ThermoError
 from thermo_pl.module import FreeEnergyModel
@@ -123,7 +123,7 @@ class ThermoCLI(LightningCLI):
             ConfigError: if anything in them, or in the files they name, is wrong.
         """
         words = cast(list[str], args)  # as run() gives them
-        documents = cli_errors.read_documents(words)
+        documents = config_lookup.read_documents(words)
         subparser = self._parser(words[0])
         known = [
             action.dest for action in subparser._actions if action.dest.split(".")[-1] != "help"
@@ -135,7 +135,10 @@ class ThermoCLI(LightningCLI):
             bases |= {
                 f"trainer.{name}": hint for name, hint in cli_errors.hints(pl.Trainer).items()
             }
-            line = cli_errors.explain(refused.message, refused.cause, documents, known, bases)
+            flags = config_lookup.read_flags(words)
+            line = cli_errors.explain(
+                refused.message, refused.cause, documents, known, bases, flags
+            )
             raise ConfigError(line) from refused.cause
         self.settings = self.config[words[0]]
         # LightningCLI would let the hyperparameters in a checkpoint overrule the config: λ, γ are
@@ -271,7 +274,7 @@ def _refusal(error: Exception, config: Any) -> ThermoError:
     text = str(error)
     if isinstance(error, ThermoError):
         named = re.match(r"([\w.]+): got (.*?);", text)
-        place = named and cli_errors.locate_argument(named[1], named[2], config)
+        place = named and config_lookup.locate_argument(named[1], named[2], config)
         return type(error)(text.replace(named[1], place, 1)) if named and place else error
     frames = list(traceback.walk_tb(error.__traceback__))
     built = [
@@ -281,4 +284,4 @@ def _refusal(error: Exception, config: Any) -> ThermoError:
     ]
     frame, line = frames[-1]
     where = f"{Path(frame.f_code.co_filename).name}:{line}"
-    return ConfigError(f"{cli_errors.locate_class(built, text, config)}: {text} ({where})")
+    return ConfigError(f"{config_lookup.locate_class(built, text, config)}: {text} ({where})")

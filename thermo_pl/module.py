@@ -385,7 +385,7 @@ class FreeEnergyModel(pl.LightningModule):
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
             self.load_state_dict(state | {"lam": self.lam, "gam": self.gam})
-        except (RuntimeError, UnpicklingError, KeyError, TypeError) as error:
+        except (RuntimeError, UnpicklingError, EOFError, KeyError, TypeError) as error:
             raise ConfigError(
                 f"initial_weights: got {str(path)!r}; allowed: a checkpoint of the same networks "
                 f"({str(error).strip().splitlines()[-1]})"
@@ -401,11 +401,12 @@ class FreeEnergyModel(pl.LightningModule):
 
 
 def _metrics(prefix: str, predictions: bool) -> MetricCollection:
+    # "a NaN counts as NaN" keeps it visible; the strategy "disable" would drop the weights
     metrics: dict[str, Metric | MetricCollection] = {
-        name: MeanMetric(nan_strategy="disable") for name in ("R", "D", "C", "J")
+        name: MeanMetric(nan_strategy=math.nan) for name in ("R", "D", "C", "J")
     }
     if predictions:
-        metrics |= {"accuracy": MeanMetric(nan_strategy="disable"), "calibration": Calibration()}
+        metrics |= {"accuracy": MeanMetric(nan_strategy=math.nan), "calibration": Calibration()}
     return MetricCollection(metrics, prefix=prefix, compute_groups=False)
 
 

@@ -24,7 +24,10 @@ class Status(StrEnum):
 REMEDY = {
     Status.CONVERGED: "nothing to do",
     Status.MAX_ITERATIONS: "allow more iterations, a larger tolerance or more damping",
-    Status.NEGATIVE_CURVATURE: "raise the damping, or use the Gauss-Newton curvature",
+    Status.NEGATIVE_CURVATURE: (
+        "raise the damping; take the Gauss-Newton curvature, and a standard normal marginal: "
+        "with a learned one even Gauss-Newton can be indefinite"
+    ),
     Status.NON_FINITE: "lower the step size or the learning rate: the model has diverged",
 }
 
