@@ -83,6 +83,8 @@ class IsoClassification(QuasiStatic):
             model: the model.
             data: the DataModule.
         """
+        allowed = "a Classifier: its loss is what is held"
+        require(model.classifier is not None, "classifier", None, allowed)
         lam, gam = model.start["lam"], model.start["gam"]
         least = -lam / data.n_legs
         require(self.k >= least, "k", self.k, f"at least {least:g}, so that λ stays ≥ 0")
@@ -163,8 +165,9 @@ class IsoClassification(QuasiStatic):
     def _gamma_step(
         self, model: FreeEnergyModel, dlam: float, dt: float, classification: float
     ) -> float:
-        # The step in γ that brings C to C* in the linear response, at most a factor of two: C
-        # falls with γ about as 1/γ, so a long Newton step overshoots, below zero even.
+        # The step in γ that brings C to C* in the linear response, within a factor of two of where
+        # the macro-step began: C falls with γ about as 1/γ, so a long Newton step overshoots, below
+        # zero even.
         derivatives = self.state.derivatives
         if derivatives is None:
             raise RuntimeError("a step was asked for before the first response")
@@ -172,7 +175,8 @@ class IsoClassification(QuasiStatic):
         gam, (low, high) = float(model.gam), self.gamma_range
         miss = self.state.target - classification
         step = (miss - by_lam * dlam - by_t * dt) / by_gam if by_gam else math.copysign(gam, -miss)
-        step = min(max(step, -gam / 2), gam)
+        before = float(self.last["gamma"])
+        step = min(max(gam + step, before / 2), 2 * before) - gam
         if not low <= gam + step <= high:
             way = (
                 "C* lies below what this model can reach" if step > 0 else "C* needs no classifier"

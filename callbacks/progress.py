@@ -72,9 +72,10 @@ class ProcessProgress(ProgressBar):
             news = bool(state.checks) and state.checks[-1]["epoch"] == done
             text = _describe_check(state.checks[-1], process) if state.checks else "equilibration"
         else:
-            moved = sum(row["stroke"] != "equilibration" for row in state.rows)
-            done, total, news = moved, max(self._length, moved), True
-            text = f"{describe_row(process.last)}  {self._time_left(moved)} left"
+            done = sum(row["stroke"] != "equilibration" for row in state.rows)
+            approach = sum(row["stroke"] == "approach" for row in state.rows)
+            total, news = self._length + approach, True
+            text = f"{describe_row(process.last)}  {self._time_left(done, total)} left"
         self._show(text, done, total, news)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -106,7 +107,7 @@ class ProcessProgress(ProgressBar):
         elif news:
             print(f"{done:>4}/{total}  {text}", file=sys.stderr, flush=True)
 
-    def _time_left(self, done: int) -> str:
+    def _time_left(self, done: int, total: int) -> str:
         # at the pace so far, of this session if the run was resumed
         now = time.monotonic()
         if self._began is None:
@@ -114,7 +115,7 @@ class ProcessProgress(ProgressBar):
         began, first = self._began
         if done == first:
             return "?:??"
-        seconds = (now - began) / (done - first) * max(self._length - done, 0)
+        seconds = (now - began) / (done - first) * max(total - done, 0)
         return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
     def _close(self) -> None:

@@ -16,6 +16,7 @@ from typing import Any, cast
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.trainer.states import TrainerFn
 
 from thermo_pl.callbacks.settings import Equilibration, Motion, Probes, State
 from thermo_pl.errors import ConfigError, NonFinite, NotEquilibrated, SolverBreakdown, require
@@ -76,6 +77,7 @@ class QuasiStatic(pl.Callback):
         self.ending = "running"
         self._measuring: tuple[int, Probe] | None = None
         self._clock = 0.0
+        self._validated = False
 
     @abstractmethod
     def plan(self, model: FreeEnergyModel, data: Any) -> Motion | None:
@@ -127,6 +129,18 @@ class QuasiStatic(pl.Callback):
         """The last row of the path."""
         return self.state.rows[-1]
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Go first among the callbacks: the others read what the process has measured.
+
+        Args:
+            trainer: the trainer.
+            pl_module: the model.
+            stage: not used.
+        """
+        callbacks = trainer.callbacks  # type: ignore[attr-defined]
+        others = [callback for callback in callbacks if callback is not self]
+        trainer.callbacks = [self, *others]  # type: ignore[attr-defined]
+
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Check that the trainer can carry a process, and start the clock.
 
@@ -135,7 +149,8 @@ class QuasiStatic(pl.Callback):
             pl_module: the model.
 
         Raises:
-            ConfigError: if there is no DataModule with domains, or more than one process.
+            ConfigError: if there is no DataModule with domains, if the trainer would run on several
+                devices, too long or in too low a precision, or if this process has run before.
         """
         if not hasattr(_data(trainer), "move_to"):
             raise ConfigError(
@@ -145,6 +160,17 @@ class QuasiStatic(pl.Callback):
             raise ConfigError(
                 f"trainer.devices: got {trainer.world_size} processes; allowed: 1 with "
                 f"{type(self).__name__}"
+            )
+        allowed = "none: the process ends the run"
+        require((trainer.min_epochs or 0) <= 1, "trainer.min_epochs", trainer.min_epochs, allowed)
+        require(not trainer.min_steps, "trainer.min_steps", trainer.min_steps, allowed)
+        precise = not trainer.precision.endswith("16-true")
+        allowed = "32-true, 64-true or a mixed one: a process takes differences of means"
+        require(precise, "trainer.precision", trainer.precision, allowed)
+        if self.state.rows and trainer.ckpt_path is None:
+            raise ConfigError(
+                f"{type(self).__name__}: got a process that has run before; allowed: a new one, or "
+                "a checkpoint to go on from"
             )
         self.check(_model(pl_module), _data(trainer))
         if not self.state.rows and not self.state.checks:
@@ -160,6 +186,7 @@ class QuasiStatic(pl.Callback):
         """
         # every epoch has its own stream of noise: a resumed run draws what this one would have
         torch.manual_seed(self._stream("relax", trainer.current_epoch))
+        self._validated = False
         if self.state.phase == "process":
             self._move(trainer, pl_module, Motion(*self.state.planned))
             self.state.predicted = float(self._measure(trainer, pl_module).means[2])
@@ -186,12 +213,22 @@ class QuasiStatic(pl.Callback):
         # here and not at the end of the epoch, so that validation sees the corrected state
         if is_last and self.state.phase == "process":
             model = _model(pl_module)
-            for _ in range(CORRECTIONS):
+            # without the predictor θ stays, and C with it: a second step would count twice
+            for _ in range(CORRECTIONS if self.predictor else 1):
                 classification = float(self._measure(trainer, model).means[2])
                 motion = self.correction(model, classification)
                 if not any(motion):
                     break
                 self._move(trainer, model, motion)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Note that this epoch has a validation of its own.
+
+        Args:
+            trainer: the trainer.
+            pl_module: the model.
+        """
+        self._validated = not trainer.sanity_checking
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Check the equilibrium, or close the macro-step; then plan the next one.
@@ -236,8 +273,9 @@ class QuasiStatic(pl.Callback):
             pl_module: the model.
             exception: what stopped it.
         """
-        self.ending = f"stopped: {exception or type(exception).__name__}"
-        self._write(trainer)
+        if is_fitting(trainer):
+            self.ending = f"stopped: {str(exception) or type(exception).__name__}"
+            self._write(trainer)
 
     def state_dict(self) -> dict[str, Any]:
         """The state, for a checkpoint.
@@ -285,6 +323,8 @@ class QuasiStatic(pl.Callback):
         measured = self._measure(trainer, model)
         rate, distortion, classification = measured.means.tolist()
         by_lam, by_gam, by_t = response.derivatives.T.tolist()
+        # Lightning keeps the metrics of an earlier validation
+        validation = trainer.callback_metrics if self._validated else {}
         row: Row = {
             "step": len(state.rows),
             "cycle": 0,
@@ -313,8 +353,8 @@ class QuasiStatic(pl.Callback):
             "solver_iterations": response.solution.iterations,
             "gradients": state.gradients,
             "seconds": now - self._clock,
-            "val_C": float(trainer.callback_metrics.get("val/C", NAN)),
-            "val_accuracy": float(trainer.callback_metrics.get("val/accuracy", NAN)),
+            "val_C": float(validation.get("val/C", NAN)),
+            "val_accuracy": float(validation.get("val/accuracy", NAN)),
         }
         if state.rows and self.last["leg"] == row["leg"]:
             row["first_law_residual"] = first_law_residual(self.last, row)
@@ -373,7 +413,7 @@ class QuasiStatic(pl.Callback):
         generator = torch.Generator().manual_seed(self._stream(name, data.leg, key))
         drawn = data.draw("train", particles, generator)
         noise = model.noise(samples, particles, generator)
-        moved = Particles(*(tensor.to(model.device) for tensor in drawn))
+        moved = Particles(*(tensor.to(model.device, model.dtype) for tensor in drawn))
         return Probe(moved, noise)
 
     def _stream(self, name: str, *keys: int) -> int:
@@ -407,6 +447,18 @@ def find_process(trainer: pl.Trainer) -> QuasiStatic:
             "IsoClassification"
         )
     return found[0]
+
+
+def is_fitting(trainer: pl.Trainer) -> bool:
+    """Whether what the trainer does is a fit, and not a test or a prediction after one.
+
+    Args:
+        trainer: the trainer.
+
+    Returns:
+        Whether it is.
+    """
+    return trainer.state.fn == TrainerFn.FITTING
 
 
 def _data(trainer: pl.Trainer) -> Any:

@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from thermo_pl.callbacks.quasi_static import QuasiStatic, find_process
+from thermo_pl.callbacks.quasi_static import QuasiStatic, find_process, is_fitting
 from thermo_pl.figures import DPI, control_figure, space_figure, strip_figure
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.particles import Batch, Particles, interpolate, weighted_mean
@@ -70,7 +70,8 @@ class RunReport(pl.Callback):
             pl_module: the model.
             exception: what stopped it.
         """
-        self._report(trainer, pl_module)
+        if is_fitting(trainer):
+            self._report(trainer, pl_module)
 
     def state_dict(self) -> dict[str, Any]:
         """What has been seen so far, for a checkpoint.
@@ -102,7 +103,8 @@ class RunReport(pl.Callback):
         path, strip = moving(rows), self._chosen_frames()
         save_figure(control_figure(path), directory / "figures" / "control.png")
         save_figure(space_figure(path), directory / "figures" / "rdc_space.png")
-        save_figure(strip_figure(strip, data.class_names), directory / "figures" / "images.png")
+        names = [data.class_names[c] for c in _one_of_each_class(data)]
+        save_figure(strip_figure(strip, names), directory / "figures" / "images.png")
         print(table(summary, process.ending, str(directory)), flush=True)
 
     def _chosen_frames(self) -> list[tuple[float, Any, Any]]:
@@ -153,11 +155,17 @@ def accuracy(model: FreeEnergyModel, batch: Batch) -> float:
     return float(weighted_mean(right.to(batch.weight), batch.weight))
 
 
+def _one_of_each_class(data: Any) -> dict[int, int]:
+    # index of the first validation particle of each class that the leg starts from
+    labels = data.coupling("val").all().source_label.argmax(-1).tolist()
+    return {label: labels.index(label) for label in sorted(set(labels))}
+
+
 @torch.no_grad()
 def _frame(model: FreeEnergyModel, data: Any) -> tuple[float, Tensor, Tensor | None]:
     # one validation particle of each class, and what the model makes of it
     particles = data.coupling("val").all()
-    chosen = [int((particles.source_label[:, c] > 0.5).nonzero()[0]) for c in range(data.n_classes)]
+    chosen = list(_one_of_each_class(data).values())
     x = interpolate(Particles(*(part[chosen] for part in particles)), data.t).x
     images = x.mean(1)  # grey, whatever the number of channels
     if model.decoder is None:

@@ -43,6 +43,9 @@ class Equilibration:
         for name in ("max_epochs", "check_every"):
             value = getattr(self, name)
             require(value > 0, f"equilibration.{name}", value, "a whole number > 0")
+        least = 2 * self.check_every
+        allowed = f"at least {least}, time for two checks"
+        require(self.max_epochs >= least, "equilibration.max_epochs", self.max_epochs, allowed)
 
 
 @dataclass
@@ -96,6 +99,6 @@ class State:
     directions: Tensor | None = None
     derivatives: Tensor | None = None
     stroke: str = "equilibration"
-    planned: tuple[float, float, float] = Motion()
+    planned: tuple[float, float, float] = (0.0, 0.0, 0.0)  # plain, for a weights-only load
     predicted: float = NAN
     gradients: int = 0

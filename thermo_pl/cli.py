@@ -7,6 +7,7 @@ mistyped command are answered here, and a command's own module is imported when 
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 from importlib import import_module
 from typing import Protocol, cast
@@ -72,8 +73,9 @@ def main(args: list[str] | None = None) -> int:
     try:
         return _command(first)(words)
     except ThermoError as error:
-        # Exactly one line, whatever a library put into the message.
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        # Exactly one line, whatever a library put into the message, and from one process only.
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            print("error:", " ".join(str(error).split()), file=sys.stderr)
         return error.exit_code
     except SystemExit as stop:  # argparse ends this way after printing a command's help
         if isinstance(stop.__context__, KeyboardInterrupt):

@@ -42,11 +42,11 @@ class Calibration(Metric):
             weight: shape ``(n,)``.
         """
         confidence, predicted = probabilities.max(-1)
-        correct = (predicted == y.argmax(-1)).double()
+        weight = weight.to(self.mass)
+        correct = (predicted == y.argmax(-1)).to(weight)
         index = (confidence * self.bins).ceil().long().sub(1).clamp(0, self.bins - 1)
-        weight = weight.double()
         self.mass.index_add_(0, index, weight)
-        self.confidence.index_add_(0, index, weight * confidence.double())
+        self.confidence.index_add_(0, index, weight * confidence.to(weight))
         self.accuracy.index_add_(0, index, weight * correct)
 
     def compute(self) -> Tensor:

@@ -386,9 +386,10 @@ class FreeEnergyModel(pl.LightningModule):
             state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
             self.load_state_dict(state | {"lam": self.lam, "gam": self.gam})
         except (RuntimeError, UnpicklingError, EOFError, KeyError, TypeError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
             raise ConfigError(
                 f"initial_weights: got {str(path)!r}; allowed: a checkpoint of the same networks "
-                f"({str(error).strip().splitlines()[-1]})"
+                f"({reason})"
             ) from error
 
     def _apply(self, fn: Any, recurse: bool = True) -> FreeEnergyModel:

@@ -119,8 +119,10 @@ def strokes(rows: Sequence[Row], ending: str) -> list[dict[str, Any]]:
         ending: how the last stroke stands: ``running``, ``done`` or why it stopped.
 
     Returns:
-        One object per stroke, in order.
+        One object per stroke, in order; before the first row one with the status alone.
     """
+    if not rows:
+        return [{"cycle": 0, "stroke": "equilibration", "status": ending}]
     summary: list[dict[str, Any]] = []
     start: Row | None = None
     for (cycle, name), group in groupby(rows, key=lambda row: (row["cycle"], row["stroke"])):
@@ -148,6 +150,5 @@ def strokes(rows: Sequence[Row], ending: str) -> list[dict[str, Any]]:
             "status": "done",
         })
         start = last
-    if summary:
-        summary[-1]["status"] = ending
+    summary[-1]["status"] = ending
     return summary
