@@ -18,7 +18,9 @@ from thermo_pl.module import FreeEnergyModel
 from thermo_pl.response import ResponseSettings
 
 CORRECTED = 1e-3
-"""|C/C* - 1| at which the corrector is content."""
+"""|C/C* - 1| on the control probe at which the corrector is content."""
+LOST = 0.5
+"""|C/C* - 1| on the control probe at which the constraint counts as lost."""
 
 
 class IsoClassification(QuasiStatic):
@@ -104,7 +106,9 @@ class IsoClassification(QuasiStatic):
             self._set_target()
         if self._approaching():
             self.state.stroke = "approach"
-            return Motion(gam=self._gamma_step(model, 0.0, 0.0, self.last["C"]))
+            return Motion(gam=self._gamma_step(model, 0.0, 0.0, self.state.control))
+        if self.state.stroke == "iso_classification":
+            self._check_held()
         self.state.stroke = "iso_classification"
         if data.t >= 1:
             if data.leg + 1 == data.n_legs:
@@ -113,7 +117,7 @@ class IsoClassification(QuasiStatic):
             return Motion()  # the same domain, other particles: settle there first
         dt = (round(data.t * self.steps) + 1) / self.steps - data.t
         dlam = self.k * dt
-        classification = self.last["C"] if self.restoring else self.state.target
+        classification = self.state.control if self.restoring else self.state.control_target
         return Motion(dlam, self._gamma_step(model, dlam, dt, classification), dt)
 
     def length(self, data: Any) -> int:
@@ -133,24 +137,36 @@ class IsoClassification(QuasiStatic):
 
         Args:
             model: the model.
-            classification: C measured after relaxation, nats.
+            classification: C on the control probe after relaxation, nats.
 
         Returns:
             A step in γ; none without the restoring term.
         """
-        close = abs(classification / self.state.target - 1) <= CORRECTED
+        close = abs(classification / self.state.control_target - 1) <= CORRECTED
         if not self.restoring or close:
             return Motion()
         return Motion(gam=self._gamma_step(model, 0.0, 0.0, classification))
 
     def _set_target(self) -> None:
         self.state.target = self.last["C"] if self.c_target is None else self.c_target
+        self.state.control_target = self.state.control if self.c_target is None else self.c_target
         self.last["C_target"] = self.state.target
+
+    def _check_held(self) -> None:
+        # with a part switched off, for comparison, C may go where it goes
+        miss = self.state.control / self.state.control_target - 1
+        if self.restoring and self.predictor and abs(miss) > LOST:
+            raise InfeasibleTarget(
+                f"C: got {self.last['C']:.4g} nats at t = {self.last['t']:.4g}, gamma = "
+                f"{self.last['gamma']:.4g}, where C* = {self.state.target:.4g}; allowed: within "
+                f"{LOST:.0%} of C*, which may be out of reach here: choose another c_target, more "
+                "steps, or more relaxation"
+            )
 
     def _approaching(self) -> bool:
         if self.state.stroke == "iso_classification":
             return False
-        miss = self.last["C"] / self.state.target - 1
+        miss = self.state.control / self.state.control_target - 1
         taken = sum(row["stroke"] == "approach" for row in self.state.rows)
         if abs(miss) <= self.approach_tolerance:
             return False
@@ -173,7 +189,7 @@ class IsoClassification(QuasiStatic):
             raise RuntimeError("a step was asked for before the first response")
         by_lam, by_gam, by_t = derivatives[2].tolist()
         gam, (low, high) = float(model.gam), self.gamma_range
-        miss = self.state.target - classification
+        miss = self.state.control_target - classification
         step = (miss - by_lam * dlam - by_t * dt) / by_gam if by_gam else math.copysign(gam, -miss)
         before = float(self.last["gamma"])
         step = min(max(gam + step, before / 2), 2 * before) - gam

@@ -8,6 +8,7 @@ response is solved on another one, and path.csv is written. Checkpoints fall bet
 
 from __future__ import annotations
 
+import math
 import time
 from abc import abstractmethod
 from pathlib import Path
@@ -29,6 +30,7 @@ from thermo_pl.response import (
     Probe,
     Response,
     ResponseSettings,
+    classification_loss,
     linear_response,
     measure,
     shift_parameters,
@@ -41,6 +43,8 @@ UNSOLVED = 0.5
 """Relative residual above which a solve tells nothing."""
 CORRECTIONS = 8
 """Small response steps after each relaxation, at most: Newton's method on the constraint."""
+DECODED = 8
+"""Noise draws of the measuring probe that are decoded: D needs fewer than C."""
 CHECK_COLUMNS = ("epoch", "stationarity", "R", "D", "C", "J")
 """Columns of equilibration.csv, one row per check."""
 
@@ -75,7 +79,7 @@ class QuasiStatic(pl.Callback):
         self.predictor = predictor
         self.state = State()
         self.ending = "running"
-        self._measuring: tuple[int, Probe] | None = None
+        self._kept: dict[str, tuple[int, Probe]] = {}
         self._clock = 0.0
         self._validated = False
 
@@ -117,7 +121,7 @@ class QuasiStatic(pl.Callback):
 
         Args:
             model: the model.
-            classification: C measured after relaxation, nats.
+            classification: C on the control probe after relaxation, nats.
 
         Returns:
             The motion; none by default.
@@ -173,9 +177,20 @@ class QuasiStatic(pl.Callback):
                 "a checkpoint to go on from"
             )
         self.check(_model(pl_module), _data(trainer))
-        if not self.state.rows and not self.state.checks:
+        if self.state.seed is None:
             self.state.seed = torch.initial_seed()
         self._clock = time.monotonic()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Do not train on where a finished run is resumed.
+
+        Args:
+            trainer: the trainer.
+            pl_module: the model.
+        """
+        if self.state.phase == "done":
+            self.ending = "done"
+            trainer.should_stop = True
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Predict.
@@ -189,7 +204,7 @@ class QuasiStatic(pl.Callback):
         self._validated = False
         if self.state.phase == "process":
             self._move(trainer, pl_module, Motion(*self.state.planned))
-            self.state.predicted = float(self._measure(trainer, pl_module).means[2])
+            self.state.predicted = self._loss(trainer, _model(pl_module), "measuring")
 
     def on_train_batch_end(
         self,
@@ -212,14 +227,7 @@ class QuasiStatic(pl.Callback):
         is_last = batch_idx + 1 == trainer.num_training_batches
         # here and not at the end of the epoch, so that validation sees the corrected state
         if is_last and self.state.phase == "process":
-            model = _model(pl_module)
-            # without the predictor θ stays, and C with it: a second step would count twice
-            for _ in range(CORRECTIONS if self.predictor else 1):
-                classification = float(self._measure(trainer, model).means[2])
-                motion = self.correction(model, classification)
-                if not any(motion):
-                    break
-                self._move(trainer, model, motion)
+            self._correct(trainer, _model(pl_module))
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Note that this epoch has a validation of its own.
@@ -318,6 +326,23 @@ class QuasiStatic(pl.Callback):
             )
         return reached
 
+    def _correct(self, trainer: pl.Trainer, model: FreeEnergyModel) -> None:
+        # Newton's method; without the predictor θ stays, and C with it: a second step would count
+        # the same miss twice
+        largest = math.inf
+        for _ in range(CORRECTIONS if self.predictor else 1):
+            motion = self.correction(model, self._loss(trainer, model, "control"))
+            size = max(map(abs, motion))
+            if size == 0 or size >= largest:  # done, or not converging
+                break
+            self._move(trainer, model, motion)
+            largest = size
+
+    def _loss(self, trainer: pl.Trainer, model: FreeEnergyModel, name: str) -> float:
+        # C on the control probe, which steers, or on the measuring one, which is reported
+        probe = self._probe(trainer, model, name)
+        return classification_loss(model, probe, _data(trainer).t)[0]
+
     def _append_row(self, trainer: pl.Trainer, model: FreeEnergyModel, response: Response) -> None:
         state, data, now = self.state, _data(trainer), time.monotonic()
         measured = self._measure(trainer, model)
@@ -347,6 +372,7 @@ class QuasiStatic(pl.Callback):
             "D_t": by_t[1],
             "J_t": measured.partial_t_free_energy,
             "C_error": measured.standard_error,
+            "C_control": self._loss(trainer, model, "control"),
             "stationarity": response.stationarity,
             "first_law_residual": NAN,
             "solver_status": str(response.solution.status),
@@ -358,6 +384,7 @@ class QuasiStatic(pl.Callback):
         }
         if state.rows and self.last["leg"] == row["leg"]:
             row["first_law_residual"] = first_law_residual(self.last, row)
+        state.control = row["C_control"]
         state.rows.append(row)
         state.gradients, self._clock = 0, now
 
@@ -372,19 +399,34 @@ class QuasiStatic(pl.Callback):
         data.move_to(data.leg, data.t + motion.t)
 
     def _measure(self, trainer: pl.Trainer, model: Any) -> Measurement:
-        # measure on the measuring probe of the leg, which no solve ever sees
+        # measure on the measuring probe of the leg, which no solve and no control ever sees
         data = _data(trainer)
-        if self._measuring is None or self._measuring[0] != data.leg:
-            particles, samples = self.probes.measuring_particles, self.probes.measuring_samples
-            probe = self._draw(trainer, model, "measure", 0, particles, samples)
-            self._measuring = (data.leg, probe)
-        measured = measure(Objective(model, self._measuring[1]), data.t)
+        probe = self._probe(trainer, model, "measuring")
+        few = Objective(model, Probe(probe.particles, probe.noise[:DECODED]))
+        measured = measure(few, data.t)
+        # C has a heavy tail and needs many draws, which cost little without the decoder
+        classification, error = classification_loss(model, probe, data.t)
+        means = measured.means.clone()
+        means[2] = classification
+        free_energy = float(few.value(means))
+        measured = measured._replace(means=means, standard_error=error, free_energy=free_energy)
         if not measured.means.isfinite().all():
             raise NonFinite(
                 f"measuring probe: got R, D, C = {measured.means.tolist()} at t = {data.t:.4g}; "
                 "allowed: finite numbers; take smaller steps, more damping or a lower learning rate"
             )
         return measured
+
+    def _probe(self, trainer: pl.Trainer, model: Any, name: str) -> Probe:
+        # the control or the measuring probe of the leg, drawn when it is first asked for
+        leg = _data(trainer).leg
+        kept = self._kept.get(name)
+        if kept is None or kept[0] != leg:
+            particles = getattr(self.probes, f"{name}_particles")
+            samples = getattr(self.probes, f"{name}_samples")
+            kept = leg, self._draw(trainer, model, name, 0, particles, samples)
+            self._kept[name] = kept
+        return kept[1]
 
     def _solve(self, trainer: pl.Trainer, model: Any) -> Response:
         # solve the response on the solving probe and keep it for the next motion
@@ -403,7 +445,7 @@ class QuasiStatic(pl.Callback):
             raise SolverBreakdown(f"linear response at t = {data.t:.4g}: {solution.message}")
         self.state.directions = response.directions
         self.state.derivatives = response.derivatives
-        self.state.gradients += particles * samples * response.gradients
+        self.state.gradients += probe.noise.shape[:2].numel() * response.gradients
         return response
 
     def _draw(
@@ -411,14 +453,18 @@ class QuasiStatic(pl.Callback):
     ) -> Probe:
         data = _data(trainer)
         generator = torch.Generator().manual_seed(self._stream(name, data.leg, key))
-        drawn = data.draw("train", particles, generator)
+        coupling = data.coupling("train")
+        # all of them with their mass, where there are no more: nothing is left to chance but noise
+        everything = particles >= len(coupling)
+        drawn = coupling.all() if everything else coupling.draw(particles, generator)
+        particles = len(drawn.weight)
         noise = model.noise(samples, particles, generator)
         moved = Particles(*(tensor.to(model.device, model.dtype) for tensor in drawn))
         return Probe(moved, noise)
 
     def _stream(self, name: str, *keys: int) -> int:
         # a seed for one purpose, independent of all others
-        entropy = [self.state.seed, *name.encode(), *keys]
+        entropy = [self.state.seed or 0, *name.encode(), *keys]
         return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
 
     def _write(self, trainer: pl.Trainer) -> None:

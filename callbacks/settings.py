@@ -50,13 +50,20 @@ class Equilibration:
 
 @dataclass
 class Probes:
-    """The two probes: responses are solved on one, the state is measured on the other.
+    """The probes: responses are solved on one, C is steered by another, a third one measures.
+
+    The measuring probe is seen by no solve and by no control, so that the drift measured on it is
+    a measurement and not the tolerance of the controller. A probe that asks for as many particles
+    as the coupling has, or more, takes all of them with their mass; the probes then differ in
+    their noise draws.
 
     Attributes:
         solving_particles: particles of the solving probe.
         solving_samples: noise draws for each of them.
         redraw: draw the solving probe anew at every macro-step (the slides' stochastic reading:
             Euler-Maruyama), or keep one (an ODE on the sample average).
+        control_particles: particles of the probe that steers C; it stays the same on a leg.
+        control_samples: noise draws for each of them.
         measuring_particles: particles of the measuring probe; it stays the same on a leg.
         measuring_samples: noise draws for each of them.
     """
@@ -64,8 +71,10 @@ class Probes:
     solving_particles: int = 2048
     solving_samples: int = 1
     redraw: bool = True
-    measuring_particles: int = 2048
-    measuring_samples: int = 4
+    control_particles: int = 4096
+    control_samples: int = 512
+    measuring_particles: int = 4096
+    measuring_samples: int = 512
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -83,6 +92,8 @@ class State:
         rows: the measured path.
         checks: what the checks of the equilibration found.
         target: C*, nan before it is known.
+        control: C on the control probe at the last point.
+        control_target: what C on the control probe is steered to.
         directions: θ_λ, θ_γ, θ_t at the last point, shape ``(3, p)``.
         derivatives: total derivatives there, rows R, D, C, columns λ, γ, t.
         stroke: name of the stroke under way.
@@ -92,10 +103,12 @@ class State:
     """
 
     phase: Literal["equilibration", "process", "done"] = "equilibration"
-    seed: int = 0
+    seed: int | None = None
     rows: list[Row] = field(default_factory=list)
     checks: list[dict[str, float]] = field(default_factory=list)
     target: float = NAN
+    control: float = NAN
+    control_target: float = NAN
     directions: Tensor | None = None
     derivatives: Tensor | None = None
     stroke: str = "equilibration"

@@ -21,7 +21,7 @@ from torch.func import functional_call, jacrev, jvp
 from torch.nn.utils import parameters_to_vector
 
 from thermo_pl.errors import require
-from thermo_pl.functionals import free_energy
+from thermo_pl.functionals import cross_entropy, free_energy, sample_latent
 from thermo_pl.module import FreeEnergyModel, Outputs
 from thermo_pl.particles import Particles, interpolate, weighted_mean
 from thermo_pl.solvers import Matvec, Solution, conjugate_gradient
@@ -190,6 +190,28 @@ def measure(objective: Objective, t: float) -> Measurement:
     spread = (share * (terms[2] - weighted_mean(terms[2], weight))).square().sum().sqrt()
     slope = float(objective.weights.cpu() @ partial_t)
     return Measurement(means, partial_t, float(spread), float(objective.value(means)), slope)
+
+
+@torch.no_grad()
+def classification_loss(model: FreeEnergyModel, probe: Probe, t: float) -> tuple[float, float]:
+    """C on a probe, without running the decoder; many noise draws are cheap this way.
+
+    Args:
+        model: the model; without a classifier C is 0.
+        probe: particles and noise.
+        t: domain coordinate.
+
+    Returns:
+        C and its standard error over the noise draws, the particles being given; nats.
+    """
+    if model.classifier is None:
+        return 0.0, 0.0
+    batch = interpolate(probe.particles, t)
+    mean, log_var = model.encoder(batch.x)
+    z = sample_latent(mean, log_var, probe.noise)
+    draws = weighted_mean(cross_entropy(model.classifier(z), batch.y), batch.weight).double()
+    error = float(draws.std() / len(draws) ** 0.5) if len(draws) > 1 else math.nan
+    return float(draws.mean()), error
 
 
 @dataclass(frozen=True)
