@@ -190,6 +190,7 @@ class QuasiStatic(pl.Callback):
         """
         if self.state.phase == "done":
             self.ending = "done"
+            self._write(trainer)
             trainer.should_stop = True
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -263,9 +263,7 @@ def test_another_rank_takes_the_directory_it_is_given(monkeypatch: pytest.Monkey
     monkeypatch.setenv("THERMO_PL_RUN_DIR", "given")
     monkeypatch.setattr(lightning_cli.rank_zero_only, "rank", 1)
     cli = object.__new__(lightning_cli.ThermoCLI)
-    cli.settings = Namespace(
-        threads=None, trainer=Namespace(default_root_dir="runs", logger=None)
-    )
+    cli.settings = Namespace(threads=None, trainer=Namespace(default_root_dir="runs", logger=None))
     cli._ckpt_path = None
     cli.before_instantiate_classes()
     assert cli.run_dir == Path("given")

@@ -45,11 +45,11 @@ COLUMNS = (
 """Columns of path.csv, one row per macro-step.
 
 R, D, C, J and J_t = ∂_tJ (explicit, at fixed θ) are measured after relaxation on the measuring
-probe; C_error is the standard error of that C over its noise draws. C_control is C on the probe that
-steers, C_predicted is C on the measuring probe after the predictor and before relaxation. The total
-derivatives, the stationarity and the solver's columns come from the solving probe. ``gradients``
-counts the gradient evaluations of the step: training images, and curvature products per right-hand
-side. Energies are in nats.
+probe; C_error is the standard error of that C over its noise draws. C_control is C on the probe
+that steers, C_predicted is C on the measuring probe after the predictor and before relaxation.
+The total derivatives, the stationarity and the solver's columns come from the solving probe.
+``gradients`` counts the gradient evaluations of the step: training images, and curvature products
+per right-hand side. Energies are in nats.
 """
 
 

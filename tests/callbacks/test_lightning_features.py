@@ -1,0 +1,184 @@
+"""Processes under the trainer settings that a user would try."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from process_runs import Snapshots, fit, json_of, make_model, make_process, same_path
+from pytorch_lightning.callbacks import EarlyStopping
+
+from thermo_pl.callbacks import Equilibration, ProcessProgress, RunReport
+from thermo_pl.errors import ConfigError, InfeasibleTarget
+
+pytestmark = [
+    pytest.mark.slow,  # all together
+    pytest.mark.filterwarnings("ignore:The '.*' does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*LeafSpec"),
+]
+
+Data = Callable[..., Any]
+
+
+@pytest.mark.parametrize(
+    "precision",
+    [
+        pytest.param(
+            "64-true",
+        ),
+        "bf16-mixed",
+        pytest.param(
+            "bf16-true",
+        ),
+    ],
+)
+def test_precision(tmp_path: Path, data: Data, precision: Any) -> None:
+    # what cannot be run is refused
+    try:
+        run = fit(tmp_path, data(), RunReport(), precision=precision)
+    except ConfigError:
+        assert precision == "bf16-true"
+        return
+    assert run.process.ending == "done"
+    assert len(run.rows) == 4
+    assert run.model.lam.dtype == torch.float64
+    assert run.rows[-1]["lambda"] == pytest.approx(2, rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"accumulate_grad_batches": 3},
+        {"gradient_clip_val": 0.5},
+        {"limit_train_batches": 5},
+        {"limit_train_batches": 0.5},
+        {"limit_train_batches": 100},
+        {"val_check_interval": 0.5},
+        {"reload_dataloaders_every_n_epochs": 1},
+        {"num_sanity_val_steps": 0},
+    ],
+    ids=str,
+)
+def test_settings_of_relaxation(tmp_path: Path, data: Data, arguments: dict[str, Any]) -> None:
+    run = fit(tmp_path, data(), **arguments)
+    assert run.process.ending == "done"
+    assert [row["t"] for row in run.rows] == pytest.approx([0, 1 / 3, 2 / 3, 1])
+    batches = arguments.get("limit_train_batches", 8)
+    batches = min(int(batches * 8) if isinstance(batches, float) else batches, 8)
+    step = run.rows[-1]
+    assert step["gradients"] == batches * 64 + 256 * (7 + 4 * step["solver_iterations"])
+    # the corrector acted after the last batch of each macro-step
+    gammas = [snap["gam"] for snap in run.before.epoch_start[-2:]]
+    assert gammas == [row["gamma"] for row in run.rows[1:3]]
+    assert run.rows[1]["gamma"] != run.after.epoch_start[-3]["gam"]
+
+
+def test_without_validation(tmp_path: Path, data: Data) -> None:
+    with_it = fit(tmp_path / "with", data())
+    without = fit(tmp_path / "without", data(), RunReport(), limit_val_batches=0)
+    assert {row["val_C"] for row in without.rows} == {None}
+    assert {row["val_accuracy"] for row in without.rows} == {None}
+    # validation does not steer
+    for a, b in zip(with_it.rows, without.rows, strict=True):
+        a["val_C"] = a["val_accuracy"] = None
+        assert same_path([a], [b]) == []
+    assert json_of(tmp_path / "without" / "summary.json")["val_C"] == [None, None]
+
+
+def test_validation_belongs_to_its_row(tmp_path: Path, data: Data) -> None:
+    every = fit(tmp_path / "every", data())
+    second = fit(tmp_path / "second", data(), check_val_every_n_epoch=2)
+    for a, b in zip(every.rows, second.rows, strict=True):
+        assert b["val_C"] in {None, a["val_C"]}  # never that of another macro-step
+
+
+def test_validation_sees_the_corrected_state(tmp_path: Path, data: Data) -> None:
+    run = fit(tmp_path, data())
+    [values] = run.trainer.validate(run.model, datamodule=run.data, verbose=False)
+    assert values["val/C"] == pytest.approx(run.rows[-1]["val_C"], rel=1e-6)
+    assert values["val/accuracy"] == pytest.approx(run.rows[-1]["val_accuracy"], rel=1e-6)
+
+
+def test_fast_dev_run(tmp_path: Path, data: Data) -> None:
+    run = fit(tmp_path, data(), RunReport(), ProcessProgress(), fast_dev_run=True)
+    assert run.trainer.global_step == 1
+
+
+def test_workers(tmp_path: Path, data: Data) -> None:
+    alone = fit(tmp_path / "alone", data((0, 1), (5, 6), (2, 3)), process=make_process(steps=1))
+    process = make_process(steps=1)
+    run = fit(tmp_path / "two", data((0, 1), (5, 6), (2, 3), num_workers=2), process=process)
+    assert same_path(run.rows, alone.rows) == []
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        True,
+        pytest.param(
+            False,
+        ),
+    ],
+)
+def test_the_order_of_the_callbacks_does_not_matter(
+    tmp_path: Path, data: Data, first: bool
+) -> None:
+    process, others = make_process(), [RunReport(), ProcessProgress(), Snapshots()]
+    pl.seed_everything(0, verbose=False)
+    trainer = pl.Trainer(
+        default_root_dir=tmp_path,
+        accelerator="cpu",
+        logger=False,
+        max_epochs=-1,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        callbacks=[process, *others] if first else [*others, process],
+    )
+    trainer.fit(make_model(), datamodule=data())
+    summary = json_of(tmp_path / "summary.json")
+    assert (summary["ending"], summary["steps"]) == ("done", 3)
+    report: Any = others[0]
+    assert [frame[0] for frame in report._strip] == pytest.approx([0, 1 / 3, 2 / 3, 1])
+
+
+def test_early_stopping_is_noted(tmp_path: Path, data: Data) -> None:
+    stopper = EarlyStopping("train/J", mode="max", patience=1)  # J falls
+    run = fit(tmp_path, data(), stopper)
+    assert run.strokes == [] or run.strokes[-1]["status"].startswith("cut off")
+    assert run.process.ending.startswith("cut off")
+
+
+def test_report_of_a_soft_path(tmp_path: Path, data: Data) -> None:
+    run = fit(tmp_path, data(labels="soft"), RunReport(), model=make_model(4), max_epochs=2)
+    assert len(run.rows) == 1
+    assert (tmp_path / "figures" / "images.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("gam", "highest"),
+    [
+        (60.0, 500.0),
+        pytest.param(
+            5.0,
+            1e4,
+        ),
+    ],
+)
+def test_a_soft_path_below_its_floor(
+    tmp_path: Path, data: Data, gam: float, highest: float
+) -> None:
+    # in the middle C has the floor H(y|x(t)) > 0, so a low C* is out of reach there
+    process = make_process(steps=6, k=0.5, gamma_range=(0.01, highest))
+    process.equilibration = Equilibration(3.0, max_epochs=40, check_every=2)
+    source = data(labels="soft", train_batches=24)
+    run = fit(tmp_path, source, model=make_model(4, gam=gam), process=process, fails=True)
+    assert isinstance(run.error, InfeasibleTarget)
+    assert "below what" in str(run.error) or "out of reach" in str(run.error)
+    assert 0 < run.rows[-1]["t"] < 1
+    # and until then C was not lost
+    held = run.rows[0]["C_control"]
+    assert max(abs(row["C_control"] / held - 1) for row in run.rows[:-1]) <= 0.5

@@ -1,0 +1,87 @@
+"""predictions.npz is what the model says of the predict loader's images, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from process_runs import make_model
+
+from thermo_pl.callbacks import PredictionWriter
+from thermo_pl.particles import interpolate
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The '.*' does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*LeafSpec"),
+]
+
+Data = Callable[..., Any]
+
+
+def predicted(tmp_path: Path, model: Any, data: Any) -> dict[str, np.ndarray]:
+    trainer = pl.Trainer(
+        default_root_dir=tmp_path,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        callbacks=[PredictionWriter()],
+    )
+    trainer.predict(model, datamodule=data, return_predictions=False)
+    with np.load(tmp_path / "predictions.npz") as arrays:
+        return dict(arrays)
+
+
+def test_arrays(tmp_path: Path, data: Data, capsys: pytest.CaptureFixture[str]) -> None:
+    model, source = make_model(), data(eval_batch_size=20)
+    source.move_to(0, 0.25)
+    arrays = predicted(tmp_path, model, source)
+    particles = source.coupling("test").all()
+    n = len(particles.weight)
+    assert n > 3 * 20  # several batches
+    assert {name: array.shape for name, array in arrays.items()} == {
+        "z": (n, 3),
+        "probabilities": (n, 2),
+        "reconstruction": (n, 1, 8, 8),
+    }
+    with torch.no_grad():
+        expected = model.predict(interpolate(particles, 0.25).x)
+    for name, array in arrays.items():
+        np.testing.assert_allclose(array, getattr(expected, name).numpy(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(arrays["probabilities"].sum(1), 1, rtol=1e-5)
+    # the images differ, so another order would be seen
+    assert len(np.unique(arrays["z"], axis=0)) > 0.9 * n
+    assert capsys.readouterr().out == f"predictions  {tmp_path / 'predictions.npz'}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        ({"decoder": None, "lam": 0.0}, {"z", "probabilities"}),
+        ({"classifier": None, "gam": 0.0}, {"z", "reconstruction"}),
+    ],
+    ids=["no decoder", "no classifier"],
+)
+def test_missing_parts_are_left_out(
+    tmp_path: Path, data: Data, arguments: dict[str, Any], names: set[str]
+) -> None:
+    assert set(predicted(tmp_path, make_model(**arguments), data())) == names
+
+
+def test_a_limited_prediction(tmp_path: Path, data: Data) -> None:
+    trainer = pl.Trainer(
+        default_root_dir=tmp_path,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        limit_predict_batches=1,
+        callbacks=[PredictionWriter()],
+    )
+    trainer.predict(make_model(), datamodule=data(eval_batch_size=20))
+    with np.load(tmp_path / "predictions.npz") as arrays:
+        assert len(arrays["z"]) <= 20

@@ -1,0 +1,194 @@
+"""A run that was cut goes on exactly; equal runs are equal, bit by bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from process_runs import Run, fit, last_checkpoint, make_model, make_process, same_model, same_path
+
+from thermo_pl.callbacks import Equilibration, RunReport
+from thermo_pl.module import FreeEnergyModel
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The '.*' does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*LeafSpec"),
+    pytest.mark.filterwarnings("ignore:Checkpoint directory"),
+]
+
+Data = Callable[..., Any]
+EPOCHS = 7  # equilibrium is found at the end of the 4th, three macro-steps follow
+
+
+def process() -> Any:
+    return make_process(equilibration=Equilibration(100.0, max_epochs=20, check_every=2))
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory, data: Data) -> Run:
+    """The run that is not cut; a checkpoint is kept of each epoch."""
+    directory = tmp_path_factory.mktemp("straight")
+    run = fit(directory, data(), RunReport(), last_checkpoint(directory), process=process())
+    assert run.trainer.current_epoch == EPOCHS
+    return run
+
+
+def cut_and_resume(
+    directory: Path, data: Data, epochs: int, seed: int = 0, **arguments: Any
+) -> tuple[Run, Run]:
+    """Everything is made anew for the second part."""
+    first = fit(
+        directory / "cut",
+        data(),
+        RunReport(),
+        last_checkpoint(directory / "cut"),
+        process=process(),
+        max_epochs=epochs,
+        **arguments,
+    )
+    assert first.trainer.current_epoch == epochs
+    second = fit(
+        directory / "resumed",
+        data(),
+        RunReport(),
+        process=process(),
+        seed=seed,
+        ckpt_path=directory / "cut" / "checkpoints" / "last.ckpt",
+        **arguments,
+    )
+    return first, second
+
+
+def check_exact(run: Run, straight: Run) -> None:
+    assert run.process.ending == "done"
+    assert same_path(run.rows, straight.rows) == []
+    assert same_model(run.model, straight.model) == []
+    read = [(r.directory / "equilibration.csv").read_text() for r in (run, straight)]
+    assert read[0] == read[1]
+    states = [r.trainer.optimizers[0].state_dict()["state"] for r in (run, straight)]
+    for index, state in states[1].items():
+        for name, value in state.items():
+            assert torch.equal(states[0][index][name], value)
+
+
+# after the first epoch there is no check yet, after the third there is one, the fourth ends in
+# equilibrium, the last but one leaves a single macro-step
+@pytest.mark.parametrize(
+    "epochs",
+    [
+        pytest.param(
+            1,
+        ),
+        pytest.param(
+            3,
+        ),
+        4,
+        pytest.param(EPOCHS - 1, marks=pytest.mark.slow),
+    ],
+)
+def test_resume_is_exact(straight: Run, tmp_path: Path, data: Data, epochs: int) -> None:
+    first, second = cut_and_resume(tmp_path, data, epochs)
+    assert first.process.ending.startswith("cut off")
+    assert len(first.rows) == max(0, epochs - 3)
+    check_exact(second, straight)
+
+
+@pytest.mark.parametrize(
+    "epochs",
+    [
+        pytest.param(
+            1,
+        ),
+        pytest.param(5, marks=pytest.mark.slow),
+    ],
+)
+def test_resume_is_exact_whatever_the_seed_of_the_second_process(
+    straight: Run, tmp_path: Path, data: Data, epochs: int
+) -> None:
+    _, second = cut_and_resume(tmp_path, data, epochs, seed=1234)
+    check_exact(second, straight)
+
+
+@pytest.mark.slow
+def test_report_of_a_resumed_run_is_that_of_the_whole(
+    straight: Run, tmp_path: Path, data: Data
+) -> None:
+    _, second = cut_and_resume(tmp_path, data, 5)
+    tables = [
+        [line for line in run.out.splitlines() if not line.startswith(("process", "files"))]
+        for run in (straight, second)
+    ]
+    assert tables[0] == tables[1]
+    images = [run.directory / "figures" / "images.png" for run in (straight, second)]
+    assert images[0].read_bytes() == images[1].read_bytes()
+
+
+def test_weights_of_any_checkpoint_can_start_a_run(tmp_path: Path, data: Data) -> None:
+    run = fit(tmp_path, data(), last_checkpoint(tmp_path), process=process(), max_epochs=1)
+    assert run.process.state.phase == "equilibration"
+    fresh: FreeEnergyModel = make_model(initial_weights=tmp_path / "checkpoints" / "last.ckpt")
+    for name, value in run.model.named_parameters():
+        assert torch.equal(dict(fresh.named_parameters())[name], value)
+
+
+def test_a_finished_run_that_is_resumed_stays_as_it_is(
+    straight: Run, tmp_path: Path, data: Data
+) -> None:
+    checkpoint = straight.directory / "checkpoints" / "last.ckpt"
+    run = fit(tmp_path, data(), process=process(), ckpt_path=checkpoint)
+    assert same_path(run.rows, straight.rows) == []
+    assert same_model(run.model, straight.model) == []
+
+
+def test_checkpoints_are_not_much_larger_than_they_must_be(straight: Run) -> None:
+    # θ, two moments of Adam and three directions
+    size = (straight.directory / "checkpoints" / "last.ckpt").stat().st_size
+    numbers = 6 * sum(p.numel() for p in straight.model.parameters())
+    assert size < 4 * numbers + 200_000
+
+
+def test_equal_runs_are_equal(straight: Run, tmp_path: Path, data: Data) -> None:
+    check_exact(fit(tmp_path, data(), process=process()), straight)
+
+
+def test_another_seed_gives_another_run(straight: Run, tmp_path: Path, data: Data) -> None:
+    run = fit(tmp_path, data(), process=process(), seed=1)
+    for a, b in zip(run.rows, straight.rows, strict=False):
+        assert a["C"] != b["C"]
+        assert a["val_C"] != b["val_C"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "arguments",
+    [{"accumulate_grad_batches": 3}, {"precision": "bf16-mixed"}, {"limit_train_batches": 5}],
+    ids=str,
+)
+def test_resume_is_exact_with_other_settings(
+    tmp_path: Path, data: Data, arguments: dict[str, Any]
+) -> None:
+    whole = fit(tmp_path / "straight", data(), process=process(), **arguments)
+    _, second = cut_and_resume(tmp_path, data, 5, **arguments)
+    check_exact(second, whole)
+
+
+@pytest.mark.slow
+def test_resume_on_the_second_leg(tmp_path: Path, data: Data) -> None:
+    # the checkpoint falls where the data have moved on to the next leg and nothing else has
+    waypoints = (0, 1), (5, 6), (2, 3)
+    make = partial(make_process, steps=1)
+    straight = fit(tmp_path / "straight", data(*waypoints), process=make())
+    assert [row["leg"] for row in straight.rows] == [0, 0, 1, 1]
+    for epochs in (3, 4):
+        cut = tmp_path / f"cut{epochs}"
+        fit(cut, data(*waypoints), last_checkpoint(cut), process=make(), max_epochs=epochs)
+        checkpoint = cut / "checkpoints" / "last.ckpt"
+        resumed = fit(
+            tmp_path / f"resumed{epochs}", data(*waypoints), process=make(), ckpt_path=checkpoint
+        )
+        assert same_path(resumed.rows, straight.rows) == []
+        assert same_model(resumed.model, straight.model) == []
