@@ -133,6 +133,27 @@ class QuasiStatic(pl.Callback):
         """The last row of the path."""
         return self.state.rows[-1]
 
+    def check_trainer(self, trainer: pl.Trainer) -> None:
+        """Refuse a trainer that cannot carry a process; the command line asks before it launches.
+
+        Args:
+            trainer: the trainer.
+
+        Raises:
+            ConfigError: if it would run on several devices, too long or in too low a precision.
+        """
+        if trainer.world_size > 1:
+            raise ConfigError(
+                f"trainer.devices: got {trainer.world_size} processes; allowed: 1 with "
+                f"{type(self).__name__}"
+            )
+        allowed = "none: the process ends the run"
+        require((trainer.min_epochs or 0) <= 1, "trainer.min_epochs", trainer.min_epochs, allowed)
+        require(not trainer.min_steps, "trainer.min_steps", trainer.min_steps, allowed)
+        precise = not trainer.precision.endswith("16-true")
+        allowed = "32-true, 64-true or a mixed one: a process takes differences of means"
+        require(precise, "trainer.precision", trainer.precision, allowed)
+
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Go first among the callbacks: the others read what the process has measured.
 
@@ -153,24 +174,14 @@ class QuasiStatic(pl.Callback):
             pl_module: the model.
 
         Raises:
-            ConfigError: if there is no DataModule with domains, if the trainer would run on several
-                devices, too long or in too low a precision, or if this process has run before.
+            ConfigError: if there is no DataModule with domains, if the trainer cannot carry a
+                process, or if this process has run before.
         """
         if not hasattr(_data(trainer), "move_to"):
             raise ConfigError(
                 "data: got no DataModule with domains; allowed: an InterpolatedDataModule"
             )
-        if trainer.world_size > 1:
-            raise ConfigError(
-                f"trainer.devices: got {trainer.world_size} processes; allowed: 1 with "
-                f"{type(self).__name__}"
-            )
-        allowed = "none: the process ends the run"
-        require((trainer.min_epochs or 0) <= 1, "trainer.min_epochs", trainer.min_epochs, allowed)
-        require(not trainer.min_steps, "trainer.min_steps", trainer.min_steps, allowed)
-        precise = not trainer.precision.endswith("16-true")
-        allowed = "32-true, 64-true or a mixed one: a process takes differences of means"
-        require(precise, "trainer.precision", trainer.precision, allowed)
+        self.check_trainer(trainer)
         if self.state.rows and trainer.ckpt_path is None:
             raise ConfigError(
                 f"{type(self).__name__}: got a process that has run before; allowed: a new one, or "

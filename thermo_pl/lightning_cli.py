@@ -23,7 +23,7 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCL
 from pytorch_lightning.loggers import CSVLogger
 
 from thermo_pl import cli_errors, config_lookup
-from thermo_pl.callbacks import PredictionWriter
+from thermo_pl.callbacks import PredictionWriter, QuasiStatic
 from thermo_pl.errors import ConfigError, ThermoError
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.rundir import create_run_directory, write_atomic
@@ -185,6 +185,9 @@ class ThermoCLI(LightningCLI):
             model: the model.
             **kwargs: arguments of ``Trainer.fit``.
         """
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, QuasiStatic):
+                callback.check_trainer(self.trainer)  # before other processes are launched
         try:
             self.trainer.fit(model, **kwargs)
         except (TypeError, ValueError) as error:
