@@ -56,7 +56,7 @@ class IsoClassification(QuasiStatic):
             restoring: steer γ by C* - C as well, in each motion and once after each relaxation.
                 Off, errors add up: for comparison.
             equilibration: how the run is brought to equilibrium first.
-            probes: the solving and the measuring probe.
+            probes: the solving, the control and the measuring probe.
             response: how the linear response is solved.
             predictor: move θ by the response before each relaxation.
         """

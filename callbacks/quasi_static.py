@@ -68,7 +68,7 @@ class QuasiStatic(pl.Callback):
 
         Args:
             equilibration: how the run is brought to equilibrium first.
-            probes: the solving and the measuring probe.
+            probes: the solving, the control and the measuring probe.
             response: how the linear response is solved.
             predictor: move θ by the response before each relaxation. Off, only λ, γ and t
                 move: for comparison.

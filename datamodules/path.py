@@ -17,9 +17,9 @@ from thermo_pl.datamodules.domains import Domain
 from thermo_pl.datamodules.sources import SPLITS
 from thermo_pl.datamodules.transport import (
     Coupling,
+    exact_coupling,
     match_classes,
     matched_coupling,
-    pooled_coupling,
 )
 from thermo_pl.errors import DataError
 
@@ -135,7 +135,7 @@ def _legs(
     for leg in range(len(domains) - 1):
         (x_a, y_a), (x_b, y_b) = parts[leg], parts[leg + 1]
         coupling = (
-            pooled_coupling(x_a.numpy(), x_b.numpy(), cache)
+            exact_coupling(x_a.numpy(), x_b.numpy(), cache)
             if matchings is None
             else matched_coupling(
                 x_a.numpy(), y_a.numpy(), x_b.numpy(), y_b.numpy(), matchings[leg], cache

@@ -148,6 +148,8 @@ def exact_coupling(
 ) -> Coupling:
     """Optimal plan between two sets of points of equal masses, for squared distances.
 
+    On all points of two domains it is the pooled plan of soft mode, blind to labels.
+
     Args:
         x_a: points, shape ``(n, *image)``.
         x_b: points, shape ``(m, *image)``.
@@ -169,22 +171,6 @@ def exact_coupling(
     arrays = _fetch(cache, "exact", [a, b], lambda: _uniform_plan(a, b), check)
     check(arrays)
     return _coupling(a, b, arrays["rows"], arrays["cols"], arrays["mass"])
-
-
-def pooled_coupling(
-    x_a: npt.ArrayLike, x_b: npt.ArrayLike, cache: ArrayCache | None = None
-) -> Coupling:
-    """Optimal plan between all points of two domains, blind to labels (soft mode).
-
-    Args:
-        x_a: points, shape ``(n, *image)``.
-        x_b: points, shape ``(m, *image)``.
-        cache: where plans are kept; None computes without one.
-
-    Returns:
-        What :func:`exact_coupling` gives.
-    """
-    return exact_coupling(x_a, x_b, cache)
 
 
 def class_costs(

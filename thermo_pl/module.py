@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, cast
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 from torchmetrics import MeanMetric, Metric, MetricCollection
 
@@ -409,15 +409,3 @@ def _metrics(prefix: str, predictions: bool) -> MetricCollection:
     if predictions:
         metrics |= {"accuracy": MeanMetric(nan_strategy=math.nan), "calibration": Calibration()}
     return MetricCollection(metrics, prefix=prefix, compute_groups=False)
-
-
-def count_parameters(module: nn.Module) -> int:
-    """Number of trainable parameters.
-
-    Args:
-        module: any module.
-
-    Returns:
-        The count.
-    """
-    return sum(p.numel() for p in module.parameters() if p.requires_grad)

@@ -120,7 +120,7 @@ def test_matched_plan_has_class_balanced_marginals(digits: tuple[np.ndarray, np.
 
 def test_plan_is_index_pairs_with_exact_marginals(domains: tuple[np.ndarray, np.ndarray]) -> None:
     a, b = domains
-    coupling = transport.pooled_coupling(a, b)
+    coupling = transport.exact_coupling(a, b)
     assert coupling.rows.dtype == coupling.cols.dtype == np.int64
     assert len(coupling) < len(a) + len(b)  # a vertex has at most n + m - 1 pairs
     plan = dense(coupling, (len(a), len(b)))
