@@ -3,7 +3,9 @@
 if __name__ != "thermo_pl.callbacks":  # ruff: ignore[non-empty-init-module] - the guard must come first
     raise ImportError(f"{__name__!r} is not a package of its own; import 'thermo_pl.callbacks'")
 
+from thermo_pl.callbacks.free_energy_surface import FreeEnergySurface
 from thermo_pl.callbacks.iso_classification import IsoClassification
+from thermo_pl.callbacks.law_monitor import LawMonitor
 from thermo_pl.callbacks.prediction_writer import PredictionWriter
 from thermo_pl.callbacks.progress import ProcessProgress
 from thermo_pl.callbacks.quasi_static import QuasiStatic
@@ -12,7 +14,9 @@ from thermo_pl.callbacks.settings import Equilibration, Motion, Probes
 
 __all__ = [
     "Equilibration",
+    "FreeEnergySurface",
     "IsoClassification",
+    "LawMonitor",
     "Motion",
     "PredictionWriter",
     "Probes",

@@ -11,28 +11,32 @@ from __future__ import annotations
 import math
 import time
 from abc import abstractmethod
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.trainer.states import TrainerFn
 
+from thermo_pl.callbacks.probing import Kind, ProbeSource, stream
 from thermo_pl.callbacks.settings import Equilibration, Motion, Probes, State
 from thermo_pl.errors import ConfigError, NonFinite, NotEquilibrated, SolverBreakdown, require
-from thermo_pl.module import FreeEnergyModel
-from thermo_pl.particles import Particles
-from thermo_pl.path import COLUMNS, Row, first_law_residual, strokes
-from thermo_pl.response import (
+from thermo_pl.measurement import (
+    Estimate,
     Measurement,
+    classification_draws,
+    data_force,
+    first_law,
+    measure,
+)
+from thermo_pl.module import FreeEnergyModel
+from thermo_pl.path import COLUMNS, Row, strokes
+from thermo_pl.response import (
     Objective,
-    Probe,
     Response,
     ResponseSettings,
-    classification_loss,
     linear_response,
-    measure,
     shift_parameters,
 )
 from thermo_pl.rundir import write_csv, write_json
@@ -47,6 +51,20 @@ DECODED = 8
 """Noise draws of the measuring probe that are decoded: D needs fewer than C."""
 CHECK_COLUMNS = ("epoch", "stationarity", "R", "D", "C", "J")
 """Columns of equilibration.csv, one row per check."""
+
+
+class Stand(NamedTuple):
+    """A state of the model as the measuring probe of a leg sees it.
+
+    Attributes:
+        leg: the leg.
+        measured: R, D and C.
+        force: ∂_tJ.
+    """
+
+    leg: int
+    measured: Measurement
+    force: Estimate
 
 
 class QuasiStatic(pl.Callback):
@@ -79,7 +97,11 @@ class QuasiStatic(pl.Callback):
         self.predictor = predictor
         self.state = State()
         self.ending = "running"
-        self._kept: dict[str, tuple[int, Probe]] = {}
+        self._source = ProbeSource(self.probes)
+        self._before: Stand | None = None
+        self._work: Estimate | None = None
+        self._corrections = 0
+        self._batch = 0
         self._clock = 0.0
         self._validated = False
 
@@ -212,11 +234,37 @@ class QuasiStatic(pl.Callback):
             pl_module: the model.
         """
         # every epoch has its own stream of noise: a resumed run draws what this one would have
-        torch.manual_seed(self._stream("relax", trainer.current_epoch))
+        torch.manual_seed(stream(self.state.seed or 0, "relax", trainer.current_epoch))
         self._validated = False
         if self.state.phase == "process":
-            self._move(trainer, pl_module, Motion(*self.state.planned))
-            self.state.predicted = self._loss(trainer, _model(pl_module), "measuring")
+            model = _model(pl_module)
+            if self._before is None or self._before.leg != _data(trainer).leg:
+                self._before = self._stand(trainer, model)
+            self._work, self._corrections = 0.0 * self._before.measured.free_energy, 0
+            self._move(trainer, model, Motion(*self.state.planned), self._before.measured)
+            self.state.predicted = self._loss(trainer, model, "measuring")
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Note the size of the batch.
+
+        Args:
+            trainer: the trainer.
+            pl_module: the model.
+            batch: the batch.
+            batch_idx: not used.
+        """
+        self._batch = len(batch.weight)
+
+    def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Count the gradients; an optimiser with a line search takes several for a batch.
+
+        Args:
+            trainer: the trainer.
+            pl_module: the model.
+        """
+        self.state.gradients += self._batch
 
     def on_train_batch_end(
         self,
@@ -226,7 +274,7 @@ class QuasiStatic(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Count the gradients; after the last batch, correct.
+        """After the last batch, correct.
 
         Args:
             trainer: the trainer.
@@ -235,7 +283,6 @@ class QuasiStatic(pl.Callback):
             batch: the batch.
             batch_idx: index of the batch in the epoch.
         """
-        self.state.gradients += len(batch.weight)
         is_last = batch_idx + 1 == trainer.num_training_batches
         # here and not at the end of the epoch, so that validation sees the corrected state
         if is_last and self.state.phase == "process":
@@ -321,7 +368,8 @@ class QuasiStatic(pl.Callback):
             return False
         response = self._solve(trainer, model)
         measured = self._measure(trainer, model)
-        values = (epochs, response.stationarity, *measured.means.tolist(), measured.free_energy)
+        terms = (measured.rate, measured.distortion, measured.classification, measured.free_energy)
+        values = (epochs, response.stationarity, *(term.value for term in terms))
         self.state.checks.append(dict(zip(CHECK_COLUMNS, values, strict=True)))
         # one estimate is noisy, and can be negative; two in a row are not low by luck
         latest = [check["stationarity"] for check in self.state.checks[-2:]]
@@ -347,22 +395,24 @@ class QuasiStatic(pl.Callback):
             size = max(map(abs, motion))
             if size == 0 or size >= largest:  # done, or not converging
                 break
-            self._move(trainer, model, motion)
+            self._move(trainer, model, motion, self._measure(trainer, model))
+            self._corrections += 1
             largest = size
 
-    def _loss(self, trainer: pl.Trainer, model: FreeEnergyModel, name: str) -> float:
+    def _loss(self, trainer: pl.Trainer, model: FreeEnergyModel, kind: Kind) -> float:
         # C on the control probe, which steers, or on the measuring one, which is reported
-        probe = self._probe(trainer, model, name)
-        return classification_loss(model, probe, _data(trainer).t)[0]
+        data = _data(trainer)
+        probe = self._source.kept(kind, model, data, self.state.seed or 0)
+        return float(classification_draws(model, probe, data.t).mean())
 
     def _append_row(self, trainer: pl.Trainer, model: FreeEnergyModel, response: Response) -> None:
         state, data, now = self.state, _data(trainer), time.monotonic()
-        measured = self._measure(trainer, model)
-        rate, distortion, classification = measured.means.tolist()
+        stand = self._stand(trainer, model)
         by_lam, by_gam, by_t = response.derivatives.T.tolist()
         # Lightning keeps the metrics of an earlier validation
         validation = trainer.callback_metrics if self._validated else {}
-        row: Row = {
+        state.control = self._loss(trainer, model, "control")
+        state.rows.append({
             "step": len(state.rows),
             "cycle": 0,
             "stroke": state.stroke,
@@ -370,10 +420,7 @@ class QuasiStatic(pl.Callback):
             "t": data.t,
             "lambda": float(model.lam),
             "gamma": float(model.gam),
-            "R": rate,
-            "D": distortion,
-            "C": classification,
-            "J": measured.free_energy,
+            **self._energies(stand),
             "C_target": state.target,
             "C_predicted": state.predicted,
             "C_lambda": by_lam[2],
@@ -382,71 +429,90 @@ class QuasiStatic(pl.Callback):
             "D_lambda": by_lam[1],
             "D_gamma": by_gam[1],
             "D_t": by_t[1],
-            "J_t": measured.partial_t_free_energy,
-            "C_error": measured.standard_error,
-            "C_control": self._loss(trainer, model, "control"),
+            "C_control": state.control,
             "stationarity": response.stationarity,
-            "first_law_residual": NAN,
             "solver_status": str(response.solution.status),
             "solver_iterations": response.solution.iterations,
+            "corrections": self._corrections,
             "gradients": state.gradients,
             "seconds": now - self._clock,
             "val_C": float(validation.get("val/C", NAN)),
             "val_accuracy": float(validation.get("val/accuracy", NAN)),
-        }
-        if state.rows and self.last["leg"] == row["leg"]:
-            row["first_law_residual"] = first_law_residual(self.last, row)
-        state.control = row["C_control"]
-        state.rows.append(row)
+        })
+        self._before = stand
         state.gradients, self._clock = 0, now
 
-    def _move(self, trainer: pl.Trainer, model: Any, motion: Motion) -> None:
+    def _energies(self, stand: Stand) -> Row:
+        # what the measuring probe says of the state, and of the step that led to it
+        here = stand.measured
+        energies = {
+            "R": here.rate,
+            "D": here.distortion,
+            "C": here.classification,
+            "J": here.free_energy,
+        }
+        row = {name: estimate.value for name, estimate in energies.items()}
+        row |= {f"{name}_error": energies[name].error for name in "DCJ"}
+        row["J_t"] = stand.force.value
+        step: dict[str, Estimate | None] = dict.fromkeys(("first_law", "work", "relaxation"))
+        if self._before is not None and self._work is not None:
+            before, force = self._before.measured, self._before.force
+            step["work"] = self._work
+            step["relaxation"] = before.free_energy + self._work - here.free_energy
+            # on a new leg the row before was measured on other particles
+            if self.last["leg"] == stand.leg:
+                step["first_law"] = first_law(before, here, force, stand.force)
+        for name, estimate in step.items():
+            row[name] = NAN if estimate is None else estimate.value
+            row[f"{name}_error"] = NAN if estimate is None else estimate.error
+        row["first_law_residual"] = row.pop("first_law")
+        return row
+
+    def _move(
+        self, trainer: pl.Trainer, model: FreeEnergyModel, motion: Motion, here: Measurement
+    ) -> None:
+        # first the control and the data, which is the work, and then θ
+        model.lam += motion.lam
+        model.gam += motion.gam
+        data = _data(trainer)
+        if motion.t:
+            data.move_to(data.leg, data.t + motion.t)
+            there = self._measure(trainer, model)
+        else:  # J is linear in λ and γ
+            there = replace(here, lam=float(model.lam), gam=float(model.gam))
+        work = there.free_energy - here.free_energy
+        self._work = work if self._work is None else self._work + work
         if self.predictor and self.state.directions is not None:
             directions = self.state.directions.to(model.device)
             amounts = torch.tensor(motion, dtype=directions.dtype, device=directions.device)
             shift_parameters(model, amounts @ directions)
-        model.lam += motion.lam
-        model.gam += motion.gam
-        data = _data(trainer)
-        data.move_to(data.leg, data.t + motion.t)
 
-    def _measure(self, trainer: pl.Trainer, model: Any) -> Measurement:
-        # measure on the measuring probe of the leg, which no solve and no control ever sees
+    def _stand(self, trainer: pl.Trainer, model: FreeEnergyModel) -> Stand:
         data = _data(trainer)
-        probe = self._probe(trainer, model, "measuring")
-        few = Objective(model, Probe(probe.particles, probe.noise[:DECODED]))
-        measured = measure(few, data.t)
-        # C has a heavy tail and needs many draws, which cost little without the decoder
-        classification, error = classification_loss(model, probe, data.t)
-        means = measured.means.clone()
-        means[2] = classification
-        free_energy = float(few.value(means))
-        measured = measured._replace(means=means, standard_error=error, free_energy=free_energy)
-        if not measured.means.isfinite().all():
+        measured = self._measure(trainer, model)
+        probe = self._source.kept("measuring", model, data, self.state.seed or 0)
+        return Stand(data.leg, measured, data_force(model, probe, data.t, DECODED))
+
+    def _measure(self, trainer: pl.Trainer, model: FreeEnergyModel) -> Measurement:
+        # on the measuring probe of the leg, which no solve and no control ever sees
+        data = _data(trainer)
+        probe = self._source.kept("measuring", model, data, self.state.seed or 0)
+        measured = measure(model, probe, data.t, DECODED)
+        if not measured.finite:
+            terms = (measured.rate, measured.distortion, measured.classification)
             raise NonFinite(
-                f"measuring probe: got R, D, C = {measured.means.tolist()} at t = {data.t:.4g}; "
-                "allowed: finite numbers; take smaller steps, more damping or a lower learning rate"
+                f"measuring probe: got R, D, C = {[term.value for term in terms]} at t = "
+                f"{data.t:.4g}; allowed: finite numbers; take smaller steps, more damping or a "
+                "lower learning rate"
             )
         return measured
 
-    def _probe(self, trainer: pl.Trainer, model: Any, name: str) -> Probe:
-        # the control or the measuring probe of the leg, drawn when it is first asked for
-        leg = _data(trainer).leg
-        kept = self._kept.get(name)
-        if kept is None or kept[0] != leg:
-            particles = getattr(self.probes, f"{name}_particles")
-            samples = getattr(self.probes, f"{name}_samples")
-            kept = leg, self._draw(trainer, model, name, 0, particles, samples)
-            self._kept[name] = kept
-        return kept[1]
-
-    def _solve(self, trainer: pl.Trainer, model: Any) -> Response:
+    def _solve(self, trainer: pl.Trainer, model: FreeEnergyModel) -> Response:
         # solve the response on the solving probe and keep it for the next motion
-        data = _data(trainer)
+        data, seed = _data(trainer), self.state.seed or 0
         key = trainer.current_epoch if self.probes.redraw else 0
-        particles, samples = self.probes.solving_particles, self.probes.solving_samples
-        probe = self._draw(trainer, model, "solve", key, particles, samples)
-        witness = self._draw(trainer, model, "witness", key, particles, samples)
+        probe = self._source.drawn("solving", key, model, data, seed)
+        witness = self._source.drawn("witness", key, model, data, seed)
         response = linear_response(
             Objective(model, probe), data.t, self.response, Objective(model, witness)
         )
@@ -459,25 +525,6 @@ class QuasiStatic(pl.Callback):
         self.state.derivatives = response.derivatives
         self.state.gradients += probe.noise.shape[:2].numel() * response.gradients
         return response
-
-    def _draw(
-        self, trainer: pl.Trainer, model: Any, name: str, key: int, particles: int, samples: int
-    ) -> Probe:
-        data = _data(trainer)
-        generator = torch.Generator().manual_seed(self._stream(name, data.leg, key))
-        coupling = data.coupling("train")
-        # all of them with their mass, where there are no more: nothing is left to chance but noise
-        everything = particles >= len(coupling)
-        drawn = coupling.all() if everything else coupling.draw(particles, generator)
-        particles = len(drawn.weight)
-        noise = model.noise(samples, particles, generator)
-        moved = Particles(*(tensor.to(model.device, model.dtype) for tensor in drawn))
-        return Probe(moved, noise)
-
-    def _stream(self, name: str, *keys: int) -> int:
-        # a seed for one purpose, independent of all others
-        entropy = [self.state.seed or 0, *name.encode(), *keys]
-        return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
 
     def _write(self, trainer: pl.Trainer) -> None:
         directory = Path(trainer.default_root_dir)

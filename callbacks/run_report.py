@@ -47,9 +47,10 @@ class RunReport(pl.Callback):
             return
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         model: Any = pl_module
-        if not self._accuracy:
+        if not self._accuracy and model.classifies:
             self._accuracy = {name: [value] for name, value in _accuracies(model, data).items()}
-        self._strip.append(_frame(model, data))
+        if data.class_names:
+            self._strip.append(_frame(model, data))
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the report and print the table.
@@ -92,19 +93,21 @@ class RunReport(pl.Callback):
     def _report(self, trainer: pl.Trainer, model: Any) -> None:
         process: QuasiStatic = find_process(trainer)
         rows, data = process.state.rows, trainer.datamodule  # type: ignore[attr-defined]
-        if not rows or not self._strip:
+        if not rows:
             return
         directory = Path(trainer.default_root_dir)
         summary = summarise(rows)
-        now = _accuracies(model, data)
+        now = _accuracies(model, data) if self._accuracy else {}
         summary["accuracy"] = {name: [*start, now[name]] for name, start in self._accuracy.items()}
         summary["ending"] = process.ending
         write_json(directory / "summary.json", summary)
-        path, strip = moving(rows), self._chosen_frames()
+        path = moving(rows)
         save_figure(control_figure(path), directory / "figures" / "control.png")
         save_figure(space_figure(path), directory / "figures" / "rdc_space.png")
-        names = [data.class_names[c] for c in _one_of_each_class(data)]
-        save_figure(strip_figure(strip, names), directory / "figures" / "images.png")
+        if self._strip:
+            names = [data.class_names[c] for c in _one_of_each_class(data)]
+            figure = strip_figure(self._chosen_frames(), names)
+            save_figure(figure, directory / "figures" / "images.png")
         print(table(summary, process.ending, str(directory)), flush=True)
 
     def _chosen_frames(self) -> list[tuple[float, Any, Any]]:
@@ -127,8 +130,6 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 def _accuracies(model: FreeEnergyModel, data: Any) -> dict[str, float]:
     # on the test images of the first and of the last domain
-    if model.classifier is None:
-        return {}
     place = (data.leg, data.t)
     ends = {"A": (0, 0.0), "B": (data.n_legs - 1, 1.0)}
     result = {}

@@ -3,9 +3,11 @@
 if __name__ != "thermo_pl.datamodules":  # ruff: ignore[non-empty-init-module] - the guard must come first
     raise ImportError(f"{__name__!r} is not a package of its own; import 'thermo_pl.datamodules'")
 
+from thermo_pl.datamodules.base import PathDataModule
 from thermo_pl.datamodules.coupled import CoupledImages, ParticleSampler
 from thermo_pl.datamodules.digits import Digits
 from thermo_pl.datamodules.domains import Waypoint
+from thermo_pl.datamodules.exact import FiniteAlphabet, GaussianDomains
 from thermo_pl.datamodules.interpolated import InterpolatedDataModule
 from thermo_pl.datamodules.sources import ImageSource, Split
 from thermo_pl.datamodules.transforms import GaussianNoise
@@ -13,10 +15,13 @@ from thermo_pl.datamodules.transforms import GaussianNoise
 __all__ = [
     "CoupledImages",
     "Digits",
+    "FiniteAlphabet",
+    "GaussianDomains",
     "GaussianNoise",
     "ImageSource",
     "InterpolatedDataModule",
     "ParticleSampler",
+    "PathDataModule",
     "Split",
     "Waypoint",
 ]

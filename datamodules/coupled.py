@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from thermo_pl.datamodules.transport import Coupling
@@ -35,7 +34,7 @@ class CoupledImages(Dataset[Particles]):
 
     Attributes:
         mass: mass of each pair, float64, shape ``(pairs,)``, sums to one.
-        weight: mass times the number of pairs, float32, shape ``(pairs,)``: one in the mean.
+        weight: mass times the number of pairs, shape ``(pairs,)``: one in the mean.
         cost: W2² of the coupling.
     """
 
@@ -45,7 +44,6 @@ class CoupledImages(Dataset[Particles]):
         target: Tensor,
         source_label: Tensor,
         target_label: Tensor,
-        n_classes: int,
         coupling: Coupling,
     ) -> None:
         """Set it up.
@@ -53,18 +51,16 @@ class CoupledImages(Dataset[Particles]):
         Args:
             source: images x_a, shape ``(n, *image)``.
             target: images x_b, shape ``(m, *image)``.
-            source_label: class index of each x_a, shape ``(n,)``.
-            target_label: class index of each x_b, shape ``(m,)``.
-            n_classes: number of classes.
+            source_label: class probabilities of each x_a, shape ``(n, classes)``.
+            target_label: class probabilities of each x_b, shape ``(m, classes)``.
             coupling: the pairs.
         """
         self._source, self._target = source, target
         self._source_label, self._target_label = source_label, target_label
-        self._n_classes = n_classes
         self._rows, self._cols = torch.from_numpy(coupling.rows), torch.from_numpy(coupling.cols)
         self.cost = coupling.cost
         self.mass = torch.from_numpy(coupling.mass)
-        self.weight = (self.mass * len(coupling)).to(torch.float32)
+        self.weight = (self.mass * len(coupling)).to(source.dtype)
 
     def __len__(self) -> int:
         """The number of pairs.
@@ -99,8 +95,8 @@ class CoupledImages(Dataset[Particles]):
         return Particles(
             source=self._source[rows],
             target=self._target[cols],
-            source_label=one_hot(self._source_label[rows], self._n_classes).to(torch.float32),
-            target_label=one_hot(self._target_label[cols], self._n_classes).to(torch.float32),
+            source_label=self._source_label[rows],
+            target_label=self._target_label[cols],
             weight=self.weight[index],
         )
 
@@ -172,6 +168,44 @@ class CurrentLeg(Dataset[Particles]):
             The pairs, with weight one.
         """
         return with_unit_weight(self.current.__getitems__(indices))
+
+
+class WholeLeg(Dataset[Particles]):
+    """All pairs of the current leg with their masses, again and again: a full batch each time."""
+
+    def __init__(self, legs: Sequence[CoupledImages], position: Position, count: int) -> None:
+        """Set it up.
+
+        Args:
+            legs: one data set per leg.
+            position: shared with the datamodule.
+            count: batches in an epoch.
+        """
+        self._legs, self._position, self._count = legs, position, count
+
+    def __len__(self) -> int:
+        """The number of batches.
+
+        Returns:
+            That number.
+        """
+        return self._count
+
+    def __getitem__(self, index: int) -> Particles:
+        """All pairs.
+
+        Args:
+            index: which batch; they are all the same.
+
+        Returns:
+            The pairs, with their weights.
+
+        Raises:
+            IndexError: if there is no such batch.
+        """
+        if not 0 <= index < self._count:
+            raise IndexError(index)
+        return self._legs[self._position.leg].all()
 
 
 class CurrentLegBatches(Dataset[Particles]):

@@ -10,14 +10,15 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from thermo_pl.datamodules.cache import ArrayCache, content_hash
 from thermo_pl.datamodules.coupled import CoupledImages
 from thermo_pl.datamodules.domains import Domain
 from thermo_pl.datamodules.sources import SPLITS
 from thermo_pl.datamodules.transport import (
-    Coupling,
     exact_coupling,
+    identity_coupling,
     match_classes,
     matched_coupling,
 )
@@ -126,11 +127,12 @@ def _legs(
 ) -> list[CoupledImages]:
     parts = [domain.splits[split] for domain in domains]
     labels = [
-        _relabelled(part.labels, mapping) for part, mapping in zip(parts, indices, strict=True)
+        one_hot(_relabelled(part.labels, mapping), n_classes).to(torch.float32)
+        for part, mapping in zip(parts, indices, strict=True)
     ]
     if len(domains) == 1:
         (x, _), (y,) = parts[0], labels
-        return [CoupledImages(x, x, y, y, n_classes, _identity(len(x)))]
+        return [CoupledImages(x, x, y, y, identity_coupling(len(x)))]
     legs = []
     for leg in range(len(domains) - 1):
         (x_a, y_a), (x_b, y_b) = parts[leg], parts[leg + 1]
@@ -141,8 +143,7 @@ def _legs(
                 x_a.numpy(), y_a.numpy(), x_b.numpy(), y_b.numpy(), matchings[leg], cache
             )
         )
-        pair = labels[leg], labels[leg + 1]
-        legs.append(CoupledImages(x_a, x_b, *pair, n_classes, coupling))
+        legs.append(CoupledImages(x_a, x_b, labels[leg], labels[leg + 1], coupling))
     return legs
 
 
@@ -150,11 +151,6 @@ def _relabelled(labels: Tensor, mapping: Mapping[int, int]) -> Tensor:
     classes = sorted(mapping)
     table = torch.tensor([mapping[label] for label in classes])
     return table[torch.searchsorted(torch.tensor(classes), labels)]
-
-
-def _identity(n: int) -> Coupling:
-    index = np.arange(n, dtype=np.int64)
-    return Coupling(index, index, np.full(n, 1 / n), 0.0)
 
 
 def _fingerprint(

@@ -73,6 +73,20 @@ class Coupling:
         return len(self.rows)
 
 
+def identity_coupling(n: int, cost: float = 0.0) -> Coupling:
+    """Every point coupled with its own partner, with equal mass.
+
+    Args:
+        n: number of points on each side.
+        cost: W2² of the plan, as the caller knows it.
+
+    Returns:
+        The coupling.
+    """
+    index = np.arange(n, dtype=np.int64)
+    return Coupling(index, index, np.full(n, 1 / n), cost)
+
+
 def check_marginals(
     rows: npt.NDArray[Any],
     cols: npt.NDArray[Any],

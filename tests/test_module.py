@@ -139,9 +139,9 @@ def test_terms_depend_on_the_marginal_through_the_joint_output() -> None:
     # the curvature differentiates J in the joint output: the marginal's parameters are part of it
     made, data = model(), batch()
     outputs = made(data.x, made.noise(1, 6))
-    moved = outputs._replace(marginal={k: v + 1 for k, v in outputs.marginal.items()})
+    moved = outputs._replace(direct={k: v + 1 for k, v in outputs.direct.items()})
     before, after = (made.terms(o, data.x, data.y).rate for o in (outputs, moved))
-    mean, log_var = outputs.mean, outputs.log_var
+    mean, log_var = outputs.posterior
     # towards N(1, e) per axis, by hand
     expected = 0.5 * (((mean - 1) ** 2 + log_var.exp()) / math.e - log_var).sum(-1)
     torch.testing.assert_close(after, expected, **CLOSE)
@@ -554,7 +554,7 @@ def test_logged_values_are_weighted_means_over_all_batches(
     with torch.no_grad():
         for part in (first, second):
             outputs = made(part.x, noise[:, : len(part.x)])
-            mean, log_var, z = outputs.mean, outputs.log_var, outputs.z
+            (mean, log_var), z = outputs.posterior, outputs.z
             zero = torch.zeros(1)
             rate = kl_divergence(
                 Independent(Normal(mean, torch.exp(0.5 * log_var)), 1),

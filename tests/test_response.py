@@ -17,16 +17,18 @@ from torch.func import hessian as dense_hessian
 from torch.nn.utils import parameters_to_vector
 
 from thermo_pl.errors import ConfigError
-from thermo_pl.functionals import gaussian_nll
-from thermo_pl.module import FreeEnergyModel, Outputs, Terms
+from thermo_pl.measurement import data_force, measure
+from thermo_pl.module import FreeEnergyModel, Outputs
 from thermo_pl.networks import (
     ConvDecoder,
     ConvEncoder,
     DiagonalGaussian,
     Gaussian,
+    GaussianClassifier,
     GaussianMixture,
     IdentityEncoder,
     LinearClassifier,
+    LinearGaussianEncoder,
     MLPClassifier,
     MLPDecoder,
     MLPEncoder,
@@ -43,7 +45,6 @@ from thermo_pl.response import (
     gradient_of,
     hessian,
     linear_response,
-    measure,
     shift_parameters,
     unflatten,
 )
@@ -106,6 +107,11 @@ def probe_of(made: FreeEnergyModel, n: int, samples: int = 2, seed: int = 0) -> 
     shape = made.encoder.image_shape
     noise = randn(samples, n, made.encoder.latent_dim, seed=seed + 9)
     return Probe(particles(n, seed, shape), noise)
+
+
+def force_of(made: FreeEnergyModel, probe: Probe) -> float:
+    """∂_tJ at fixed θ on all draws of a probe."""
+    return data_force(made, probe, T, decoded=len(probe.noise)).value
 
 
 def objective_of(made: FreeEnergyModel, n: int = 5, seed: int = 0) -> Objective:
@@ -317,7 +323,7 @@ def test_the_response_is_that_of_relaxed_equilibria(case: str) -> None:
         assert (slopes - expected.means).abs().max() <= 1e-6 * scale, name
     assert response.directions[2].norm() > 1e-2  # the data do move
     # the data term is not small: without it the third column would be another
-    assert measure(Objective(made, probe), T).partial_t.abs().max() > 1e-2
+    assert abs(force_of(made, probe)) > 1e-2
 
 
 def test_logistic_regression_does_not_follow_gamma() -> None:
@@ -375,18 +381,21 @@ def dense_gauss_newton(made: FreeEnergyModel, probe: Probe, t: float) -> Tensor:
 
     def outputs(theta: Tensor) -> Tensor:
         out = forward(made, theta, x, probe.noise)
-        parts = [*out[:-1], *out.marginal.values()]
+        parts = [*out.posterior, out.z, out.decoded, out.logits, *out.direct.values()]
         shapes[:] = [part.shape for part in parts]
         return torch.cat([part.flatten() for part in parts])
 
     def loss(joint: Tensor) -> Tensor:
         pieces = joint.split([shape.numel() for shape in shapes])
         parts = [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True)]
-        marginal = dict(zip(names, parts[5:], strict=True))
-        rate, distortion, loss = made.terms(Outputs(*parts[:5], marginal), x, y)
+        posterior = made.encoder.family(*parts[:size])
+        direct = dict(zip(names, parts[size + 3 :], strict=True))
+        joint = Outputs(posterior, *parts[size : size + 3], direct)
+        rate, distortion, loss = made.terms(joint, x, y)
         return (rate + made.lam * distortion + made.gam * loss) @ share
 
-    names = [] if made.marginal is None else [n for n, _ in made.marginal.named_parameters()]
+    size = len(made.encoder.family._fields)
+    names = list(made(x, probe.noise).direct)
     derivative = jacrev(outputs)(theta)
     return derivative.T @ dense_hessian(loss)(outputs(theta)) @ derivative
 
@@ -515,20 +524,6 @@ def test_negative_curvature_is_told() -> None:
 # -- exact surfaces -----------------------------------------------------------------------------
 
 
-class GaussianLabels(FreeEnergyModel):
-    """A classifier N(Vz, ρ²I) of labels that are vectors, as in the exact surface."""
-
-    variance = 0.3
-
-    def terms(self, outputs: Outputs, x: Tensor, y: Tensor) -> Terms:
-        """As the base class, with another classification loss."""
-        terms = super().terms(outputs, x, y)
-        if self.classifier is None:
-            return terms
-        loss = gaussian_nll(outputs.logits[..., None], y[..., None], self.variance)
-        return terms._replace(classification=loss.mean(0))
-
-
 def sigma_points(covariance: Tensor) -> Tensor:
     """Points whose mean of any quadratic is that of N(0, covariance)."""
     values, vectors = torch.linalg.eigh(covariance)
@@ -541,7 +536,7 @@ def root(matrix: Tensor, power: float = 0.5) -> Tensor:
     return vectors * values**power @ vectors.T
 
 
-PIXEL_VARIANCE = 0.5
+PIXEL_VARIANCE, LABEL_VARIANCE = 0.5, 0.3
 LABEL_MAP = torch.tensor([[1.0, 0.3, -0.2], [0.1, -0.8, 0.4]], dtype=torch.float64)
 
 
@@ -551,16 +546,16 @@ def exact_model(lam: float, gam: float, covariance: Tensor, label_map: Tensor) -
     With B = λ/σ² + γAᵀA/ρ² it is probabilistic PCA of B^½x with unit noise, V = AW.
     """
     d, m = len(covariance), len(label_map)
-    parts: dict[str, Any] = {"classifier": LinearClassifier(d, m)} if m else {}
-    made = GaussianLabels(
-        MLPEncoder((1, 1, d), d, hidden=()),
+    classifier = GaussianClassifier(d, m, LABEL_VARIANCE) if m else None
+    made = FreeEnergyModel(
+        LinearGaussianEncoder((1, 1, d), d),
         decoder=MLPDecoder((1, 1, d), d, hidden=(), likelihood=Gaussian(PIXEL_VARIANCE)),
         marginal=StandardNormal(d),
         lam=lam,
         gam=gam,
-        **parts,
+        classifier=classifier,
     ).double()
-    b = lam * eye(d) / PIXEL_VARIANCE + gam * label_map.T @ label_map / made.variance
+    b = lam * eye(d) / PIXEL_VARIANCE + gam * label_map.T @ label_map / LABEL_VARIANCE
     values, vectors = torch.linalg.eigh(root(b) @ covariance @ root(b))
     whitened = vectors * (values - 1).clamp_min(0).sqrt()
     precision = values.clamp_min(1)
@@ -568,8 +563,8 @@ def exact_model(lam: float, gam: float, covariance: Tensor, label_map: Tensor) -
     with torch.no_grad():
         for p in made.parameters():
             p.zero_()
-        made.encoder.net[0].weight[:d] = (whitened / precision).T @ root(b)
-        made.encoder.net[0].bias[d:] = -precision.log()
+        made.encoder.net.weight[:] = (whitened / precision).T @ root(b)
+        made.encoder.log_var[:] = -precision.log()
         made.decoder.net[0].weight[:] = decoder
         if m:
             made.classifier.net[0].weight[:] = label_map @ decoder
@@ -587,7 +582,7 @@ def test_response_of_the_linear_gaussian_vae(lam: float) -> None:
     made = exact_model(lam, 0.0, covariance, torch.zeros(0, 6).double())
     x = sigma_points(covariance).reshape(-1, 1, 1, 6)
     nothing = x.new_zeros(len(x), 0)
-    noise = sigma_points(eye(6))[:, None].expand(-1, len(x), -1)
+    noise = made.noise(1, len(x))
     probe = Probe(Particles(x, x, nothing, nothing, x.new_ones(len(x))), noise)
     assert gradient_of(Objective(made, probe), T).norm() < 1e-12
     response = linear_response(Objective(made, probe), T, EXACT)
@@ -615,10 +610,10 @@ def test_response_of_the_exact_rate_distortion_classification_surface() -> None:
     def surface(controls: Tensor) -> Tensor:
         lam, gam, t = controls
         b = lam * eye(3) / PIXEL_VARIANCE
-        b = b + gam * LABEL_MAP.T @ LABEL_MAP / GaussianLabels.variance
+        b = b + gam * LABEL_MAP.T @ LABEL_MAP / LABEL_VARIANCE
         value = 0.5 * (torch.logdet(b) + torch.logdet(covariance(t))) + 1.5
         value = value + lam * 1.5 * math.log(2 * math.pi * PIXEL_VARIANCE)
-        return value + gam * math.log(2 * math.pi * GaussianLabels.variance)
+        return value + gam * math.log(2 * math.pi * LABEL_VARIANCE)
 
     at = torch.tensor([lam, gam, T], dtype=torch.float64)
     here = covariance(at[2])
@@ -627,16 +622,18 @@ def test_response_of_the_exact_rate_distortion_classification_surface() -> None:
     y = x @ LABEL_MAP.T  # label noise would only add a constant to C
     moved = x @ transport
     images = [part.reshape(-1, 1, 1, 3) for part in (x, moved)]
-    noise = sigma_points(eye(3))[:, None].expand(-1, len(x), -1)
+    noise = made.noise(1, len(x))
     ends = Particles(*images, y, moved @ LABEL_MAP.T, x.new_ones(len(x)))
-    objective = Objective(made, Probe(ends, noise))
+    probe = Probe(ends, noise)
+    objective = Objective(made, probe)
 
     slope, second = grad(surface)(at), dense_hessian(surface)(at)
-    measured = measure(objective, T)
+    measured = measure(made, probe, T, decoded=len(noise))
     assert gradient_of(objective, T).norm() < 1e-12
-    assert measured.free_energy == pytest.approx(surface(at).item(), abs=1e-12)
+    assert measured.free_energy.value == pytest.approx(surface(at).item(), abs=1e-12)
     # first law: D = F_λ, C = F_γ, ∂_tJ = F_t
-    laws = [*measured.means[1:].tolist(), measured.partial_t_free_energy]
+    slopes = [measured.distortion, measured.classification]
+    laws = [*(term.value for term in slopes), force_of(made, probe)]
     assert laws == pytest.approx(slope.tolist(), abs=1e-12)
 
     found = linear_response(objective, T, EXACT).derivatives
@@ -647,12 +644,12 @@ def test_response_of_the_exact_rate_distortion_classification_surface() -> None:
     torch.testing.assert_close(found[0], rate, rtol=0, atol=1e-9)
     # the closed forms of the theory page, by hand
     m = root(here) @ (
-        lam * eye(3) / PIXEL_VARIANCE + gam * LABEL_MAP.T @ LABEL_MAP / GaussianLabels.variance
+        lam * eye(3) / PIXEL_VARIANCE + gam * LABEL_MAP.T @ LABEL_MAP / LABEL_VARIANCE
     )
     m = m @ root(here)
     assert torch.linalg.eigvalsh(m).min() > 1.1
     m_lam = torch.linalg.solve(m, here / PIXEL_VARIANCE)
-    m_gam = root(here) @ LABEL_MAP.T @ LABEL_MAP @ root(here) / GaussianLabels.variance
+    m_gam = root(here) @ LABEL_MAP.T @ LABEL_MAP @ root(here) / LABEL_VARIANCE
     m_gam = torch.linalg.solve(m, m_gam)
     pairs = {(2, 0): m_lam @ m_gam, (2, 1): m_gam @ m_gam, (1, 0): m_lam @ m_lam}
     for place, product in pairs.items():
@@ -716,13 +713,14 @@ def test_more_damping_is_less_response() -> None:
 def test_measurement_is_the_direct_computation_and_its_t_derivative(name: str) -> None:
     made = MODELS[name]()
     probe = probe_of(made, 7)
-    found = measure(Objective(made, probe), T)
+    found = measure(made, probe, T, decoded=2)
     theta = flat(made)
     means = means_of(made, probe, theta, T)
-    torch.testing.assert_close(found.means, means, rtol=1e-13, atol=1e-13)
+    terms = [found.rate, found.distortion, found.classification]
+    assert [term.value for term in terms] == pytest.approx(means.tolist(), rel=1e-13, abs=1e-13)
     rate, distortion, loss = means.tolist()
     value = rate + made.lam.item() * distortion + made.gam.item() * loss
-    assert found.free_energy == pytest.approx(value, rel=1e-13)
+    assert found.free_energy.value == pytest.approx(value, rel=1e-13)
 
     def central(h: float) -> Tensor:
         up, down = (means_of(made, probe, theta, T + s * h) for s in (1, -1))
@@ -730,10 +728,9 @@ def test_measurement_is_the_direct_computation_and_its_t_derivative(name: str) -
 
     # fourth order in h after extrapolation: 1e-12 times a fifth derivative of order 100
     slopes = (4 * central(5e-4) - central(1e-3)) / 3
-    torch.testing.assert_close(found.partial_t, slopes, rtol=1e-8, atol=1e-9)
     weights = torch.tensor([1, made.lam.item(), made.gam.item()], dtype=torch.float64)
     expected = (weights @ slopes).item()
-    assert found.partial_t_free_energy == pytest.approx(expected, rel=1e-8, abs=1e-9)
+    assert force_of(made, probe) == pytest.approx(expected, rel=1e-8, abs=1e-9)
 
 
 def test_at_equilibrium_the_explicit_derivative_is_that_of_the_free_energy() -> None:
@@ -747,28 +744,10 @@ def test_at_equilibrium_the_explicit_derivative_is_that_of_the_free_energy() -> 
     for t in (T + h, T - h):
         at = here._replace(t=t)
         values.append(energy(made, probe, at)(relaxed(made, probe, at, inverse)).item())
-    found = measure(Objective(made, probe), T).partial_t_free_energy
+    found = force_of(made, probe)
     # second order in h: 1e-6 times a third derivative of order 0.1
     assert found == pytest.approx((values[0] - values[1]) / (2 * h), abs=1e-6)
     assert abs(found) > 1e-3
-
-
-def test_standard_error_by_hand() -> None:
-    made = small()
-    probe = probe_of(made, 9)
-    p = probe.particles
-    x, y = (1 - T) * p.source + T * p.target, (1 - T) * p.source_label + T * p.target_label
-    each = made.terms(made(x, probe.noise), x, y).classification.detach()
-    equal = Probe(p._replace(weight=torch.full((9,), 0.3).double()), probe.noise)
-    expected = each.std(correction=0).item() / 3
-    assert measure(Objective(made, equal), T).standard_error == pytest.approx(expected, rel=1e-12)
-    # Var Σ wᵢcᵢ = Σ wᵢ² Var c; the weights' scale does not matter
-    share = p.weight / p.weight.sum()
-    variance = (share**2 * (each - share @ each) ** 2).sum().item()
-    for scale in (1, 1e-3):
-        scaled = Probe(p._replace(weight=scale * p.weight), probe.noise)
-        found = measure(Objective(made, scaled), T).standard_error
-        assert found == pytest.approx(math.sqrt(variance), rel=1e-12)
 
 
 # -- stationarity -------------------------------------------------------------------------------
@@ -850,7 +829,8 @@ def test_measuring_and_solving_leave_everything_else_as_it_was() -> None:
     inputs = [part.clone() for part in (*probe.particles, probe.noise)]
     objective, state = Objective(made, probe), torch.get_rng_state()
     theta = objective.theta.clone()
-    measure(objective, T)
+    measure(made, probe, T, decoded=1)
+    data_force(made, probe, T, decoded=1)
     for curvature in ("gauss_newton", "hessian"):
         settings = ResponseSettings(damping=50.0, curvature=curvature)  # type: ignore[arg-type]
         response = linear_response(objective, T, settings, witness)
@@ -917,8 +897,7 @@ def test_data_that_do_not_move_have_no_response_in_t(name: str) -> None:
     assert response.directions[2].abs().max() == 0
     assert response.derivatives[:, 2].abs().max() == 0
     assert response.directions[:2].norm(dim=1).min() > 1e-3
-    measured = measure(objective, T)
-    assert measured.partial_t.abs().max() == measured.partial_t_free_energy == 0
+    assert force_of(made, objective.probe) == 0
 
 
 def test_gradients_are_counted() -> None:
@@ -940,7 +919,7 @@ def test_single_precision_gives_the_same_response() -> None:
     probe = probe_of(made, 5)
     settings = ResponseSettings(tolerance=1e-5, max_iterations=200)
     expected = linear_response(Objective(made, probe), T, settings)
-    measured = measure(Objective(made, probe), T)
+    measured = measure(made, probe, T, decoded=2)
     made.float()
     single = Probe(Particles(*(part.float() for part in probe.particles)), probe.noise.float())
     found = linear_response(Objective(made, single), T, settings)
@@ -950,10 +929,9 @@ def test_single_precision_gives_the_same_response() -> None:
     scale = expected.directions.abs().max().item()
     difference = (found.directions.double() - expected.directions).abs().max()
     assert difference < 1e-3 * scale
-    assert measure(Objective(made, single), T).means.dtype == torch.float64
-    torch.testing.assert_close(
-        measure(Objective(made, single), T).means, measured.means, rtol=1e-5, atol=1e-5
-    )
+    again = measure(made, single, T, decoded=2)
+    assert again.rate.few.dtype == torch.float64
+    assert again.free_energy.value == pytest.approx(measured.free_energy.value, rel=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def gaussian_rate(
 
 
 def monte_carlo_rate(z: Tensor, mean: Tensor, log_var: Tensor, log_marginal: Tensor) -> Tensor:
-    """Rate estimated from draws: the mean over samples of log e(z|x) - log q(z).
+    """Rate estimated from draws: log e(z|x) - log q(z), whose mean over the draws is the rate.
 
     Args:
         z: draws from the encoder, shape ``(samples, n, k)``.
@@ -76,9 +76,9 @@ def monte_carlo_rate(z: Tensor, mean: Tensor, log_var: Tensor, log_marginal: Ten
         log_marginal: log q(z), shape ``(samples, n)``.
 
     Returns:
-        Nats, shape ``(n,)``.
+        Nats, shape ``(samples, n)``.
     """
-    return (gaussian_log_prob(z, mean, log_var) - log_marginal).mean(0)
+    return gaussian_log_prob(z, mean, log_var) - log_marginal
 
 
 def bernoulli_nll(logits: Tensor, x: Tensor) -> Tensor:
@@ -98,19 +98,75 @@ def bernoulli_nll(logits: Tensor, x: Tensor) -> Tensor:
     return (F.softplus(logits) - x * logits).flatten(2).sum(-1)
 
 
-def gaussian_nll(mean: Tensor, x: Tensor, variance: float) -> Tensor:
-    """Negative log-likelihood of pixels under N(mean, variance), normaliser included.
+def gaussian_nll(mean: Tensor, x: Tensor, log_variance: Tensor) -> Tensor:
+    """Negative log-likelihood under N(mean, variance), normaliser included.
 
     Args:
-        mean: decoded means, shape ``(samples, n, *image)``.
-        x: images, shape ``(n, *image)``.
-        variance: fixed variance of a pixel.
+        mean: means, shape ``(samples, n, *shape)``.
+        x: what was observed, shape ``(n, *shape)``.
+        log_variance: log of the common variance of all entries, 0-dimensional.
 
     Returns:
         Nats, shape ``(samples, n)``.
     """
-    normaliser = LOG_2PI + math.log(variance)
-    return 0.5 * ((x - mean).square() / variance + normaliser).flatten(2).sum(-1)
+    square = (x - mean).square() * torch.exp(-log_variance)
+    return 0.5 * (square + LOG_2PI + log_variance).flatten(2).sum(-1)
+
+
+def categorical_nll(logits: Tensor, x: Tensor) -> Tensor:
+    """Negative log-likelihood -Σ_i x_i log d_i of one symbol out of several.
+
+    Args:
+        logits: scores of the symbols, shape ``(samples, n, *image)``.
+        x: one-hot symbols, or their probabilities, shape ``(n, *image)``.
+
+    Returns:
+        Nats, shape ``(samples, n)``.
+    """
+    return cross_entropy(logits.flatten(2), x.flatten(1))
+
+
+def bernoulli_log_partition(logits: Tensor, power: Tensor) -> Tensor:
+    """Log of Σ_x d(x|z)^power over all binary images, Σ_i log[p_i^power + (1-p_i)^power].
+
+    Args:
+        logits: log odds, shape ``(m, *image)``.
+        power: λ, 0-dimensional.
+
+    Returns:
+        Nats, shape ``(m,)``.
+    """
+    ink, blank = power * F.logsigmoid(logits), power * F.logsigmoid(-logits)
+    return torch.logaddexp(ink, blank).flatten(1).sum(-1)
+
+
+def categorical_log_partition(logits: Tensor, power: Tensor) -> Tensor:
+    """Log of Σ_i c_i^power over all symbols.
+
+    Args:
+        logits: scores, shape ``(m, symbols)``.
+        power: λ or γ, 0-dimensional.
+
+    Returns:
+        Nats, shape ``(m,)``.
+    """
+    return torch.logsumexp(power * F.log_softmax(logits, -1), -1)
+
+
+def gaussian_log_partition(mean: Tensor, log_variance: Tensor, power: Tensor) -> Tensor:
+    """Log of ∫ N(x; mean, variance)^power dx, (d/2)[(1-power) log 2πσ² - log power].
+
+    Args:
+        mean: means, shape ``(m, *shape)`` with d entries each; they only count.
+        log_variance: log of the common variance, 0-dimensional.
+        power: λ or γ, 0-dimensional; the integral diverges at 0.
+
+    Returns:
+        Nats, shape ``(m,)``; infinite at power 0.
+    """
+    entries = mean[0].numel()
+    value = 0.5 * entries * ((1 - power) * (LOG_2PI + log_variance) - torch.log(power))
+    return value.to(mean.dtype).expand(len(mean))
 
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:

@@ -10,14 +10,14 @@ from typing import Any, Literal, NamedTuple, cast
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 from torchmetrics import MeanMetric, Metric, MetricCollection
 
 from thermo_pl.errors import ConfigError, NonFinite, require
-from thermo_pl.functionals import cross_entropy, free_energy, sample_latent
+from thermo_pl.functionals import free_energy
 from thermo_pl.metrics import Calibration
-from thermo_pl.networks import Classifier, Decoder, Encoder, Marginal
+from thermo_pl.networks import Classifier, Decoder, Encoder, Marginal, Posterior
 from thermo_pl.particles import Batch, weighted_mean
 
 
@@ -25,24 +25,23 @@ class Outputs(NamedTuple):
     """The joint output of the networks, in which the Gauss-Newton matrix of J is taken.
 
     Attributes:
-        mean: encoder mean, shape ``(n, k)``.
-        log_var: encoder log variance, shape ``(n, k)``.
-        z: draws from the encoder, shape ``(samples, n, k)``.
+        posterior: e(z|x) of each image.
+        z: draws from it, shape ``(samples, n, k)``.
         decoded: parameters of d(x|z), ``(samples, n, *image)``; empty without a decoder.
         logits: class scores, ``(samples, n, classes)``; empty without a classifier.
-        marginal: the parameters of q(z), which J depends on directly.
+        direct: the parameters that J depends on directly: those of q(z), and of the likelihood
+            of a pixel if it has any.
     """
 
-    mean: Tensor
-    log_var: Tensor
+    posterior: Posterior
     z: Tensor
     decoded: Tensor
     logits: Tensor
-    marginal: dict[str, Tensor]
+    direct: dict[str, Tensor]
 
 
 class Terms(NamedTuple):
-    """Per-sample rate, distortion and classification loss in nats, each of shape ``(n,)``.
+    """Per-sample rate, distortion and classification loss in nats, each of the same shape.
 
     A part the model does not have contributes zero.
     """
@@ -57,7 +56,8 @@ class Prediction(NamedTuple):
 
     Attributes:
         z: representations, shape ``(n, k)``.
-        probabilities: class probabilities, ``(n, classes)``; empty without a classifier.
+        probabilities: class probabilities, ``(n, classes)``, or the expected label where labels
+            are vectors; empty without a classifier.
         reconstruction: expected images, ``(n, *image)``; empty without a decoder.
     """
 
@@ -133,6 +133,10 @@ class FreeEnergyModel(pl.LightningModule):
             size = part.latent_dim if part is not None else encoder.latent_dim
             expected = f"{encoder.latent_dim}, the size of the encoder's representation"
             require(size == encoder.latent_dim, f"{name}.latent_dim", size, expected)
+        if marginal is not None:
+            expected = f"one of {encoder.family.__name__}, what {type(encoder).__name__} gives"
+            same = marginal.family is encoder.family
+            require(same, "marginal", type(marginal).__name__, expected)
         if decoder is not None:
             expected = f"{list(encoder.image_shape)}, the shape that the encoder takes"
             same = decoder.image_shape == encoder.image_shape
@@ -150,26 +154,29 @@ class FreeEnergyModel(pl.LightningModule):
         self.register_buffer("lam", torch.tensor(lam, dtype=torch.float64))
         self.register_buffer("gam", torch.tensor(gam, dtype=torch.float64))
         self.train_metrics = _metrics("train/", predictions=False)
-        self.val_metrics = _metrics("val/", predictions=classifier is not None)
-        self.test_metrics = _metrics("test/", predictions=classifier is not None)
+        self.val_metrics = _metrics("val/", predictions=self.classifies)
+        self.test_metrics = _metrics("test/", predictions=self.classifies)
         if initial_weights is not None:
             self._load_weights(Path(initial_weights))
 
+    @property
+    def classifies(self) -> bool:
+        """Whether there is a classifier of classes, so that there is an accuracy."""
+        return self.classifier is not None and self.classifier.categorical
+
     def noise(self, samples: int, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """Standard normal draws for n images.
+        """What the encoder is drawn with for n images.
 
         Args:
-            samples: draws for each image.
+            samples: draws for each image; an exact encoder has a number of its own.
             n: number of images.
             generator: a generator on the CPU; the global one if not given.
 
         Returns:
-            Shape ``(samples, n, latent_dim)``, on the device of the model.
+            Standard normal draws, shape ``(samples, n, latent_dim)``, on the device of the model.
         """
-        shape = (samples, n, self.encoder.latent_dim)
-        return torch.randn(shape, generator=generator).to(
-            self.device, cast(torch.dtype, self.dtype)
-        )
+        noise = self.encoder.noise(samples, n, generator)
+        return noise.to(self.device, cast(torch.dtype, self.dtype))
 
     def forward(self, x: Tensor, noise: Tensor) -> Outputs:
         """Run all networks.
@@ -181,17 +188,44 @@ class FreeEnergyModel(pl.LightningModule):
         Returns:
             The joint output.
         """
-        mean, log_var = self.encoder(x)
-        z = sample_latent(mean, log_var, noise)
+        posterior = self.encoder(x)
+        z = posterior.draw(noise)
         nothing = z.new_zeros(0)
         return Outputs(
-            mean=mean,
-            log_var=log_var,
+            posterior=posterior,
             z=z,
             decoded=nothing if self.decoder is None else self.decoder(z),
             logits=nothing if self.classifier is None else self.classifier(z),
-            marginal={} if self.marginal is None else dict(self.marginal.named_parameters()),
+            direct={
+                f"{name}.{key}": parameter
+                for name, part in self._direct_parts()
+                for key, parameter in part.named_parameters()
+            },
         )
+
+    def draws(self, outputs: Outputs, x: Tensor, y: Tensor) -> Terms:
+        """R, D and C of each sample and draw, as a function of the joint output alone.
+
+        Args:
+            outputs: the joint output.
+            x: images, shape ``(n, *image)``.
+            y: class probabilities, shape ``(n, classes)``.
+
+        Returns:
+            Nats, each of shape ``(samples, n)``; the mean over the draws is the expectation.
+        """
+        posterior = outputs.posterior
+        zero = outputs.z.new_zeros(outputs.z.shape[:2])
+        rate = distortion = classification = zero
+        if self.marginal is not None:
+            analytic_or_drawn = self._call("marginal", self.marginal, outputs, posterior, outputs.z)
+            rate = analytic_or_drawn.expand_as(zero)
+        if self.decoder is not None:
+            nll = self._call("likelihood", self.decoder.likelihood, outputs, outputs.decoded, x)
+            distortion = posterior.weigh(nll)
+        if self.classifier is not None:
+            classification = posterior.weigh(self.classifier.nll(outputs.logits, y))
+        return Terms(rate, distortion, classification)
 
     def terms(self, outputs: Outputs, x: Tensor, y: Tensor) -> Terms:
         """R, D and C of each sample, as a function of the joint output alone.
@@ -202,18 +236,9 @@ class FreeEnergyModel(pl.LightningModule):
             y: class probabilities, shape ``(n, classes)``.
 
         Returns:
-            Nats, each of shape ``(n,)``, averaged over the noise draws.
+            Nats, each of shape ``(n,)``, averaged over the draws.
         """
-        zero = outputs.mean.new_zeros(len(outputs.mean))
-        rate = distortion = classification = zero
-        if self.marginal is not None:
-            arguments = (outputs.mean, outputs.log_var, outputs.z)
-            rate = functional_call(self.marginal, outputs.marginal, arguments)
-        if self.decoder is not None:
-            distortion = self.decoder.likelihood.nll(outputs.decoded, x).mean(0)
-        if self.classifier is not None:
-            classification = cross_entropy(outputs.logits, y).mean(0)
-        return Terms(rate, distortion, classification)
+        return Terms(*(term.mean(0) for term in self.draws(outputs, x, y)))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """J of a batch, and nothing else.
@@ -281,7 +306,7 @@ class FreeEnergyModel(pl.LightningModule):
         return self.predict(batch.x)
 
     def predict(self, x: Tensor) -> Prediction:
-        """Predict at the encoder's mean, without noise.
+        """Predict at the encoder's mean, without noise; a sum over its codes if it has codes.
 
         Args:
             x: images, shape ``(n, *image)``.
@@ -289,15 +314,15 @@ class FreeEnergyModel(pl.LightningModule):
         Returns:
             The prediction for each image.
         """
-        mean, _ = self.encoder(x)
-        outputs = self(x, mean.new_zeros(1, *mean.shape))
-        reconstruction = outputs.decoded
+        outputs = self(x, x.new_zeros(1, len(x), self.encoder.latent_dim))
+        posterior = outputs.posterior
+        reconstruction, probabilities = outputs.decoded, outputs.logits
         if self.decoder is not None:
-            reconstruction = self.decoder.likelihood.mean(outputs.decoded)[0]
-        probabilities = outputs.logits
+            reconstruction = posterior.weigh(self.decoder.likelihood.mean(outputs.decoded)).mean(0)
         if self.classifier is not None:
-            probabilities = outputs.logits[0].softmax(-1)
-        return Prediction(mean, probabilities, reconstruction)
+            expected = outputs.logits.softmax(-1) if self.classifier.categorical else outputs.logits
+            probabilities = posterior.weigh(expected).mean(0)
+        return Prediction(posterior.centre, probabilities, reconstruction)
 
     def configure_optimizers(self) -> Any:
         """Build the optimiser and the scheduler of the config.
@@ -360,6 +385,23 @@ class FreeEnergyModel(pl.LightningModule):
                     "model.initial_weights instead of --ckpt_path, to start anew from its weights"
                 )
 
+    def _direct_parts(self) -> list[tuple[str, nn.Module]]:
+        # what J depends on other than through the outputs of a network
+        parts: list[tuple[str, nn.Module]] = []
+        if self.marginal is not None:
+            parts.append(("marginal", self.marginal))
+        if self.decoder is not None:
+            parts.append(("likelihood", self.decoder.likelihood))
+        return parts
+
+    @staticmethod
+    def _call(name: str, part: nn.Module, outputs: Outputs, *args: Any) -> Tensor:
+        # a part with its parameters taken from the joint output
+        start = len(name) + 1
+        own = {key[start:]: p for key, p in outputs.direct.items() if key.startswith(f"{name}.")}
+        result: Tensor = functional_call(part, own, args)
+        return result
+
     def _update(self, metrics: MetricCollection, terms: Terms, batch: Batch) -> None:
         values = [*terms, free_energy(*terms, self.lam, self.gam)]
         for name, value in zip("RDCJ", values, strict=True):
@@ -370,7 +412,7 @@ class FreeEnergyModel(pl.LightningModule):
         noise = self.noise(self.eval_samples, len(batch.x), generator)
         terms = self.terms(self(batch.x, noise), batch.x, batch.y)
         self._update(metrics, terms, batch)
-        if self.classifier is not None:
+        if self.classifies:
             probabilities = self.predict(batch.x).probabilities
             correct = probabilities.argmax(-1) == batch.y.argmax(-1)
             metrics["accuracy"].update(correct.to(batch.weight), batch.weight)

@@ -31,12 +31,20 @@ COLUMNS = (
     "D_gamma",
     "D_t",
     "J_t",
+    "D_error",
     "C_error",
+    "J_error",
     "C_control",
     "stationarity",
     "first_law_residual",
+    "first_law_error",
+    "work",
+    "work_error",
+    "relaxation",
+    "relaxation_error",
     "solver_status",
     "solver_iterations",
+    "corrections",
     "gradients",
     "seconds",
     "val_C",
@@ -45,11 +53,14 @@ COLUMNS = (
 """Columns of path.csv, one row per macro-step.
 
 R, D, C, J and J_t = ∂_tJ (explicit, at fixed θ) are measured after relaxation on the measuring
-probe; C_error is the standard error of that C over its noise draws. C_control is C on the probe
-that steers, C_predicted is C on the measuring probe after the predictor and before relaxation.
-The total derivatives, the stationarity and the solver's columns come from the solving probe.
-``gradients`` counts the gradient evaluations of the step: training images, and curvature products
-per right-hand side. Energies are in nats.
+probe; columns that end in ``_error`` are standard errors over the noise draws, those of a
+difference with common random numbers. ``work`` is what the motion of λ, γ and the data does to J at
+fixed θ, ``relaxation`` what J falls by while θ moves, so that ΔJ = work - relaxation. C_control is
+C on the probe that steers, C_predicted is C on the measuring probe after the predictor and before
+relaxation. The total derivatives, the stationarity and the solver's columns come from the solving
+probe. ``corrections`` counts the corrector's steps after relaxation, ``gradients`` the gradient
+evaluations of the step: training images, and curvature products per right-hand side. Energies are
+in nats.
 """
 
 
@@ -78,6 +89,20 @@ def first_law_residual(before: Row, after: Row) -> float:
     return control - mean("J_t") * change("t")
 
 
+def step_size(before: Row, after: Row) -> float:
+    """How much energy a step turns over, |ΔR| + λ|ΔD| + γ|ΔC|.
+
+    Args:
+        before: row at the start of the step.
+        after: row at its end.
+
+    Returns:
+        Nats.
+    """
+    change = {name: abs(after[name] - before[name]) for name in "RDC"}
+    return float(change["R"] + before["lambda"] * change["D"] + before["gamma"] * change["C"])
+
+
 def relative_first_law_residual(rows: Sequence[Row]) -> float:
     """Median of |residual| / (|ΔR| + λ|ΔD| + γ|ΔC|) over the steps of a path.
 
@@ -89,14 +114,9 @@ def relative_first_law_residual(rows: Sequence[Row]) -> float:
     """
     ratios = []
     for before, after in pairwise(rows):
-        if before["leg"] != after["leg"]:
-            continue
-        size = (
-            abs(after["R"] - before["R"])
-            + before["lambda"] * abs(after["D"] - before["D"])
-            + before["gamma"] * abs(after["C"] - before["C"])
-        )
-        ratios.append(abs(first_law_residual(before, after)) / size if size else 0.0)
+        if before["leg"] == after["leg"]:
+            residual, size = abs(first_law_residual(before, after)), step_size(before, after)
+            ratios.append(residual / size if size else 0.0)
     return float(np.median(ratios)) if ratios else float("nan")
 
 

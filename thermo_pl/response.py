@@ -21,7 +21,7 @@ from torch.func import functional_call, jacrev, jvp
 from torch.nn.utils import parameters_to_vector
 
 from thermo_pl.errors import require
-from thermo_pl.functionals import cross_entropy, free_energy, sample_latent
+from thermo_pl.functionals import free_energy
 from thermo_pl.module import FreeEnergyModel, Outputs
 from thermo_pl.particles import Particles, interpolate, weighted_mean
 from thermo_pl.solvers import Matvec, Solution, conjugate_gradient
@@ -34,7 +34,7 @@ class Probe(NamedTuple):
 
     Attributes:
         particles: pairs of the coupling.
-        noise: standard normal draws, shape ``(samples, n, k)``; ``samples`` is free here.
+        noise: what the encoder is drawn with, shape ``(samples, n, k)``; ``samples`` is free here.
     """
 
     particles: Particles
@@ -150,70 +150,6 @@ def shift_parameters(model: FreeEnergyModel, shift: Tensor) -> None:
             parameter.add_(piece)
 
 
-class Measurement(NamedTuple):
-    """R, D, C and J on a probe, and their explicit derivatives in t at fixed θ.
-
-    Attributes:
-        means: R, D and C in nats, float64, shape ``(3,)``.
-        partial_t: ∂_tR, ∂_tD and ∂_tC at fixed θ, float64, shape ``(3,)``.
-        standard_error: standard error of C from the spread over the probe's particles.
-        free_energy: J in nats.
-        partial_t_free_energy: ∂_tJ at fixed θ; on the surface this is ∂_tF (envelope).
-    """
-
-    means: Tensor
-    partial_t: Tensor
-    standard_error: float
-    free_energy: float
-    partial_t_free_energy: float
-
-
-def measure(objective: Objective, t: float) -> Measurement:
-    """Measure a model on a probe.
-
-    Args:
-        objective: the model on its probe.
-        t: domain coordinate.
-
-    Returns:
-        The measurement.
-    """
-    weight = objective.probe.particles.weight
-
-    def each(s: Tensor) -> Tensor:
-        return objective.terms_of(objective.outputs(objective.theta, s), s)
-
-    with torch.no_grad():
-        terms, terms_t = (value.double() for value in _with_t_derivative(each, t))
-    means, partial_t = weighted_mean(terms, weight).cpu(), weighted_mean(terms_t, weight).cpu()
-    share = weight.double() / weight.sum()
-    spread = (share * (terms[2] - weighted_mean(terms[2], weight))).square().sum().sqrt()
-    slope = float(objective.weights.cpu() @ partial_t)
-    return Measurement(means, partial_t, float(spread), float(objective.value(means)), slope)
-
-
-@torch.no_grad()
-def classification_loss(model: FreeEnergyModel, probe: Probe, t: float) -> tuple[float, float]:
-    """C on a probe, without running the decoder; many noise draws are cheap this way.
-
-    Args:
-        model: the model; without a classifier C is 0.
-        probe: particles and noise.
-        t: domain coordinate.
-
-    Returns:
-        C and its standard error over the noise draws, the particles being given; nats.
-    """
-    if model.classifier is None:
-        return 0.0, 0.0
-    batch = interpolate(probe.particles, t)
-    mean, log_var = model.encoder(batch.x)
-    z = sample_latent(mean, log_var, probe.noise)
-    draws = weighted_mean(cross_entropy(model.classifier(z), batch.y), batch.weight).double()
-    error = float(draws.std() / len(draws) ** 0.5) if len(draws) > 1 else math.nan
-    return float(draws.mean()), error
-
-
 @dataclass(frozen=True)
 class Response:
     """The linear response of an equilibrium.
@@ -279,10 +215,10 @@ def linear_response(
         The response.
     """
     theta, weights = objective.theta, objective.weights.to(objective.theta.dtype)
-    jacobian, jacobian_t = _with_t_derivative(
+    jacobian, jacobian_t = with_t_derivative(
         lambda s: jacrev(lambda v: objective.means(v, s))(theta), t
     )
-    partial_t = _with_t_derivative(lambda s: objective.means(theta, s), t)[1]
+    partial_t = with_t_derivative(lambda s: objective.means(theta, s), t)[1]
     gradient, gradient_t = weights @ jacobian, weights @ jacobian_t
     rhs = torch.stack([-jacobian[1], -jacobian[2], -gradient_t, gradient]).detach()
     matrix = CURVATURES[settings.curvature](objective, t)
@@ -333,12 +269,9 @@ def gauss_newton(objective: Objective, t: float) -> Matvec:
     """
     theta = objective.theta.clone().requires_grad_()
     outputs = objective.outputs(theta, t)
-    joint: Sequence[Tensor] = [*outputs[:-1], *outputs.marginal.values()]
+    joint = flatten_outputs(outputs)
     here = [output.detach().requires_grad_() for output in joint]
-    marginal = dict(zip(outputs.marginal, here[5:], strict=True))
-    mean, log_var, z, decoded, logits = here[:5]
-    outputs = Outputs(mean, log_var, z, decoded, logits, marginal)
-    loss = objective.value(objective.means_of(outputs, t))
+    loss = objective.value(objective.means_of(unflatten_outputs(here, outputs), t))
     slope: Sequence[Tensor] = torch.autograd.grad(loss, here, create_graph=True, allow_unused=True)
     # z does not enter J by itself where the rate is analytic, nor do parts that are not there
     used = [i for i, g in enumerate(slope) if g is not None and g.requires_grad]
@@ -351,6 +284,35 @@ def gauss_newton(objective: Objective, t: float) -> Matvec:
         return _derivative(joint, [theta], _derivative(slope, here, pushed))[0]
 
     return product
+
+
+def flatten_outputs(outputs: Outputs) -> Sequence[Tensor]:
+    """The joint output as a list of tensors.
+
+    Args:
+        outputs: the joint output.
+
+    Returns:
+        Its tensors, in order.
+    """
+    posterior, z, decoded, logits, direct = outputs
+    return [*posterior, z, decoded, logits, *direct.values()]
+
+
+def unflatten_outputs(tensors: Sequence[Tensor], like: Outputs) -> Outputs:
+    """The inverse of :func:`flatten_outputs`.
+
+    Args:
+        tensors: what it gave, or others of the same shapes.
+        like: a joint output of the same make.
+
+    Returns:
+        The joint output.
+    """
+    size = len(like.posterior)
+    posterior, rest = type(like.posterior)(*tensors[:size]), tensors[size:]
+    direct = dict(zip(like.direct, rest[3:], strict=True))
+    return Outputs(posterior, rest[0], rest[1], rest[2], direct)
 
 
 def hessian(objective: Objective, t: float) -> Matvec:
@@ -390,8 +352,16 @@ CURVATURES: dict[Curvature, Callable[[Objective, float], Matvec]] = {
 }
 
 
-def _with_t_derivative(function: Callable[[Tensor], Tensor], t: float) -> tuple[Tensor, Tensor]:
-    # a function of t and its derivative at t
+def with_t_derivative(function: Callable[[Tensor], Tensor], t: float) -> tuple[Tensor, Tensor]:
+    """A function of t and its derivative.
+
+    Args:
+        function: of a 0-dimensional tensor.
+        t: where.
+
+    Returns:
+        Value and derivative.
+    """
     at = torch.tensor(t, dtype=torch.float64)
     pair: tuple[Tensor, Tensor] = jvp(function, (at,), (torch.ones_like(at),))  # type: ignore[assignment]
     return pair

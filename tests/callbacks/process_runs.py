@@ -241,9 +241,9 @@ def recorded_probes() -> Any:
     witness: list[Probe] = []
     measure, solve = quasi_static.measure, quasi_static.linear_response
 
-    def measured(objective: Any, *rest: Any) -> Any:
-        measuring.append(objective.probe)
-        return measure(objective, *rest)
+    def measured(model: Any, probe: Probe, *rest: Any) -> Any:
+        measuring.append(probe)
+        return measure(model, probe, *rest)
 
     def solved(objective: Any, t: float, settings: Any, other: Any) -> Any:
         solving.append(objective.probe)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import one_hot
 
 from thermo_pl.datamodules import CoupledImages, ParticleSampler
 from thermo_pl.datamodules.coupled import CurrentLeg, CurrentLegBatches, Position
@@ -18,8 +19,8 @@ def pairs(mass: list[float]) -> CoupledImages:
     index = np.arange(n)
     coupling = Coupling(index, index[::-1].copy(), np.array(mass), 0.0)
     images = torch.arange(n, dtype=torch.float32).reshape(-1, 1, 1, 1)
-    labels = torch.arange(n) % 2
-    return CoupledImages(images, 100 + images, labels, labels, 2, coupling)
+    labels = one_hot(torch.arange(n) % 2, 2).float()
+    return CoupledImages(images, 100 + images, labels, labels, coupling)
 
 
 UNEVEN = [0.05, 0.1, 0.15, 0.3, 0.4]

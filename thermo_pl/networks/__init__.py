@@ -1,5 +1,12 @@
 """The interchangeable parts of a model: encoders, decoders, classifiers, marginals."""
 
+from thermo_pl.networks.categorical import (
+    Categorical,
+    CategoricalEncoder,
+    CategoricalMarginal,
+    TableClassifier,
+    TableDecoder,
+)
 from thermo_pl.networks.classifier import Classifier, LinearClassifier, MLPClassifier
 from thermo_pl.networks.decoder import (
     Bernoulli,
@@ -10,10 +17,16 @@ from thermo_pl.networks.decoder import (
     MLPDecoder,
 )
 from thermo_pl.networks.encoder import ConvEncoder, Encoder, IdentityEncoder, MLPEncoder
+from thermo_pl.networks.linear_gaussian import GaussianClassifier, LinearGaussianEncoder
 from thermo_pl.networks.marginal import DiagonalGaussian, GaussianMixture, Marginal, StandardNormal
+from thermo_pl.networks.posterior import CategoricalPosterior, GaussianPosterior, Posterior
 
 __all__ = [
     "Bernoulli",
+    "Categorical",
+    "CategoricalEncoder",
+    "CategoricalMarginal",
+    "CategoricalPosterior",
     "Classifier",
     "ConvDecoder",
     "ConvEncoder",
@@ -21,13 +34,19 @@ __all__ = [
     "DiagonalGaussian",
     "Encoder",
     "Gaussian",
+    "GaussianClassifier",
     "GaussianMixture",
+    "GaussianPosterior",
     "IdentityEncoder",
     "Likelihood",
     "LinearClassifier",
+    "LinearGaussianEncoder",
     "MLPClassifier",
     "MLPDecoder",
     "MLPEncoder",
     "Marginal",
+    "Posterior",
     "StandardNormal",
+    "TableClassifier",
+    "TableDecoder",
 ]

@@ -1,4 +1,4 @@
-"""Classifiers c(y|z): a representation in, class scores out."""
+"""Classifiers c(y|z): a representation in, class scores (or a predicted vector) out."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from thermo_pl.errors import require
+from thermo_pl.functionals import categorical_log_partition, cross_entropy
 from thermo_pl.networks.layers import mlp
 
 
@@ -16,7 +17,10 @@ class Classifier(nn.Module):
     Attributes:
         latent_dim: size k of the representation.
         classes: number of classes.
+        categorical: whether the labels are classes; otherwise they are vectors.
     """
+
+    categorical = True
 
     def __init__(self, latent_dim: int, classes: int) -> None:
         """Check and keep the sizes.
@@ -41,6 +45,30 @@ class Classifier(nn.Module):
             Logits, shape ``(samples, n, classes)``.
         """
         raise NotImplementedError
+
+    def nll(self, logits: Tensor, y: Tensor) -> Tensor:
+        """Classification loss, see :func:`thermo_pl.functionals.cross_entropy`.
+
+        Args:
+            logits: what :meth:`forward` gave, shape ``(samples, n, classes)``.
+            y: class probabilities p(y|x), shape ``(n, classes)``.
+
+        Returns:
+            Nats, shape ``(samples, n)``.
+        """
+        return cross_entropy(logits, y)
+
+    def log_partition(self, logits: Tensor, gam: Tensor) -> Tensor:
+        """Log of Σ_y c(y|z)^γ, which the second law needs.
+
+        Args:
+            logits: what :meth:`forward` gave, shape ``(m, classes)``.
+            gam: γ, 0-dimensional.
+
+        Returns:
+            Nats, shape ``(m,)``.
+        """
+        return categorical_log_partition(logits, gam)
 
 
 class MLPClassifier(Classifier):

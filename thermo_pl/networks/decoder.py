@@ -6,10 +6,16 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from thermo_pl.errors import require
-from thermo_pl.functionals import bernoulli_nll, gaussian_nll
+from thermo_pl.functionals import (
+    bernoulli_log_partition,
+    bernoulli_nll,
+    gaussian_log_partition,
+    gaussian_nll,
+)
 from thermo_pl.networks.layers import conv_sizes, mlp
 
 
@@ -26,6 +32,30 @@ class Likelihood(nn.Module):
 
         Returns:
             Nats, shape ``(samples, n)``.
+        """
+
+    def forward(self, decoded: Tensor, x: Tensor) -> Tensor:
+        """The same as :meth:`nll`.
+
+        Args:
+            decoded: output of the decoder's network, shape ``(samples, n, *image)``.
+            x: images, shape ``(n, *image)``.
+
+        Returns:
+            Nats, shape ``(samples, n)``.
+        """
+        return self.nll(decoded, x)
+
+    @abstractmethod
+    def log_partition(self, decoded: Tensor, lam: Tensor) -> Tensor:
+        """Log of ∫ d(x|z)^λ dx over all x, which the second law needs.
+
+        Args:
+            decoded: output of the decoder's network, shape ``(m, *image)``.
+            lam: λ, 0-dimensional.
+
+        Returns:
+            Nats, shape ``(m,)``.
         """
 
     @abstractmethod
@@ -55,6 +85,18 @@ class Bernoulli(Likelihood):
         """
         return bernoulli_nll(decoded, x)
 
+    def log_partition(self, decoded: Tensor, lam: Tensor) -> Tensor:
+        """A sum over binary images, see :func:`thermo_pl.functionals.bernoulli_log_partition`.
+
+        Args:
+            decoded: log odds, shape ``(m, *image)``.
+            lam: λ, 0-dimensional.
+
+        Returns:
+            Nats, shape ``(m,)``.
+        """
+        return bernoulli_log_partition(decoded, lam)
+
     def mean(self, decoded: Tensor) -> Tensor:
         """Probability of ink.
 
@@ -68,18 +110,25 @@ class Bernoulli(Likelihood):
 
 
 class Gaussian(Likelihood):
-    """Independent pixels N(mean, variance) with a fixed variance."""
+    """Independent pixels N(mean, variance) with one variance for all, fixed or learned.
 
-    def __init__(self, variance: float = 0.05) -> None:
+    Attributes:
+        log_variance: log of the variance, 0-dimensional.
+    """
+
+    def __init__(self, variance: float = 0.05, learned: bool = False) -> None:
         """Keep the variance.
 
         Args:
-            variance: variance of a pixel.
+            variance: variance of a pixel, at the start if it is learned.
+            learned: whether it is one of the parameters.
         """
         super().__init__()
         ok = 0 < variance < math.inf
         require(ok, "variance", variance, "a finite number > 0")
-        self.variance = variance
+        # fixed, it stays exact: a buffer would be rounded with the networks
+        value = torch.tensor(math.log(variance), dtype=None if learned else torch.float64)
+        self.log_variance = nn.Parameter(value) if learned else value
 
     def nll(self, decoded: Tensor, x: Tensor) -> Tensor:
         """Gaussian NLL, see :func:`thermo_pl.functionals.gaussian_nll`.
@@ -91,7 +140,19 @@ class Gaussian(Likelihood):
         Returns:
             Nats, shape ``(samples, n)``.
         """
-        return gaussian_nll(decoded, x, self.variance)
+        return gaussian_nll(decoded, x, self.log_variance)
+
+    def log_partition(self, decoded: Tensor, lam: Tensor) -> Tensor:
+        """An integral over all images, see :func:`thermo_pl.functionals.gaussian_log_partition`.
+
+        Args:
+            decoded: means, shape ``(m, *image)``.
+            lam: λ, 0-dimensional.
+
+        Returns:
+            Nats, shape ``(m,)``; infinite at λ = 0.
+        """
+        return gaussian_log_partition(decoded, self.log_variance, lam)
 
     def mean(self, decoded: Tensor) -> Tensor:
         """The mean is what the network says.

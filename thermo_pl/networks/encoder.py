@@ -1,14 +1,16 @@
-"""Encoders e(z|x): images in, the mean and log variance of a diagonal Gaussian out."""
+"""Encoders e(z|x): images in, a distribution of the representation out."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from thermo_pl.errors import require
 from thermo_pl.networks.layers import conv_sizes, mlp
+from thermo_pl.networks.posterior import GaussianPosterior, Posterior
 
 
 class Encoder(nn.Module):
@@ -18,9 +20,13 @@ class Encoder(nn.Module):
         image_shape: shape of one image, ``(channels, height, width)``.
         latent_dim: size k of the representation.
         deterministic: whether z is a function of x; there is then no rate.
+        exact: whether means over the draws are expectations, without sampling error.
+        family: the kind of distribution that comes out.
     """
 
     deterministic = False
+    exact = False
+    family: type[Posterior] = GaussianPosterior
 
     def __init__(self, image_shape: Sequence[int], latent_dim: int) -> None:
         """Check and keep the sizes.
@@ -36,16 +42,29 @@ class Encoder(nn.Module):
         self.image_shape = tuple(image_shape)
         self.latent_dim = latent_dim
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> Posterior:
         """Encode images.
 
         Args:
             x: shape ``(n, channels, height, width)``.
 
         Returns:
-            Mean and log variance of e(z|x), each ``(n, latent_dim)``.
+            e(z|x).
         """
         raise NotImplementedError
+
+    def noise(self, samples: int, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """What e(z|x) is drawn with, on the CPU in torch's default precision.
+
+        Args:
+            samples: draws for each image.
+            n: number of images.
+            generator: a generator on the CPU; the global one if not given.
+
+        Returns:
+            Standard normal draws, shape ``(samples, n, latent_dim)``.
+        """
+        return torch.randn(samples, n, self.latent_dim, generator=generator)
 
 
 class MLPEncoder(Encoder):
@@ -64,17 +83,17 @@ class MLPEncoder(Encoder):
         super().__init__(image_shape, latent_dim)
         self.net = mlp(math.prod(image_shape), hidden, 2 * latent_dim)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> GaussianPosterior:
         """Encode images.
 
         Args:
             x: shape ``(n, channels, height, width)``.
 
         Returns:
-            Mean and log variance of e(z|x), each ``(n, latent_dim)``.
+            The Gaussian e(z|x).
         """
         mean, log_var = self.net(x.flatten(1)).chunk(2, -1)
-        return mean, log_var
+        return GaussianPosterior(mean, log_var)
 
 
 class ConvEncoder(Encoder):
@@ -100,17 +119,17 @@ class ConvEncoder(Encoder):
         features = channels[-1] * math.prod(sizes[-1])
         self.net = nn.Sequential(*layers, nn.Flatten(), nn.Linear(features, 2 * latent_dim))
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> GaussianPosterior:
         """Encode images.
 
         Args:
             x: shape ``(n, channels, height, width)``.
 
         Returns:
-            Mean and log variance of e(z|x), each ``(n, latent_dim)``.
+            The Gaussian e(z|x).
         """
         mean, log_var = self.net(x).chunk(2, -1)
-        return mean, log_var
+        return GaussianPosterior(mean, log_var)
 
 
 class IdentityEncoder(Encoder):
@@ -129,7 +148,7 @@ class IdentityEncoder(Encoder):
         """
         super().__init__(image_shape, math.prod(image_shape))
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> GaussianPosterior:
         """Flatten images.
 
         Args:
@@ -139,4 +158,4 @@ class IdentityEncoder(Encoder):
             The flattened images, and a log variance of minus infinity: no noise.
         """
         mean = x.flatten(1)
-        return mean, mean.new_full(mean.shape, -math.inf)
+        return GaussianPosterior(mean, mean.new_full(mean.shape, -math.inf))

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from thermo_pl.errors import require
-from thermo_pl.functionals import gaussian_log_prob, gaussian_rate, monte_carlo_rate
+from thermo_pl.functionals import (
+    gaussian_log_prob,
+    gaussian_rate,
+    monte_carlo_rate,
+    sample_latent,
+)
+from thermo_pl.networks.posterior import GaussianPosterior, Posterior
 
 
 class Marginal(nn.Module):
@@ -17,7 +25,10 @@ class Marginal(nn.Module):
 
     Attributes:
         latent_dim: size k of the representation.
+        family: the kind of e(z|x) that can be compared with it.
     """
+
+    family: type[Posterior] = GaussianPosterior
 
     def __init__(self, latent_dim: int) -> None:
         """Check and keep the size.
@@ -40,18 +51,42 @@ class Marginal(nn.Module):
             Nats, shape ``(...)``.
         """
 
-    def forward(self, mean: Tensor, log_var: Tensor, z: Tensor) -> Tensor:
-        """Rate of the encoder, by Monte Carlo over the draws unless a subclass knows better.
+    @abstractmethod
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """Draws from q.
 
         Args:
-            mean: encoder mean, shape ``(n, k)``.
-            log_var: encoder log variance, shape ``(n, k)``.
-            z: draws from the encoder, shape ``(samples, n, k)``.
+            n: how many.
+            generator: a generator on the CPU; the global one if not given.
 
         Returns:
-            Nats, shape ``(n,)``.
+            Shape ``(n, latent_dim)``, on the device of the parameters.
         """
-        return monte_carlo_rate(z, mean, log_var, self.log_prob(z))
+
+    def points(self, n: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Points whose weighted mean is the expectation under q: draws, or all codes.
+
+        Args:
+            n: how many draws.
+            generator: a generator on the CPU; the global one if not given.
+
+        Returns:
+            z, shape ``(m, latent_dim)``, and the log weights, shape ``(m,)``.
+        """
+        z = self.sample(n, generator)
+        return z, z.new_full((n,), -math.log(n))
+
+    def forward(self, posterior: Any, z: Tensor) -> Tensor:
+        """Rate of the encoder, one value for each draw where it has no closed form.
+
+        Args:
+            posterior: e(z|x), of the marginal's ``family``.
+            z: draws from it, shape ``(samples, n, k)``.
+
+        Returns:
+            Nats, shape ``(samples, n)``, or ``(1, n)`` where it is analytic.
+        """
+        return monte_carlo_rate(z, posterior.mean, posterior.log_var, self.log_prob(z))
 
 
 class StandardNormal(Marginal):
@@ -68,19 +103,30 @@ class StandardNormal(Marginal):
         """
         return gaussian_log_prob(z, torch.zeros_like(z), torch.zeros_like(z))
 
-    def forward(self, mean: Tensor, log_var: Tensor, z: Tensor) -> Tensor:
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """Standard normal draws.
+
+        Args:
+            n: how many.
+            generator: a generator on the CPU; the global one if not given.
+
+        Returns:
+            Shape ``(n, latent_dim)``.
+        """
+        return torch.randn(n, self.latent_dim, generator=generator)
+
+    def forward(self, posterior: GaussianPosterior, z: Tensor) -> Tensor:
         """Analytic rate.
 
         Args:
-            mean: encoder mean, shape ``(n, k)``.
-            log_var: encoder log variance, shape ``(n, k)``.
+            posterior: the Gaussian e(z|x).
             z: not needed.
 
         Returns:
-            Nats, shape ``(n,)``.
+            Nats, shape ``(1, n)``.
         """
-        zero = mean.new_zeros(self.latent_dim)
-        return gaussian_rate(mean, log_var, zero, zero)
+        zero = posterior.mean.new_zeros(self.latent_dim)
+        return gaussian_rate(*posterior, zero, zero)[None]
 
 
 class DiagonalGaussian(Marginal):
@@ -107,18 +153,30 @@ class DiagonalGaussian(Marginal):
         """
         return gaussian_log_prob(z, self.mean, self.log_var)
 
-    def forward(self, mean: Tensor, log_var: Tensor, z: Tensor) -> Tensor:
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """Draws from the Gaussian.
+
+        Args:
+            n: how many.
+            generator: a generator on the CPU; the global one if not given.
+
+        Returns:
+            Shape ``(n, latent_dim)``.
+        """
+        noise = torch.randn(n, self.latent_dim, generator=generator).to(self.mean)
+        return sample_latent(self.mean, self.log_var, noise)
+
+    def forward(self, posterior: GaussianPosterior, z: Tensor) -> Tensor:
         """Analytic rate.
 
         Args:
-            mean: encoder mean, shape ``(n, k)``.
-            log_var: encoder log variance, shape ``(n, k)``.
+            posterior: the Gaussian e(z|x).
             z: not needed.
 
         Returns:
-            Nats, shape ``(n,)``.
+            Nats, shape ``(1, n)``.
         """
-        return gaussian_rate(mean, log_var, self.mean, self.log_var)
+        return gaussian_rate(*posterior, self.mean, self.log_var)[None]
 
 
 class GaussianMixture(Marginal):
@@ -151,3 +209,19 @@ class GaussianMixture(Marginal):
         """
         each = gaussian_log_prob(z.unsqueeze(-2), self.mean, self.log_var)
         return torch.logsumexp(each + F.log_softmax(self.logits, -1), -1)
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """Draws from the mixture.
+
+        Args:
+            n: how many.
+            generator: a generator on the CPU; the global one if not given.
+
+        Returns:
+            Shape ``(n, latent_dim)``.
+        """
+        share = self.logits.detach().softmax(-1).cpu()
+        which = torch.multinomial(share, n, replacement=True, generator=generator)
+        noise = torch.randn(n, self.latent_dim, generator=generator).to(self.mean)
+        which = which.to(self.mean.device)
+        return sample_latent(self.mean[which], self.log_var[which], noise)

@@ -1,0 +1,80 @@
+"""Holds a measured path against the laws of learning, and says at its end how they stand."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pytorch_lightning as pl
+
+from thermo_pl.callbacks.quasi_static import find_process, is_fitting
+from thermo_pl.checks import Check, table
+from thermo_pl.errors import require
+from thermo_pl.laws import SOLVER_TOLERANCE, TOLERANCE, check_path
+from thermo_pl.report import moving
+from thermo_pl.rundir import write_json
+
+
+class LawMonitor(pl.Callback):
+    """Checks the laws on the rows of a process; any config with a process can add it.
+
+    laws.json is rewritten after every macro-step, and a table is printed when the run ends, also
+    when it ends early. The monitor reads; it steers nothing and stops nothing.
+    """
+
+    def __init__(
+        self, tolerance: float = TOLERANCE, solver_tolerance: float = SOLVER_TOLERANCE
+    ) -> None:
+        """Keep the tolerances.
+
+        Args:
+            tolerance: relative tolerance of the laws that finite steps and finite relaxation meet
+                only nearly: first law, envelope and Maxwell's relation.
+            solver_tolerance: relative tolerance of the checks of the responses.
+        """
+        for name, value in (("tolerance", tolerance), ("solver_tolerance", solver_tolerance)):
+            require(0 <= value < 1, name, value, "a number from 0 to below 1")
+        self.tolerance = tolerance
+        self.solver_tolerance = solver_tolerance
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write laws.json.
+
+        Args:
+            trainer: the trainer.
+            pl_module: the model.
+        """
+        self._write(trainer)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Print the table.
+
+        Args:
+            trainer: the trainer.
+            pl_module: the model.
+        """
+        self._print(self._write(trainer))
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Print the table of what was measured before the run stopped.
+
+        Args:
+            trainer: the trainer.
+            pl_module: the model.
+            exception: what stopped it.
+        """
+        if is_fitting(trainer):
+            self._print(self._write(trainer))
+
+    def _write(self, trainer: pl.Trainer) -> list[Check]:
+        rows = moving(find_process(trainer).state.rows)
+        checks = check_path(rows, self.tolerance, self.solver_tolerance)
+        if checks:
+            write_json(Path(trainer.default_root_dir) / "laws.json", list(map(asdict, checks)))
+        return checks
+
+    def _print(self, checks: list[Check]) -> None:
+        if checks:
+            print(table(checks), flush=True)

@@ -1,0 +1,86 @@
+"""The probes of a process: which particles and which noise, drawn the same way in a resumed run."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from thermo_pl.callbacks.settings import Probes
+from thermo_pl.module import FreeEnergyModel
+from thermo_pl.particles import Particles
+from thermo_pl.response import Probe
+
+Kind = Literal["control", "measuring", "solving", "witness"]
+
+
+class ProbeSource:
+    """Draws probes from random streams of their own, and keeps those that stay on a leg."""
+
+    def __init__(self, settings: Probes) -> None:
+        """Keep the settings.
+
+        Args:
+            settings: sizes of the probes.
+        """
+        self.settings = settings
+        self._kept: dict[str, tuple[int, Probe]] = {}
+
+    def kept(self, kind: Kind, model: FreeEnergyModel, data: Any, seed: int) -> Probe:
+        """The probe of the leg, drawn when it is first asked for.
+
+        Args:
+            kind: which one.
+            model: the model.
+            data: the DataModule.
+            seed: root of the random streams.
+
+        Returns:
+            The same probe at every call on a leg.
+        """
+        known = self._kept.get(kind)
+        if known is None or known[0] != data.leg:
+            known = data.leg, self.drawn(kind, 0, model, data, seed)
+            self._kept[kind] = known
+        return known[1]
+
+    def drawn(self, kind: Kind, key: int, model: FreeEnergyModel, data: Any, seed: int) -> Probe:
+        """A new probe of training particles.
+
+        Args:
+            kind: which one; a witness has the size of the solving probe.
+            key: tells draws of one kind apart.
+            model: the model.
+            data: the DataModule.
+            seed: root of the random streams.
+
+        Returns:
+            The probe, on the device of the model.
+        """
+        size = "solving" if kind == "witness" else kind
+        count = getattr(self.settings, f"{size}_particles")
+        samples = getattr(self.settings, f"{size}_samples")
+        generator = torch.Generator().manual_seed(stream(seed, kind, data.leg, key))
+        coupling = data.coupling("train")
+        # all of them with their mass, where there are no more: nothing is left to chance but noise
+        everything = count >= len(coupling)
+        drawn = coupling.all() if everything else coupling.draw(count, generator)
+        noise = model.noise(samples, len(drawn.weight), generator)
+        moved = Particles(*(tensor.to(model.device, noise.dtype) for tensor in drawn))
+        return Probe(moved, noise)
+
+
+def stream(seed: int, name: str, *keys: int) -> int:
+    """A seed for one purpose, independent of all others.
+
+    Args:
+        seed: root of all streams.
+        name: the purpose.
+        *keys: tell streams of one purpose apart.
+
+    Returns:
+        A seed for torch.
+    """
+    entropy = [seed, *name.encode(), *keys]
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)

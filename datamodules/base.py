@@ -1,0 +1,281 @@
+"""The DataModule under all moving data: a position on a path of couplings, and its loaders."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from thermo_pl.datamodules.coupled import (
+    CoupledImages,
+    CurrentLeg,
+    CurrentLegBatches,
+    LateLoader,
+    ParticleSampler,
+    Position,
+    WholeLeg,
+    as_it_is,
+)
+from thermo_pl.datamodules.path import DataPath
+from thermo_pl.datamodules.sources import SPLITS
+from thermo_pl.errors import DataError, require
+from thermo_pl.particles import Batch, Particles, interpolate
+
+
+class PathDataModule(pl.LightningDataModule):
+    """Particles of a path of couplings; a subclass says which path.
+
+    The position (leg, t) is state, moved by :meth:`move_to` and saved in checkpoints. Move to
+    another leg between epochs: workers of a running epoch keep the leg they began with.
+    """
+
+    def __init__(
+        self,
+        n_legs: int,
+        batch_size: int | None,
+        train_batches: int,
+        eval_batch_size: int,
+        num_workers: int,
+        seed: int | None,
+    ) -> None:
+        """Set it up.
+
+        Args:
+            n_legs: number of legs.
+            batch_size: particles in a training batch; None for all of them with their masses.
+            train_batches: training batches in an epoch.
+            eval_batch_size: the largest batch of the val, test and predict loaders.
+            num_workers: worker processes of each loader.
+            seed: seed of the training draws; None takes torch's initial seed, or that of the
+                checkpoint a run is resumed from.
+
+        Raises:
+            ConfigError: if an argument is not allowed.
+        """
+        super().__init__()
+        ok = batch_size is None or batch_size >= 1
+        require(ok, "batch_size", batch_size, "an integer from 1, or null for all particles")
+        require(train_batches >= 1, "train_batches", train_batches, "an integer from 1")
+        require(eval_batch_size >= 1, "eval_batch_size", eval_batch_size, "an integer from 1")
+        require(num_workers >= 0, "num_workers", num_workers, "an integer from 0")
+        require(seed is None or seed >= 0, "seed", seed, "an integer from 0, or null")
+        self.n_legs = n_legs
+        self.batch_size, self.train_batches = batch_size, train_batches
+        self.eval_batch_size, self.num_workers = eval_batch_size, num_workers
+        self._configured_seed, self._seed = seed, seed
+        self._position = Position()
+        self._path: DataPath | None = None
+        self._restored_path: str | None = None
+
+    @abstractmethod
+    def build(self) -> DataPath:
+        """Couple the domains; called once.
+
+        Returns:
+            The path.
+        """
+
+    @property
+    def leg(self) -> int:
+        """Index of the current leg."""
+        return self._position.leg
+
+    @property
+    def t(self) -> float:
+        """Domain coordinate on the current leg, in [0, 1]."""
+        return self._position.t
+
+    @property
+    def class_names(self) -> list[str]:
+        """Name of each class index, such as "0→5". Builds the path if need be."""
+        return list(self._built().class_names)
+
+    def move_to(self, leg: int, t: float) -> None:
+        """Move the data.
+
+        Args:
+            leg: index of the leg.
+            t: domain coordinate on it.
+
+        Raises:
+            ConfigError: if there is no such leg, or t is outside [0, 1].
+        """
+        require(leg in range(self.n_legs), "leg", leg, f"an integer from 0 to {self.n_legs - 1}")
+        require(0 <= t <= 1, "t", t, "a number from 0 to 1")
+        self._position.leg, self._position.t = int(leg), float(t)
+
+    def data_entropy(self, labels: bool) -> float | None:
+        """Entropy of p(x(t)), where it is known exactly.
+
+        Args:
+            labels: whether it is that of (x, y).
+
+        Returns:
+            Nats; None where it is not known.
+        """
+        return None
+
+    def prepare_data(self) -> None:
+        """Compute and store the couplings; only one process does this."""
+        self._built()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Build the path, once.
+
+        Args:
+            stage: not used; all splits are small beside the couplings of train.
+        """
+        self._built()
+
+    def coupling(self, split: str) -> CoupledImages:
+        """The pairs of the current leg.
+
+        Args:
+            split: "train", "val" or "test".
+
+        Returns:
+            A data set of the pairs. It stays with this leg when the data move on.
+
+        Raises:
+            ConfigError: if there is no such split.
+        """
+        require(split in SPLITS, "split", split, ", ".join(SPLITS))
+        return self._built().legs[split][self.leg]
+
+    def draw(self, split: str, n: int, generator: torch.Generator | None = None) -> Particles:
+        """Draw particles of the current leg with replacement, by their mass.
+
+        Args:
+            split: "train", "val" or "test".
+            n: how many.
+            generator: a CPU generator; None for torch's global one.
+
+        Returns:
+            The particles, each of weight one.
+        """
+        return self.coupling(split).draw(n, generator)
+
+    def train_dataloader(self) -> DataLoader[Particles]:
+        """Particles of the current leg, drawn by their mass, or all of them.
+
+        Returns:
+            A loader of ``train_batches`` batches per epoch.
+        """
+        legs = self._built().legs["train"]
+        if self.batch_size is None:
+            return self._loader(WholeLeg(legs, self._position, self.train_batches))
+        if self._seed is None:
+            self._seed = torch.initial_seed()
+        trainer = self.trainer
+        data = CurrentLeg(legs, self._position)
+        sampler = ParticleSampler(
+            data,
+            size=self.batch_size * self.train_batches,
+            seed=self._seed,
+            epoch=0 if trainer is None else trainer.current_epoch,
+            ranks=1 if trainer is None else trainer.world_size,
+            rank=0 if trainer is None else trainer.global_rank,
+        )
+        return LateLoader(
+            data,
+            batch_size=self.batch_size,
+            sampler=sampler,
+            num_workers=self.num_workers,
+            collate_fn=as_it_is,
+        )
+
+    def val_dataloader(self) -> DataLoader[Particles]:
+        """All val particles of the current leg.
+
+        Returns:
+            A loader.
+        """
+        return self._eval_loader("val")
+
+    def test_dataloader(self) -> DataLoader[Particles]:
+        """All test particles of the current leg.
+
+        Returns:
+            A loader.
+        """
+        return self._eval_loader("test")
+
+    def predict_dataloader(self) -> DataLoader[Particles]:
+        """All test particles of the current leg.
+
+        Returns:
+            A loader.
+        """
+        return self._eval_loader("test")
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Form x(t) on the device, at the t of this moment.
+
+        Args:
+            batch: particles; a finished :class:`Batch` passes through.
+            dataloader_idx: not used.
+
+        Returns:
+            The batch at t.
+
+        Raises:
+            DataError: if the batch is neither.
+        """
+        if isinstance(batch, Particles):
+            return interpolate(batch, self.t)
+        if isinstance(batch, Batch):
+            return batch
+        raise DataError(f"got a batch of {type(batch).__name__}; allowed: Particles, Batch")
+
+    def state_dict(self) -> dict[str, Any]:
+        """The position on the path and the seed of the draws.
+
+        Returns:
+            Plain Python values.
+        """
+        fingerprint = self._restored_path if self._path is None else self._path.fingerprint
+        return {"leg": self.leg, "t": self.t, "seed": self._seed, "path": fingerprint}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up a saved position. A seed given as an argument wins over the saved one.
+
+        Args:
+            state_dict: what :meth:`state_dict` gave.
+
+        Raises:
+            DataError: if the state was saved for another path; before :meth:`setup`, the latter
+                raises it.
+        """
+        if self._path is not None:
+            _check_same_path(state_dict["path"], self._path.fingerprint)
+        self._restored_path = state_dict["path"]
+        self.move_to(state_dict["leg"], state_dict["t"])
+        if self._configured_seed is None:
+            self._seed = state_dict["seed"]
+
+    def _built(self) -> DataPath:
+        if self._path is None:
+            path = self.build()
+            _check_same_path(self._restored_path, path.fingerprint)
+            self._path = path
+        return self._path
+
+    def _eval_loader(self, split: str) -> DataLoader[Particles]:
+        legs = self._built().legs[split]
+        return self._loader(CurrentLegBatches(legs, self._position, self.eval_batch_size))
+
+    def _loader(self, batches: Dataset[Particles]) -> DataLoader[Particles]:
+        return LateLoader(
+            batches, batch_size=None, num_workers=self.num_workers, collate_fn=as_it_is
+        )
+
+
+def _check_same_path(saved: str | None, here: str) -> None:
+    if saved is not None and saved != here:
+        raise DataError(
+            f"the checkpoint was saved on another path of domains ({saved[:12]}) than that of this "
+            f"config ({here[:12]}); use the same waypoints and labels, or load its weights only"
+        )

@@ -1,0 +1,224 @@
+"""R, D, C and J measured on a frozen probe, with their errors, and the work between two states.
+
+All of it keeps the noise draws apart: as the probe stays the same along a path, the noise of a
+difference is that of the draws' differences (common random numbers), and far smaller than the
+noise of its ends. Expectations over few draws (R and D, which need the decoder) and over many (C,
+which does not, and has a heavy tail) are kept side by side.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from thermo_pl.module import FreeEnergyModel
+from thermo_pl.particles import interpolate, weighted_mean
+from thermo_pl.response import Objective, Probe, with_t_derivative
+
+NOTHING = torch.zeros(1, dtype=torch.float64)
+"""The mean over draws of a term that is not there."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The sum of a mean over few noise draws and of one over many.
+
+    Attributes:
+        few: one value for each draw, float64; a single one where it is exact.
+        many: the same, over other draws.
+    """
+
+    few: Tensor
+    many: Tensor
+
+    @property
+    def value(self) -> float:
+        """The sum of both means."""
+        return float(self.few.mean() + self.many.mean())
+
+    @property
+    def error(self) -> float:
+        """Its standard error over the draws, the particles being given; 0 where it is exact."""
+        parts = [part.var() / len(part) for part in (self.few, self.many) if len(part) > 1]
+        return math.sqrt(sum(map(float, parts)))
+
+    def __add__(self, other: Estimate) -> Estimate:
+        """Add, draw by draw.
+
+        Args:
+            other: over the same draws.
+
+        Returns:
+            The sum.
+        """
+        return Estimate(self.few + other.few, self.many + other.many)
+
+    def __sub__(self, other: Estimate) -> Estimate:
+        """Subtract, draw by draw.
+
+        Args:
+            other: over the same draws.
+
+        Returns:
+            The difference.
+        """
+        return self + -1.0 * other
+
+    def __rmul__(self, factor: float) -> Estimate:
+        """Scale.
+
+        Args:
+            factor: a number.
+
+        Returns:
+            The product.
+        """
+        return Estimate(factor * self.few, factor * self.many)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A state on the surface as measured on a probe.
+
+    Attributes:
+        rate: R in nats.
+        distortion: D.
+        classification: C.
+        lam: λ.
+        gam: γ.
+        t: domain coordinate.
+    """
+
+    rate: Estimate
+    distortion: Estimate
+    classification: Estimate
+    lam: float
+    gam: float
+    t: float
+
+    @property
+    def free_energy(self) -> Estimate:
+        """J = R + λD + γC; F at equilibrium."""
+        return self.rate + self.lam * self.distortion + self.gam * self.classification
+
+    @property
+    def finite(self) -> bool:
+        """Whether R, D and C are finite numbers."""
+        return all(
+            math.isfinite(x.value) for x in (self.rate, self.distortion, self.classification)
+        )
+
+
+def measure(model: FreeEnergyModel, probe: Probe, t: float, decoded: int) -> Measurement:
+    """Measure a model on a probe.
+
+    Args:
+        model: the model, at its λ and γ.
+        probe: particles and noise.
+        t: domain coordinate.
+        decoded: noise draws that R and D are taken on; C is taken on all of them.
+
+    Returns:
+        The measurement.
+    """
+    few = Objective(model, few_draws(probe, decoded))
+    with torch.no_grad():
+        rate, distortion, _ = _draws(few, few.theta, t)
+    return Measurement(
+        Estimate(_collapsed(model, rate), NOTHING),
+        Estimate(_collapsed(model, distortion), NOTHING),
+        Estimate(NOTHING, _collapsed(model, classification_draws(model, probe, t))),
+        float(model.lam),
+        float(model.gam),
+        t,
+    )
+
+
+def data_force(model: FreeEnergyModel, probe: Probe, t: float, decoded: int) -> Estimate:
+    """∂_tJ at fixed θ, λ, γ; on the surface this is ∂_tF (envelope theorem).
+
+    Args:
+        model: the model, at its λ and γ.
+        probe: particles and noise.
+        t: domain coordinate.
+        decoded: noise draws to take it on.
+
+    Returns:
+        Nats per unit of t.
+    """
+    objective = Objective(model, few_draws(probe, decoded))
+    with torch.no_grad():
+        slopes = with_t_derivative(lambda s: _draws(objective, objective.theta, s), t)[1]
+    return Estimate(_collapsed(model, objective.weights.cpu() @ slopes), NOTHING)
+
+
+def first_law(
+    before: Measurement, after: Measurement, force_before: Estimate, force_after: Estimate
+) -> Estimate:
+    """ΔR + λΔD + γΔC - ∫∂_tF dt with its error; see ``path.first_law_residual``.
+
+    Args:
+        before: the state at the start of the step.
+        after: the state at its end, on the same probe.
+        force_before: ∂_tF at the start.
+        force_after: ∂_tF at the end.
+
+    Returns:
+        Nats.
+    """
+    lam, gam = (before.lam + after.lam) / 2, (before.gam + after.gam) / 2
+    control = (
+        (after.rate - before.rate)
+        + lam * (after.distortion - before.distortion)
+        + gam * (after.classification - before.classification)
+    )
+    return control - (after.t - before.t) / 2 * (force_before + force_after)
+
+
+@torch.no_grad()
+def classification_draws(model: FreeEnergyModel, probe: Probe, t: float) -> Tensor:
+    """C for each noise draw, without running the decoder; many draws are cheap this way.
+
+    Args:
+        model: the model; without a classifier C is 0.
+        probe: particles and noise.
+        t: domain coordinate.
+
+    Returns:
+        Nats, float64, shape ``(samples,)``; their mean is C.
+    """
+    if model.classifier is None:
+        return NOTHING
+    batch = interpolate(probe.particles, t)
+    posterior = model.encoder(batch.x)
+    logits = model.classifier(posterior.draw(probe.noise))
+    loss = posterior.weigh(model.classifier.nll(logits, batch.y))
+    return weighted_mean(loss, batch.weight).double().cpu()
+
+
+def few_draws(probe: Probe, count: int) -> Probe:
+    """The probe with its first noise draws only.
+
+    Args:
+        probe: particles and noise.
+        count: draws to keep.
+
+    Returns:
+        The smaller probe.
+    """
+    return Probe(probe.particles, probe.noise[:count])
+
+
+def _draws(objective: Objective, theta: Tensor, t: float | Tensor) -> Tensor:
+    # R, D and C for each noise draw, shape (3, samples)
+    batch = interpolate(objective.probe.particles, t)
+    terms = objective.model.draws(objective.outputs(theta, t), batch.x, batch.y)
+    return weighted_mean(torch.stack(terms), batch.weight).double().cpu()
+
+
+def _collapsed(model: FreeEnergyModel, draws: Tensor) -> Tensor:
+    # the points of a cubature are no sample: only their mean means anything
+    return draws.mean(0, keepdim=True) if model.encoder.exact else draws

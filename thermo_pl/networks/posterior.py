@@ -1,0 +1,105 @@
+"""What an encoder says of an image: the family of e(z|x), how it is drawn and averaged."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from thermo_pl.functionals import sample_latent
+
+
+class GaussianPosterior(NamedTuple):
+    """A diagonal Gaussian for each image; expectations are means over draws.
+
+    Attributes:
+        mean: shape ``(n, k)``.
+        log_var: log variance, shape ``(n, k)``.
+    """
+
+    mean: Tensor
+    log_var: Tensor
+
+    @property
+    def centre(self) -> Tensor:
+        """The mean of z, shape ``(n, k)``."""
+        return self.mean
+
+    def draw(self, noise: Tensor) -> Tensor:
+        """Reparametrised draws.
+
+        Args:
+            noise: shape ``(samples, n, k)``.
+
+        Returns:
+            z of the same shape.
+        """
+        return sample_latent(self.mean, self.log_var, noise)
+
+    def weigh(self, values: Tensor) -> Tensor:
+        """Values whose plain mean over the draws is their expectation under e(z|x).
+
+        Args:
+            values: one for each draw, shape ``(samples, n, ...)``.
+
+        Returns:
+            The values as they are: the draws have equal weight.
+        """
+        return values
+
+
+class CategoricalPosterior(NamedTuple):
+    """A distribution over K codes for each image; expectations are exact sums over the codes.
+
+    Attributes:
+        logits: shape ``(n, K)``.
+    """
+
+    logits: Tensor
+
+    @property
+    def centre(self) -> Tensor:
+        """The mean of the one-hot z: e(z|x), shape ``(n, K)``."""
+        return self.logits.softmax(-1)
+
+    def draw(self, noise: Tensor) -> Tensor:
+        """All codes instead of draws.
+
+        Args:
+            noise: not needed.
+
+        Returns:
+            One-hot z, shape ``(K, n, K)``.
+        """
+        n, codes = self.logits.shape
+        one_hot = torch.eye(codes, dtype=self.logits.dtype, device=self.logits.device)
+        return one_hot[:, None].expand(codes, n, codes)
+
+    def weigh(self, values: Tensor) -> Tensor:
+        """Values whose plain mean over the codes is their expectation under e(z|x).
+
+        Args:
+            values: one for each code, shape ``(K, n, ...)``.
+
+        Returns:
+            K e(z|x) times the values.
+        """
+        weight = self.logits.shape[-1] * self.logits.softmax(-1).T
+        return weight.reshape(*weight.shape, *[1] * (values.ndim - 2)) * values
+
+    def rate(self, log_marginal: Tensor) -> Tensor:
+        """Rate Σ_z e(z|x) log e(z|x)/q(z).
+
+        Args:
+            log_marginal: log q(z), shape ``(K,)``.
+
+        Returns:
+            Nats, shape ``(n,)``.
+        """
+        log_code = F.log_softmax(self.logits, -1)
+        return (log_code.exp() * (log_code - log_marginal)).sum(-1)
+
+
+Posterior = GaussianPosterior | CategoricalPosterior
