@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from typing import Any
@@ -125,7 +126,7 @@ class ProcessProgress(ProgressBar):
 
 
 def describe_row(row: Row) -> str:
-    """Stroke, t, λ, γ and C/C* of a row, in about 70 columns.
+    """Stroke, t, λ, γ and C/C* of a row, or C where it has no target, in about 70 columns.
 
     Args:
         row: a row of a path.
@@ -133,9 +134,11 @@ def describe_row(row: Row) -> str:
     Returns:
         One line.
     """
+    held = row["C"] / row["C_target"]
+    loss = f"C={row['C']:.4g}" if math.isnan(held) else f"C/C*={held:.4f}"
     return (
         f"{row['stroke'].replace('_classification', '')} t={row['leg'] + row['t']:.3f} "
-        f"λ={row['lambda']:.3g} γ={row['gamma']:.3g} C/C*={row['C'] / row['C_target']:.4f}"
+        f"λ={row['lambda']:.3g} γ={row['gamma']:.3g} {loss}"
     )
 
 
