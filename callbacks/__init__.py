@@ -3,6 +3,7 @@
 if __name__ != "thermo_pl.callbacks":  # ruff: ignore[non-empty-init-module] - the guard must come first
     raise ImportError(f"{__name__!r} is not a package of its own; import 'thermo_pl.callbacks'")
 
+from thermo_pl.callbacks.entropy_report import EntropyReport
 from thermo_pl.callbacks.free_energy_surface import FreeEnergySurface
 from thermo_pl.callbacks.iso_classification import IsoClassification
 from thermo_pl.callbacks.law_monitor import LawMonitor
@@ -13,6 +14,7 @@ from thermo_pl.callbacks.run_report import RunReport
 from thermo_pl.callbacks.settings import Equilibration, Motion, Probes
 
 __all__ = [
+    "EntropyReport",
     "Equilibration",
     "FreeEnergySurface",
     "IsoClassification",

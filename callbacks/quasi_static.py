@@ -23,6 +23,7 @@ from thermo_pl.callbacks.probing import Kind, ProbeSource, stream
 from thermo_pl.callbacks.settings import Equilibration, Motion, Probes, State
 from thermo_pl.errors import ConfigError, NonFinite, NotEquilibrated, SolverBreakdown, require
 from thermo_pl.measurement import (
+    NOTHING,
     Estimate,
     Measurement,
     classification_draws,
@@ -391,13 +392,24 @@ class QuasiStatic(pl.Callback):
         # the same miss twice
         largest = math.inf
         for _ in range(CORRECTIONS if self.predictor else 1):
-            motion = self.correction(model, self._loss(trainer, model, "control"))
+            loss = self._loss(trainer, model, "control")
+            motion = self.correction(model, loss)
             size = max(map(abs, motion))
             if size == 0 or size >= largest:  # done, or not converging
                 break
-            self._move(trainer, model, motion, self._measure(trainer, model))
+            here = self._measure(trainer, model) if motion.lam else self._with_loss(model, loss)
+            self._move(trainer, model, motion, here)
             self._corrections += 1
             largest = size
+
+    def _with_loss(self, model: FreeEnergyModel, loss: float) -> Measurement:
+        # For the work C Δγ of a step in γ alone, C on the control probe will do, and is known. Its
+        # error is left out: times Δγ it is far below that of the measurements at both ends.
+        if self._before is None:
+            raise RuntimeError("a correction was asked for before the first measurement")
+        known = Estimate(NOTHING, torch.full_like(NOTHING, loss))
+        lam, gam = float(model.lam), float(model.gam)
+        return replace(self._before.measured, classification=known, lam=lam, gam=gam)
 
     def _loss(self, trainer: pl.Trainer, model: FreeEnergyModel, kind: Kind) -> float:
         # C on the control probe, which steers, or on the measuring one, which is reported

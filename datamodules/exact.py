@@ -63,8 +63,7 @@ class GaussianDomains(PathDataModule):
         n_legs = max(1, len(covariances) - 1)
         super().__init__(n_legs, None, train_batches, 512, num_workers, None)
         self._covariances = [
-            covariance_matrix(torch.tensor(rows, dtype=torch.float64), f"covariances[{number}]")
-            for number, rows in enumerate(covariances)
+            _covariance(rows, f"covariances[{number}]") for number, rows in enumerate(covariances)
         ]
         sizes = [len(matrix) for matrix in self._covariances]
         require(len(set(sizes)) == 1, "covariances", f"sizes {sizes}", "matrices of one size")
@@ -72,10 +71,10 @@ class GaussianDomains(PathDataModule):
         got = f"rows of {[len(row) for row in label_map]} numbers"
         require(ok, "label_map", got, f"rows of {sizes[0]} numbers")
         self._label_map = torch.tensor(label_map, dtype=torch.float64)
-        noise = torch.tensor(label_noise, dtype=torch.float64)
-        self._label_noise = covariance_matrix(noise, "label_noise")
-        ok = len(noise) == len(label_map)
-        require(ok, "label_noise", f"{len(noise)} rows", f"{len(label_map)}, as label_map has")
+        self._label_noise = _covariance(label_noise, "label_noise")
+        ok = len(label_noise) == len(label_map)
+        got, allowed = f"{len(label_noise)} rows", f"{len(label_map)}, as label_map has"
+        require(ok, "label_noise", got, allowed)
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -200,3 +199,9 @@ class FiniteAlphabet(PathDataModule):
         """
         joint = self._p_x[:, None] * self._p_y_given_x
         return float(discrete_entropy(joint.flatten() if labels else self._p_x))
+
+
+def _covariance(rows: list[list[float]], name: str) -> Tensor:
+    widths = [len(row) for row in rows]
+    require(len(set(widths)) == 1, name, f"rows of {widths} numbers", "rows of one length")
+    return covariance_matrix(torch.tensor(rows, dtype=torch.float64), name)

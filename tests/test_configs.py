@@ -19,7 +19,8 @@ CONFIGS = sorted((Path(__file__).parents[1] / "lightning_configs").glob("*.yaml"
 def write(config: dict[str, Any], folder: Path) -> Path:
     """Write a config that keeps everything in the folder."""
     config["trainer"]["default_root_dir"] = str(folder / "runs")
-    config["data"]["init_args"]["cache_dir"] = str(folder / "cache")
+    if has_pictures(config):
+        config["data"]["init_args"]["cache_dir"] = str(folder / "cache")
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(config))
     return path
@@ -28,23 +29,56 @@ def write(config: dict[str, Any], folder: Path) -> Path:
 def shortened(path: Path, folder: Path) -> Path:
     """A shipped config with few and short steps, otherwise as it is."""
     config = yaml.safe_load(path.read_text())
-    config["data"]["init_args"] |= {"train_batches": 4, "batch_size": 32}
-    trainer = config["trainer"]
-    for callback in trainer.get("callbacks", []):
-        arguments = callback.setdefault("init_args", {})
+    if config["trainer"]["max_epochs"] > 0:
+        config["trainer"]["max_epochs"] = 2
+    if has_pictures(config):
+        config["data"]["init_args"] |= {"train_batches": 4, "batch_size": 32}
+    else:  # exact to the last digits, which takes short steps: two checks, two steps, and a cut
+        config["trainer"]["max_epochs"] = 4
+    for name, arguments in callbacks_of(config).items():
         if "equilibration" in arguments:
             arguments |= {
-                "steps": 2,
                 "equilibration": {"stationarity": 1e3, "max_epochs": 4, "check_every": 1},
                 "probes": {"solving_particles": 64, "measuring_particles": 64},
             }
-    if trainer["max_epochs"] > 0:
-        trainer["max_epochs"] = 2
+        if name == "IsoClassification" and has_pictures(config):
+            arguments["steps"] = 2
+        if name == "FreeEnergySurface":
+            arguments |= {axis: arguments[axis][:2] for axis in ("lam", "gam")}
     return write(config, folder)
 
 
-def has_process(path: Path) -> bool:
-    return "IsoClassification" in path.read_text()
+def callbacks_of(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The arguments of each callback, by its name; changing them changes the config."""
+    callbacks = config["trainer"].get("callbacks", [])
+    return {c["class_path"]: c.setdefault("init_args", {}) for c in callbacks}
+
+
+def has_pictures(config: dict[str, Any]) -> bool:
+    """Whether the data are images of classes with names, rather than points or letters."""
+    return bool(config["data"]["class_path"] == "InterpolatedDataModule")
+
+
+def check_run(run: Path, config: dict[str, Any]) -> None:
+    """What the processes and reports of a shortened config must have left behind."""
+    callbacks = callbacks_of(config)
+    if not {"IsoClassification", "FreeEnergySurface"} & set(callbacks):
+        return
+    rows = read_csv(run / "path.csv")
+    assert all(np.isfinite([row[name] for name in "RDCJ"]).all() for row in rows)
+    if "IsoClassification" in callbacks:
+        steps = callbacks["IsoClassification"]["steps"]
+        assert [row["t"] for row in rows] == [0.0, 1 / steps, 2 / steps]
+    else:  # around the one cell of the grid
+        (low, high), (left, right) = (callbacks["FreeEnergySurface"][a] for a in ("gam", "lam"))
+        corners = [(left, low), (right, low), (right, high), (left, high), (left, low)]
+        assert [(row["lambda"], row["gamma"]) for row in rows] == corners
+        assert {row["t"] for row in rows} == {0.0}
+    figures = {"control", "rdc_space"} if "RunReport" in callbacks else set()
+    if figures and has_pictures(config):
+        figures.add("images")
+    assert {path.stem for path in (run / "figures").glob("*.png")} == figures
+    assert (run / "laws.json").exists() == ("LawMonitor" in callbacks)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -55,11 +89,7 @@ def test_config_fits_and_its_checkpoint_serves_the_other_commands(
     assert main(["fit", "--config", str(config)]) == 0, capfd.readouterr().err
     runs = tmp_path / "runs"
     (checkpoint,) = (runs / "version_0" / "checkpoints").glob("*.ckpt")
-    if has_process(path):
-        rows = read_csv(runs / "version_0" / "path.csv")
-        assert [row["t"] for row in rows] == [0.0, 0.5, 1.0]
-        assert all(np.isfinite(row["C"]) for row in rows)
-        assert len(list((runs / "version_0" / "figures").glob("*.png"))) == 3
+    check_run(runs / "version_0", yaml.safe_load(config.read_text()))
     for command in ("validate", "test", "predict"):
         words = [command, "--config", str(config), "--ckpt_path", str(checkpoint)]
         assert main(words) == 0, capfd.readouterr().err

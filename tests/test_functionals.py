@@ -14,9 +14,13 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Independent, Normal, kl_divergence
 
 from thermo_pl.functionals import (
+    bernoulli_log_partition,
     bernoulli_nll,
+    categorical_log_partition,
+    categorical_nll,
     cross_entropy,
     free_energy,
+    gaussian_log_partition,
     gaussian_log_prob,
     gaussian_nll,
     gaussian_rate,
@@ -222,6 +226,86 @@ def test_free_energy_is_linear_in_its_terms_and_keeps_their_dtype() -> None:
     value = free_energy(rate, distortion, loss, lam, gam)
     assert value.tolist() == [1 + 5 + 1, 2 + 10 + 2]
     assert value.dtype == torch.float32
+
+
+def test_the_nll_of_a_symbol_equals_torch() -> None:
+    scores, x = 2 * randn(3, 4, 1, 2, 3), torch.eye(6).double()[[0, 5, 2, 2]].reshape(4, 1, 2, 3)
+    guess = Categorical(logits=scores.flatten(2))
+    expected = -guess.log_prob(torch.tensor([0, 5, 2, 2]))
+    torch.testing.assert_close(categorical_nll(scores, x), expected, **CLOSE)
+    chances = randn(4, 1, 2, 3, seed=1).flatten(1).softmax(-1)
+    truth = Categorical(probs=chances)
+    expected = kl_divergence(truth.expand((3, 4)), guess) + truth.entropy()
+    found = categorical_nll(scores, chances.reshape(4, 1, 2, 3))
+    torch.testing.assert_close(found, expected, **CLOSE)
+
+
+powers = st.floats(0, 8)
+
+
+@given(st.integers(0, 10_000), powers)
+def test_log_partition_of_binary_images_is_a_sum_over_all_of_them(seed: int, power: float) -> None:
+    logits = 3 * randn(2, 1, 2, 3, seed=seed)
+    log_d = -bernoulli_nll(logits[:, None], BINARY)  # of each of the 64 images
+    expected = torch.logsumexp(power * log_d, 1)
+    found = bernoulli_log_partition(logits, torch.tensor(power, dtype=torch.float64))
+    torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-11)
+
+
+@given(st.integers(0, 10_000), powers)
+def test_log_partition_of_symbols_is_a_sum_over_them(seed: int, power: float) -> None:
+    logits = 3 * randn(3, 5, seed=seed)
+    chances = logits.softmax(-1).tolist()
+    expected = [math.log(sum(p**power for p in row)) for row in chances]
+    found = categorical_log_partition(logits, torch.tensor(power, dtype=torch.float64))
+    assert found.tolist() == pytest.approx(expected, rel=1e-11, abs=1e-11)
+
+
+@pytest.mark.parametrize("power", [0.05, 0.5, 2.0, 10.0])
+@pytest.mark.parametrize("variance", [0.01, 7.0])
+def test_log_partition_of_a_gaussian_is_an_integral(power: float, variance: float) -> None:
+    mean, deviation = 0.3, math.sqrt(variance / power)
+    density = Normal(torch.tensor(mean, dtype=torch.float64), math.sqrt(variance))
+
+    def weight(x: float) -> float:
+        return math.exp(power * density.log_prob(torch.tensor(x, dtype=torch.float64)).item())
+
+    # eight standard deviations of the power: 1e-15 of the integral is outside
+    integral = quad(weight, mean - 8 * deviation, mean + 8 * deviation, epsabs=0, epsrel=1e-10)[0]
+    arguments = log(variance), torch.tensor(power, dtype=torch.float64)
+    one = gaussian_log_partition(torch.full((1, 1, 1, 1), mean).double(), *arguments)
+    assert one.item() == pytest.approx(math.log(integral), abs=1e-9)
+    # pixels are independent, and do not depend on their means
+    several = gaussian_log_partition(randn(4, 1, 2, 3), *arguments)
+    assert several.tolist() == pytest.approx(4 * [6 * math.log(integral)], abs=6e-9)
+
+
+def test_log_partition_of_a_distribution_is_zero_at_power_one() -> None:
+    one = torch.tensor(1.0, dtype=torch.float64)
+    logits = 3 * randn(4, 1, 2, 3)
+    torch.testing.assert_close(bernoulli_log_partition(logits, one), torch.zeros(4).double())
+    flat = logits.flatten(1)
+    torch.testing.assert_close(categorical_log_partition(flat, one), torch.zeros(4).double())
+    assert (gaussian_log_partition(logits, log(0.3), one) == 0).all()
+
+
+def test_log_partition_at_power_zero_counts_what_there_is() -> None:
+    zero = torch.tensor(0.0, dtype=torch.float64)
+    logits = 3 * randn(4, 1, 2, 3)
+    expected = torch.full((4,), 6 * math.log(2), dtype=torch.float64)  # 64 images
+    torch.testing.assert_close(bernoulli_log_partition(logits, zero), expected, **CLOSE)
+    expected = torch.full((4,), math.log(6), dtype=torch.float64)
+    torch.testing.assert_close(categorical_log_partition(logits.flatten(1), zero), expected)
+    assert (gaussian_log_partition(logits, log(0.3), zero) == math.inf).all()
+
+
+def test_log_partitions_of_certain_pixels_stay_finite() -> None:
+    logits = torch.tensor([[300.0, -300.0, 0.0]], dtype=torch.float64)
+    power = torch.tensor(20.0, dtype=torch.float64)
+    # two pixels that are certain add nothing, the third 2·2^-20
+    expected = math.log(2) - 20 * math.log(2)
+    assert bernoulli_log_partition(logits, power).item() == pytest.approx(expected, rel=1e-12)
+    assert categorical_log_partition(logits, power).item() == pytest.approx(0, abs=1e-12)
 
 
 VARIANCES = torch.tensor([4, 2.5, 1.6, 1, 0.6, 0.3], dtype=torch.float64)

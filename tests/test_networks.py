@@ -40,6 +40,7 @@ from thermo_pl.networks import (
     MLPEncoder,
     StandardNormal,
 )
+from thermo_pl.networks import Categorical as CategoricalPixels
 
 SHAPES = [(1, 8, 8), (1, 7, 9), (3, 5, 4), (2, 1, 3), (1, 1, 1)]
 CLOSE = {"rtol": 1e-12, "atol": 1e-12}  # float64
@@ -243,6 +244,126 @@ def test_likelihoods_have_the_mean_of_their_distribution() -> None:
     assert isinstance(MLPDecoder((1, 2, 2), 3).likelihood, Bernoulli)
     likelihood = Gaussian(0.2)
     assert ConvDecoder((1, 2, 2), 3, likelihood=likelihood).likelihood is likelihood
+
+
+MARGINALS: list[Callable[[], Marginal]] = [
+    lambda: StandardNormal(2),
+    lambda: DiagonalGaussian(2),
+    lambda: GaussianMixture(2, components=3),
+]
+
+
+def density_on_a_grid(marginal: Marginal) -> tuple[Tensor, Tensor]:
+    """Points of the plane, and the mass q has there."""
+    axis = torch.linspace(-9, 9, 181, dtype=torch.float64)
+    z = torch.cartesian_prod(axis, axis)
+    with torch.no_grad():
+        return z, marginal.log_prob(z).exp() * 0.1**2
+
+
+@pytest.mark.parametrize("make", MARGINALS)
+def test_draws_of_a_marginal_have_the_moments_of_its_density(make: Callable[[], Marginal]) -> None:
+    marginal = make().double()
+    with torch.no_grad():
+        for parameter in marginal.parameters():
+            parameter.copy_(0.5 * torch.randn(parameter.shape))
+    grid, mass = density_on_a_grid(marginal)
+    assert mass.sum().item() == pytest.approx(1, abs=1e-6)  # nothing of it is off the grid
+    n = 40_000
+    z = marginal.sample(n, torch.Generator().manual_seed(1)).detach()
+    assert z.shape == (n, 2)
+    for values, on_grid in ((z, grid), (z.square(), grid.square()), (z.prod(1), grid.prod(1))):
+        error = values.double().std(0) / math.sqrt(n)
+        # five standard errors
+        assert ((values.mean(0) - mass @ on_grid).abs() < 5 * error).all()
+        assert error.max() < 0.05  # so that the line above can fail
+
+
+@pytest.mark.parametrize("make", MARGINALS)
+def test_draws_of_a_marginal_depend_on_the_generator_alone(make: Callable[[], Marginal]) -> None:
+    marginal = make()
+    a, b, c = (marginal.sample(5, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+    torch.manual_seed(0)
+    assert torch.equal(marginal.sample(5), a)  # the global generator, if none is given
+
+
+@pytest.mark.parametrize("make", MARGINALS)
+def test_points_of_a_marginal_are_draws_of_equal_weight(make: Callable[[], Marginal]) -> None:
+    marginal = make().double()
+    z, log_weight = marginal.points(7, torch.Generator().manual_seed(0))
+    assert torch.equal(z, marginal.sample(7, torch.Generator().manual_seed(0)))
+    torch.testing.assert_close(log_weight.exp(), torch.full((7,), 1 / 7, dtype=z.dtype))
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_a_pixel_variance_is_a_parameter_only_if_it_is_learned(learned: bool) -> None:
+    likelihood = Gaussian(0.2, learned=learned)
+    assert [p.numel() for p in likelihood.parameters()] == ([1] if learned else [])
+    assert likelihood.log_variance.ndim == 0
+    assert likelihood.log_variance.item() == pytest.approx(math.log(0.2), rel=1e-6)  # float32
+
+
+def test_a_fixed_pixel_variance_is_not_rounded_with_the_networks() -> None:
+    likelihood = Gaussian(0.2).float().double()
+    assert likelihood.log_variance.item() == math.log(0.2)
+
+
+def test_the_gradient_of_a_learned_pixel_variance() -> None:
+    likelihood = Gaussian(0.2, learned=True).double()
+    mean, x = torch.randn(2, 5, 1, 2, 3, dtype=torch.float64), torch.rand(5, 1, 2, 3).double()
+    likelihood.nll(mean, x).sum().backward()
+    # ½(1 - square/σ²) for each pixel
+    variance = likelihood.log_variance.exp().item()
+    expected = 0.5 * (1 - (x - mean).square() / variance).sum().item()
+    assert likelihood.log_variance.grad is not None
+    assert likelihood.log_variance.grad.item() == pytest.approx(expected, rel=1e-10)
+
+
+POWERS = [0.5, 1.0, 2.0]
+
+
+def mass_of(likelihood: nn.Module, decoded: Tensor, x: Tensor, power: float) -> Tensor:
+    """Σ_x d(x|z)^power by brute force, for each z."""
+    return torch.exp(-power * likelihood(decoded[:, None], x)).sum(1)
+
+
+@pytest.mark.parametrize("power", POWERS)
+def test_log_partitions_of_likelihoods_are_logs_of_what_their_nll_sums_to(power: float) -> None:
+    lam = torch.tensor(power, dtype=torch.float64)
+    decoded = torch.randn(3, 1, 1, 4, dtype=torch.float64)
+    images = torch.cartesian_prod(*[torch.arange(2.0)] * 4).reshape(-1, 1, 1, 4).double()
+    symbols = torch.eye(4).double().reshape(4, 1, 1, 4)
+    for likelihood, x in ((Bernoulli(), images), (CategoricalPixels(), symbols)):
+        expected = mass_of(likelihood, decoded, x, power).log()
+        torch.testing.assert_close(likelihood.log_partition(decoded, lam), expected, **CLOSE)
+
+
+@pytest.mark.parametrize("power", POWERS)
+def test_the_log_partition_of_a_learned_variance_is_an_integral(power: float) -> None:
+    likelihood = Gaussian(0.2, learned=True).double()
+    decoded = torch.tensor([0.3], dtype=torch.float64).reshape(1, 1, 1, 1)
+
+    def weight(x: float) -> float:
+        image = torch.tensor(x, dtype=torch.float64).reshape(1, 1, 1, 1)
+        return math.exp(-power * likelihood.nll(decoded[None], image).item())
+
+    # 8 standard deviations of the broadest power
+    integral = quad(weight, 0.3 - 5.2, 0.3 + 5.2, points=[0.3], epsrel=1e-10)[0]
+    found = likelihood.log_partition(decoded, torch.tensor(power, dtype=torch.float64))
+    assert found.item() == pytest.approx(math.log(integral), abs=1e-8)
+
+
+@pytest.mark.parametrize("power", POWERS)
+def test_the_log_partition_of_a_classifier_is_a_sum_over_its_classes(power: float) -> None:
+    classifier, logits = LinearClassifier(3, 4), torch.randn(5, 4, dtype=torch.float64)
+    labels = torch.eye(4).double()
+    expected = torch.stack([
+        -power * classifier.nll(logits[None], y.expand(5, 4))[0] for y in labels
+    ])
+    found = classifier.log_partition(logits, torch.tensor(power, dtype=torch.float64))
+    torch.testing.assert_close(found, expected.logsumexp(0), **CLOSE)
 
 
 SHAPE = (1, 4, 4)

@@ -20,6 +20,9 @@ from thermo_pl.errors import ConfigError
 from thermo_pl.measurement import data_force, measure
 from thermo_pl.module import FreeEnergyModel, Outputs
 from thermo_pl.networks import (
+    Categorical,
+    CategoricalEncoder,
+    CategoricalMarginal,
     ConvDecoder,
     ConvEncoder,
     DiagonalGaussian,
@@ -344,6 +347,15 @@ MODELS: dict[str, Callable[[], FreeEnergyModel]] = {
     "all parts": small,
     "Gaussian pixels": lambda: small(
         decoder=MLPDecoder(SHAPE, 2, hidden=(3,), likelihood=Gaussian(0.2))
+    ),
+    "learned pixel variance": lambda: small(
+        decoder=MLPDecoder(SHAPE, 2, hidden=(3,), likelihood=Gaussian(0.2, learned=True))
+    ),
+    "codes": lambda: small(
+        encoder=CategoricalEncoder(SHAPE, 3, hidden=(3,)),
+        classifier=MLPClassifier(3, CLASSES, hidden=(3,)),
+        decoder=MLPDecoder(SHAPE, 3, hidden=(3,), likelihood=Categorical()),
+        marginal=CategoricalMarginal(3),
     ),
     "learned marginal": lambda: small(marginal=DiagonalGaussian(2)),
     "mixture": lambda: small(marginal=GaussianMixture(2, 3)),

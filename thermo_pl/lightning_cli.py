@@ -23,7 +23,7 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCL
 from pytorch_lightning.loggers import CSVLogger
 
 from thermo_pl import cli_errors, config_lookup
-from thermo_pl.callbacks import PredictionWriter, QuasiStatic
+from thermo_pl.callbacks import EntropyReport, PredictionWriter, QuasiStatic
 from thermo_pl.errors import ConfigError, ThermoError
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.rundir import create_run_directory, write_atomic
@@ -238,8 +238,11 @@ def run(args: list[str]) -> int:
             subclass_mode_model=True,
             subclass_mode_data=True,
             save_config_callback=None,  # config.yaml is written before anything can fail
-            # the writer only acts in predict
-            trainer_defaults={"default_root_dir": "runs", "callbacks": [PredictionWriter()]},
+            trainer_defaults={
+                "default_root_dir": "runs",
+                # the first only acts in predict, the second only in validate
+                "callbacks": [PredictionWriter(), EntropyReport()],
+            },
             seed_everything_default=0,
             auto_configure_optimizers=False,  # the model has its own
             parser_class=ThermoParser,

@@ -59,6 +59,12 @@ def system(d: int, m: int, latent_dim: int, sigma2: float, seed: int) -> LinearG
     return LinearGaussian(start, end, label_map, noise, sigma2, 0.3, latent_dim)
 
 
+def data(model: LinearGaussian, t: float) -> Tensor:
+    """Covariance of x at t."""
+    assert model.end is not None
+    return geodesic(model.start, model.end, t)
+
+
 systems = st.builds(
     system, st.integers(1, 5), st.integers(1, 3), st.integers(1, 6), st.floats(0.05, 2), seeds
 )
@@ -136,7 +142,7 @@ def minimise(objective: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
 def test_the_surface_is_the_minimum_over_all_weights(model: LinearGaussian, active: int) -> None:
     lam, gam, t = HERE
     assert model.active_latents(*HERE) == active
-    s = geodesic(model.start, model.end, t)  # type: ignore[arg-type]
+    s = data(model, t)
 
     def objective(flat: Tensor) -> Tensor:
         rate, distortion, loss = losses(unpack(flat, model), s, model)
@@ -153,7 +159,7 @@ def test_the_surface_is_the_minimum_over_all_weights(model: LinearGaussian, acti
 @few
 def test_the_optimum_has_these_losses_and_no_slope(model: LinearGaussian, at: Point) -> None:
     lam, gam, t = at
-    weights, s = model.optimum(*at), geodesic(model.start, model.end, t)  # type: ignore[arg-type]
+    weights, s = model.optimum(*at), data(model, t)
     state = model.state(*at)
     found = losses(weights, s, model)
     # terms of up to some hundred nats
@@ -174,7 +180,7 @@ def test_the_optimum_has_these_losses_and_no_slope(model: LinearGaussian, at: Po
 @few
 def test_no_other_weights_are_better(model: LinearGaussian, at: Point, seed: int) -> None:
     lam, gam, t = at
-    best, s = pack(model.optimum(*at)), geodesic(model.start, model.end, t)  # type: ignore[arg-type]
+    best, s = pack(model.optimum(*at)), data(model, t)
     for size in (1e-3, 0.1, 1.0):
         other = best + size * randn(len(best), seed=seed)
         rate, distortion, loss = losses(unpack(other, model), s, model)
@@ -187,7 +193,7 @@ def test_no_other_weights_are_better(model: LinearGaussian, at: Point, seed: int
 def eigenvalues(model: LinearGaussian, at: Point) -> NDArray[np.float64]:
     """ν, from the unsymmetric product S B."""
     lam, gam, t = at
-    a, s = model.label_map, geodesic(model.start, model.end, t)  # type: ignore[arg-type]
+    a, s = model.label_map, data(model, t)
     b = lam / model.pixel_variance * eye(len(s)) + gam / model.label_variance * a.T @ a
     return np.sort(np.linalg.eigvals((s @ b).numpy()).real)[::-1]
 
@@ -203,7 +209,7 @@ def away(model: LinearGaussian, at: Point) -> float:
 
 def response(model: LinearGaussian, at: Point) -> Tensor:
     """d(R, D, C)/d(λ, γ, t) by the implicit function theorem on the weights: no eigenvectors."""
-    ends = (model.start, geodesic(model.start, model.end, 0.5), model.end)  # type: ignore[arg-type]
+    ends = (model.start, data(model, 0.5), model.end)
 
     def all_losses(flat: Tensor, t: Tensor) -> Tensor:
         # S(t) is quadratic in t
@@ -330,7 +336,7 @@ def test_with_every_direction_active_distortion_and_loss_do_not_feel_the_data(
     model = system(d, m, d, 0.01, seed)
     assume(model.active_latents(*at) == d)
     lam, gam, t = at
-    a, s = model.label_map, geodesic(model.start, model.end, t)  # type: ignore[arg-type]
+    a, s = model.label_map, data(model, t)
     b = lam / 0.01 * eye(d) + gam / 0.3 * a.T @ a
     norms = lam * d * math.log(2 * math.pi * 0.01) + gam * m * math.log(2 * math.pi * 0.3)
     noise = gam * model.label_noise.trace() / 0.3
@@ -359,6 +365,24 @@ def test_equal_eigenvalues_have_derivatives_unless_one_of_them_has_no_place() ->
     assert crowded.transition_margin(*at) < 1e-12
     with pytest.raises(SolverBreakdown, match=r"lam=1.0, gam=2.0, t=0.5: two latents compete"):
         crowded.derivatives(*at)
+
+
+def test_latents_that_are_off_do_not_compete() -> None:
+    # ν = ½ twice, one place: nothing happens until one of them reaches 1
+    model = LinearGaussian(diagonal(1, 1), None, torch.zeros(1, 2), diagonal(0), 2.0, 1.0, 1)
+    assert model.transition_margin(1, 1) == pytest.approx(0.5, abs=1e-15)
+    assert torch.equal(model.derivatives(1, 1), torch.zeros(3, 3, dtype=torch.float64))
+    nothing = (0, math.log(4 * math.pi) + 0.5, 0.5 * LOG_2PI, 0)
+    assert model.state(0, 0) == pytest.approx(nothing, abs=1e-15)
+
+
+def test_only_distortion_and_loss_jump_where_two_latents_swap() -> None:
+    # variances 1 and 4, one place, a label that reads the first: they swap at γ/ρ² = 3λ/σ²
+    label_map = torch.tensor([[1.0, 0]])
+    model = LinearGaussian(diagonal(1, 4), None, label_map, diagonal(0), 0.5, 0.25, 1)
+    before, after = (state_tensor(model, (1, gam, 0)) for gam in (1.5 - 1e-9, 1.5 + 1e-9))
+    # ν = 8 for both; the pixels' shares of D are (1 + 4/8)/2σ², then (1/8 + 4)/2σ²; of C 2, then ¼
+    assert (after - before).tolist() == pytest.approx([0, 2.625, -1.75, 0], abs=1e-7)
 
 
 def test_derivatives_jump_where_a_latent_switches_and_the_state_does_not() -> None:
@@ -396,7 +420,7 @@ def test_the_vae_has_the_printed_numbers(lam: float) -> None:
 @given(systems, multipliers, times)
 @few
 def test_without_labels_the_surface_is_the_vae(model: LinearGaussian, lam: float, t: float) -> None:
-    tau = torch.linalg.eigvalsh(geodesic(model.start, model.end, t))  # type: ignore[arg-type]
+    tau = torch.linalg.eigvalsh(data(model, t))
     expected = vae_state(tau, lam, model.pixel_variance, model.latent_dim)
     state = model.state(lam, 0, t)
     found = state.R, state.D, state.F, model.active_latents(lam, 0, t)
@@ -580,8 +604,8 @@ def test_an_adiabat_by_hand_ends_where_its_denominator_vanishes() -> None:
         model.adiabat(1.0, 2.0, TIMES)
     # c = 0 at the start: refused at once
     flat = two_pixels(diagonal(1, -0.1 * math.log(0.1 * math.pi)), diagonal(4, 1))
-    with pytest.raises(SolverBreakdown, match="t=0"):
-        flat.adiabat(1.0, 2.0, [0.0, 0.1])
+    with pytest.raises(SolverBreakdown, match="t=0: the denominator"):
+        flat.adiabat(1.0, 2.0, [0.0])
 
 
 def test_an_adiabat_does_not_change_over_to_another_branch() -> None:

@@ -177,6 +177,10 @@ class _Modes(NamedTuple):
 class LinearGaussian:
     """A linear-Gaussian model whose data move on the geodesic of Gaussians; see the module.
 
+    With a latent active for every dimension of x, det S factors out of det M and D and C do not
+    feel the data at all (D_t = C_t = 0): processes that are to show the data's motion need
+    latent_dim < d, or a latent switched off.
+
     Attributes:
         start: covariance of x at t = 0, shape ``(d, d)``, positive definite.
         end: covariance of x at t = 1, or None for data that do not move.
@@ -248,7 +252,7 @@ class LinearGaussian:
         D = (d/2) log 2πσ² + Σ g_i |v_i|²/(2σ²),
         C = (m/2) log 2πρ² + tr S_ε/(2ρ²) + Σ g_i |A v_i|²/(2ρ²).
         Where two latents compete for the last place (ν_k = ν_{k+1} > 1) there are several minima
-        with different R, D, C; this is one of them.
+        with the same R and different D, C; this is one of them.
 
         Args:
             lam: λ ≥ 0.
@@ -305,7 +309,7 @@ class LinearGaussian:
 
         Raises:
             ConfigError: if an argument is not allowed.
-            SolverBreakdown: where two latents compete for the last place: R, D, C jump there.
+            SolverBreakdown: where two latents compete for the last place: D and C jump there.
         """
         modes = self._modes(lam, gam, t)
         self._refuse_jump(modes.values, f"lam={lam}, gam={gam}, t={t}")
@@ -338,7 +342,7 @@ class LinearGaussian:
         """How far the eigenvalues are from the nearest transition.
 
         A latent i ≤ k switches on or off at ν_i = 1 (the derivatives jump); two latents swap the
-        last place at ν_k = ν_{k+1} > 1 (R, D, C jump). The margin is the smallest of the
+        last place at ν_k = ν_{k+1} > 1 (D and C jump). The margin is the smallest of the
         |ν_i - 1| and, where ν_{k+1} > 1, of ν_k - ν_{k+1}.
 
         Args:
@@ -506,8 +510,7 @@ class LinearGaussian:
         for factor in (1 + 2.0**-halvings for halvings in range(10, -1, -1)):
             if excess(lam / factor) * excess(lam * factor) <= 0:
                 found = _root(excess, lam / factor, lam * factor)
-                on_target = abs(excess(found)) <= ON_TARGET * max(1, abs(heat))
-                if on_target and sign * self._heat(found, gam, t)[1] > 0:
+                if sign * self._heat(found, gam, t)[1] > 0:
                     return found
                 break
         raise SolverBreakdown(_no_adiabat(lam, gam, t))
@@ -564,7 +567,7 @@ class LinearGaussian:
         if self._gap(values) <= VANISHES * values[0]:
             raise SolverBreakdown(
                 f"{where}: two latents compete for the last place, their eigenvalues agree to "
-                f"{self._gap(values):.3g}: R, D, C jump here; go around, or take another latent_dim"
+                f"{self._gap(values):.3g}: D and C jump here; go around, or take another latent_dim"
             )
 
 
