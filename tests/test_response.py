@@ -372,24 +372,34 @@ def frozen(made: FreeEnergyModel) -> FreeEnergyModel:
 
 
 def dense_gauss_newton(made: FreeEnergyModel, probe: Probe, t: float) -> Tensor:
-    """UᵀHU, U and H by themselves and in full."""
+    """UᵀHU, U and H by themselves and in full.
+
+    With a learned Gaussian marginal N(a, b²) the encoder's output is ((m-a)/b, log s²/b²).
+    """
     p = probe.particles
     x, y = (1 - t) * p.source + t * p.target, (1 - t) * p.source_label + t * p.target_label
     share = p.weight / p.weight.sum()
     theta = flat(made)
     shapes: list[torch.Size] = []
+    learned = isinstance(made.marginal, DiagonalGaussian)
 
     def outputs(theta: Tensor) -> Tensor:
         out = forward(made, theta, x, probe.noise)
         parts = [*out.posterior, out.z, out.decoded, out.logits, *out.direct.values()]
+        if learned:
+            a, log_var = out.direct["marginal.mean"], out.direct["marginal.log_var"]
+            parts[:2] = [(parts[0] - a) / torch.exp(log_var / 2), parts[1] - log_var]
         shapes[:] = [part.shape for part in parts]
         return torch.cat([part.flatten() for part in parts])
 
     def loss(joint: Tensor) -> Tensor:
         pieces = joint.split([shape.numel() for shape in shapes])
         parts = [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True)]
-        posterior = made.encoder.family(*parts[:size])
         direct = dict(zip(names, parts[size + 3 :], strict=True))
+        if learned:
+            a, log_var = direct["marginal.mean"], direct["marginal.log_var"]
+            parts[:2] = [a + parts[0] * torch.exp(log_var / 2), parts[1] + log_var]
+        posterior = made.encoder.family(*parts[:size])
         joint = Outputs(posterior, *parts[size : size + 3], direct)
         rate, distortion, loss = made.terms(joint, x, y)
         return (rate + made.lam * distortion + made.gam * loss) @ share

@@ -113,9 +113,11 @@ def test_columns_do_not_influence_each_other() -> None:
 def test_scale_of_a_right_hand_side_does_not_matter() -> None:
     matrix, _ = with_eigenvalues([1.0, 2, 3, 4, 5])
     b = randn(1, 5, seed=1)
-    scaled = conjugate_gradient(Counted(matrix), torch.cat([b, 1e-20 * b, 1e20 * b]), 1e-10, 100)
-    for row, scale in zip(scaled.x, (1.0, 1e-20, 1e20), strict=True):
-        torch.testing.assert_close(row / scale, scaled.x[0], rtol=1e-12, atol=1e-12)
+    for scale in (1e-20, 1e-2, 1e20):
+        scaled = conjugate_gradient(Counted(matrix), scale * torch.cat([b, 0.3 * b]), 1e-10, 100)
+        plain = conjugate_gradient(Counted(matrix), b, 1e-10, 100)
+        for row, factor in zip(scaled.x, (scale, 0.3 * scale), strict=True):
+            torch.testing.assert_close(row / factor, plain.x[0], rtol=1e-12, atol=1e-12)
 
 
 def test_negative_curvature_is_told_and_spoils_nobody_else() -> None:
