@@ -7,6 +7,7 @@ again for each product.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -26,6 +27,8 @@ Linearisation = Callable[[Pieces], Pieces]
 
 MEMORY = 1024
 """MiB that the graphs may take, where nothing else is asked for."""
+KEPT = 12
+"""Parts of a sixteenth of the memory that are kept; the rest is room to work in."""
 
 
 def gauss_newton(objective: Objective, t: float, memory: int = MEMORY) -> Matvec:
@@ -69,10 +72,10 @@ CURVATURES: dict[Curvature, Callable[[Objective, float, int], Matvec]] = {
 
 
 def part_size(objective: Objective, t: float, memory: int) -> int:
-    """How many particles may be run at once.
+    """How many particles are run at once: a sixteenth of the memory, in parts of equal size.
 
-    The graphs of the whole probe may take a quarter of the memory; above that it is cut into parts
-    of a sixteenth, as a product needs room for intermediate results of a part, too.
+    A part is that small because a product needs room for intermediate results of a part, too; and
+    small parts stay closer to the processor's cache.
 
     Args:
         objective: the model on a probe.
@@ -82,10 +85,8 @@ def part_size(objective: Objective, t: float, memory: int) -> int:
     Returns:
         Particles of a part, at least one.
     """
-    each, allowed = graph_bytes(objective, t), memory * 2**20
-    if each * len(objective) <= allowed // 4:
-        return len(objective)
-    return max(1, allowed // 16 // each)
+    most = max(1, memory * 2**20 // 16 // graph_bytes(objective, t))
+    return math.ceil(len(objective) / math.ceil(len(objective) / most))
 
 
 def graph_bytes(objective: Objective, t: float) -> int:
@@ -122,7 +123,7 @@ def _product(
     memory: int,
 ) -> Matvec:
     parts = objective.parts(part_size(objective, t, memory))
-    kept = [linearise(part, t) for part in parts[:12]]  # 12 of 16: see part_size
+    kept = [linearise(part, t) for part in parts[:KEPT]]
     shapes = list(objective.named.values())
 
     def product(rows: Tensor) -> Tensor:

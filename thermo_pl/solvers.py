@@ -262,8 +262,8 @@ def nystrom(matvec: Matvec, like: Tensor, rank: int, damping: float) -> Matvec:
     inner = torch.linalg.inv(gram + shift * torch.eye(len(gram)).to(gram)).to(like.dtype)
 
     def product(rows: Tensor) -> Tensor:
-        known: Tensor = rows @ factor.T @ inner @ factor
-        return rows - known
+        rest: Tensor = rows - rows @ factor.T @ inner @ factor
+        return rest
 
     return product
 
@@ -271,8 +271,9 @@ def nystrom(matvec: Matvec, like: Tensor, rank: int, damping: float) -> Matvec:
 def _scale(rhs: Tensor, tolerance: float) -> Tensor:
     # what a residual is relative to
     norm = rhs.norm(dim=1)
-    floor = ROUNDING / tolerance * norm.max()
-    return norm.clamp_min(floor.clamp_min(torch.finfo(rhs.dtype).tiny))
+    floor = min(1.0, ROUNDING / tolerance) * norm.max()
+    scale: Tensor = norm.clamp_min(floor.clamp_min(torch.finfo(rhs.dtype).tiny))
+    return scale
 
 
 def _begin(
