@@ -16,7 +16,7 @@ from torch.func import functional_call, grad, jacrev
 from torch.func import hessian as dense_hessian
 from torch.nn.utils import parameters_to_vector
 
-from thermo_pl.curvature import KEPT, part_size
+from thermo_pl.curvature import PART, part_size
 from thermo_pl.errors import ConfigError
 from thermo_pl.measurement import data_force, measure
 from thermo_pl.module import FreeEnergyModel, Outputs
@@ -460,7 +460,7 @@ def test_parts_of_a_probe_add_up_to_the_whole(
     whole = make(objective, T)(rows)
     # four particles at once; the first part is kept, and the other two are built again
     monkeypatch.setattr("thermo_pl.curvature.part_size", lambda *_: 4)
-    monkeypatch.setattr("thermo_pl.curvature.KEPT", 1)
+    monkeypatch.setattr("thermo_pl.curvature._parts_kept", lambda _: 1)
     product = make(objective, T)
     for _ in range(2):
         found = product(rows)
@@ -490,14 +490,15 @@ def test_more_memory_is_larger_parts() -> None:
         StandardNormal(4),
     ).double()  # fmt: skip
     objective = Objective(made, probe_of(made, 2000, samples=1))
-    sizes = [part_size(objective, T, memory) for memory in (1, 8, 64, 10_000)]
-    assert sizes == sorted(set(sizes))  # each larger than the one before
-    assert sizes[-1] == 2000
+    sizes = [part_size(objective, T, memory) for memory in (1, 8, 64, 16 * PART, 10_000)]
+    assert sizes[:-1] == sorted(set(sizes))  # each larger than the one before
+    assert sizes[-1] == sizes[-2]
     # what is saved for each particle at the least: the image and the activations before and
     # after each SiLU; and at the most a few dozen such vectors
     least, most = 8 * (256 + 4 * 300), 8 * 50 * (256 + 300)
     assert 2**20 / 16 / most <= sizes[0] <= 2**20 / 16 / least
-    assert KEPT < 16
+    # parts of equal size
+    assert {len(part) for part in objective.parts(sizes[1])[:-1]} == {sizes[1]}
 
 
 def test_parts_and_subsets_of_an_objective() -> None:

@@ -27,8 +27,8 @@ Linearisation = Callable[[Pieces], Pieces]
 
 MEMORY = 1024
 """MiB that the graphs may take, where nothing else is asked for."""
-KEPT = 12
-"""Parts of a sixteenth of the memory that are kept; the rest is room to work in."""
+PART = 32
+"""MiB that the graphs of a part take at most: small parts stay near the processor's cache."""
 
 
 def gauss_newton(objective: Objective, t: float, memory: int = MEMORY) -> Matvec:
@@ -72,10 +72,7 @@ CURVATURES: dict[Curvature, Callable[[Objective, float, int], Matvec]] = {
 
 
 def part_size(objective: Objective, t: float, memory: int) -> int:
-    """How many particles are run at once: a sixteenth of the memory, in parts of equal size.
-
-    A part is that small because a product needs room for intermediate results of a part, too; and
-    small parts stay closer to the processor's cache.
+    """How many particles are run at once; the parts of a probe are of equal size.
 
     Args:
         objective: the model on a probe.
@@ -85,8 +82,17 @@ def part_size(objective: Objective, t: float, memory: int) -> int:
     Returns:
         Particles of a part, at least one.
     """
-    most = max(1, memory * 2**20 // 16 // graph_bytes(objective, t))
+    most = max(1, int(_part_mib(memory) * 2**20) // graph_bytes(objective, t))
     return math.ceil(len(objective) / math.ceil(len(objective) / most))
+
+
+def _part_mib(memory: int) -> float:
+    # not more than a sixteenth, as a part needs room for intermediate results, too
+    return min(PART, memory / 16)
+
+
+def _parts_kept(memory: int) -> int:
+    return int(0.75 * memory / _part_mib(memory))
 
 
 def graph_bytes(objective: Objective, t: float) -> int:
@@ -123,7 +129,7 @@ def _product(
     memory: int,
 ) -> Matvec:
     parts = objective.parts(part_size(objective, t, memory))
-    kept = [linearise(part, t) for part in parts[:KEPT]]
+    kept = [linearise(part, t) for part in parts[: _parts_kept(memory)]]
     shapes = list(objective.named.values())
 
     def product(rows: Tensor) -> Tensor:
