@@ -16,6 +16,7 @@ from torch.func import functional_call, grad, jacrev
 from torch.func import hessian as dense_hessian
 from torch.nn.utils import parameters_to_vector
 
+from thermo_pl.curvature import PART, part_size
 from thermo_pl.errors import ConfigError
 from thermo_pl.measurement import data_force, measure
 from thermo_pl.module import FreeEnergyModel, Outputs
@@ -32,6 +33,7 @@ from thermo_pl.networks import (
     IdentityEncoder,
     LinearClassifier,
     LinearGaussianEncoder,
+    Marginal,
     MLPClassifier,
     MLPDecoder,
     MLPEncoder,
@@ -51,7 +53,7 @@ from thermo_pl.response import (
     shift_parameters,
     unflatten,
 )
-from thermo_pl.solvers import Status
+from thermo_pl.solvers import Matvec, Status
 
 SHAPE, CLASSES = (1, 1, 3), 3
 T = 0.4
@@ -109,6 +111,8 @@ def small(seed: int = 0, **changes: Any) -> FreeEnergyModel:
 def probe_of(made: FreeEnergyModel, n: int, samples: int = 2, seed: int = 0) -> Probe:
     shape = made.encoder.image_shape
     noise = randn(samples, n, made.encoder.latent_dim, seed=seed + 9)
+    if made.encoder.exact:
+        noise = made.noise(samples, n).double()
     return Probe(particles(n, seed, shape), noise)
 
 
@@ -373,35 +377,52 @@ MODELS: dict[str, Callable[[], FreeEnergyModel]] = {
         encoder=ConvEncoder(CONV, 2, channels=(2, 2)), decoder=ConvDecoder(CONV, 2, channels=(2, 2))
     ),
     "frozen parts": lambda: frozen(small(marginal=DiagonalGaussian(2))),
+    "frozen encoder": lambda: frozen(small(marginal=GaussianMixture(2, 2)), "encoder"),
+    "vector labels": lambda: small(
+        encoder=LinearGaussianEncoder(SHAPE, 2), classifier=GaussianClassifier(2, CLASSES, 0.3)
+    ),
 }
 
 
-def frozen(made: FreeEnergyModel) -> FreeEnergyModel:
-    """The model with its classifier and the first layer of its encoder fixed."""
+def frozen(made: FreeEnergyModel, part: str = "") -> FreeEnergyModel:
+    """The model with a part, or its classifier and the first layer of its encoder, fixed."""
+    if part:
+        getattr(made, part).requires_grad_(False)
+        return made
     made.classifier.requires_grad_(False)
     made.encoder.net[0].requires_grad_(False)
     return made
 
 
 def dense_gauss_newton(made: FreeEnergyModel, probe: Probe, t: float) -> Tensor:
-    """UᵀHU, U and H by themselves and in full."""
+    """UᵀHU, U and H by themselves and in full.
+
+    With a learned Gaussian marginal N(a, b²) the encoder's output is ((m-a)/b, log s²/b²).
+    """
     p = probe.particles
     x, y = (1 - t) * p.source + t * p.target, (1 - t) * p.source_label + t * p.target_label
     share = p.weight / p.weight.sum()
     theta = flat(made)
     shapes: list[torch.Size] = []
+    learned = isinstance(made.marginal, DiagonalGaussian)
 
     def outputs(theta: Tensor) -> Tensor:
         out = forward(made, theta, x, probe.noise)
         parts = [*out.posterior, out.z, out.decoded, out.logits, *out.direct.values()]
+        if learned:
+            a, log_var = out.direct["marginal.mean"], out.direct["marginal.log_var"]
+            parts[:2] = [(parts[0] - a) / torch.exp(log_var / 2), parts[1] - log_var]
         shapes[:] = [part.shape for part in parts]
         return torch.cat([part.flatten() for part in parts])
 
     def loss(joint: Tensor) -> Tensor:
         pieces = joint.split([shape.numel() for shape in shapes])
         parts = [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True)]
-        posterior = made.encoder.family(*parts[:size])
         direct = dict(zip(names, parts[size + 3 :], strict=True))
+        if learned:
+            a, log_var = direct["marginal.mean"], direct["marginal.log_var"]
+            parts[:2] = [a + parts[0] * torch.exp(log_var / 2), parts[1] + log_var]
+        posterior = made.encoder.family(*parts[:size])
         joint = Outputs(posterior, *parts[size : size + 3], direct)
         rate, distortion, loss = made.terms(joint, x, y)
         return (rate + made.lam * distortion + made.gam * loss) @ share
@@ -434,6 +455,91 @@ def test_hessian_products_equal_the_dense_matrix(name: str) -> None:
     assert (found - expected).abs().max() <= 1e-12 * expected.abs().max()
 
 
+@pytest.mark.parametrize("make", [gauss_newton, hessian])
+@pytest.mark.parametrize("name", MODELS)
+def test_parts_of_a_probe_add_up_to_the_whole(
+    name: str, make: Callable[..., Matvec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = MODELS[name]()
+    objective = objective_of(made, n=11)
+    rows = randn(2, len(objective.theta), seed=3)
+    whole = make(objective, T)(rows)
+    # four particles at once; the first part is kept, and the other two are built again
+    monkeypatch.setattr("thermo_pl.curvature.part_size", lambda *_: 4)
+    monkeypatch.setattr("thermo_pl.curvature._parts_kept", lambda _: 1)
+    product = make(objective, T)
+    for _ in range(2):
+        found = product(rows)
+        assert (found - whole).abs().max() <= 1e-12 * whole.abs().max()
+
+
+@pytest.mark.parametrize("damping", [0.3, 3.0])
+def test_a_response_in_bounded_memory_is_the_response(
+    damping: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, witness = small(), objective_of(small(), n=7, seed=1)
+    objective, settings = objective_of(made, n=11), ResponseSettings(damping, tolerance=1e-11)
+    settings.max_iterations = 1000
+    whole = linear_response(objective, T, settings, witness)
+    for where in ("curvature", "response"):
+        monkeypatch.setattr(f"thermo_pl.{where}.part_size", lambda *_: 4)
+    found = linear_response(objective, T, settings, witness)
+    torch.testing.assert_close(found.directions, whole.directions, rtol=1e-8, atol=1e-9)
+    torch.testing.assert_close(found.derivatives, whole.derivatives, rtol=1e-8, atol=1e-9)
+    assert found.stationarity == pytest.approx(whole.stationarity, rel=1e-8)
+
+
+def test_more_memory_is_larger_parts() -> None:
+    shape = (1, 16, 16)
+    made = FreeEnergyModel(
+        MLPEncoder(shape, 4, (300,)), LinearClassifier(4, CLASSES), MLPDecoder(shape, 4, (300,)),
+        StandardNormal(4),
+    ).double()  # fmt: skip
+    objective = Objective(made, probe_of(made, 2000, samples=1))
+    sizes = [part_size(objective, T, memory) for memory in (1, 8, 64, 16 * PART, 10_000)]
+    assert sizes[:-1] == sorted(set(sizes))  # each larger than the one before
+    assert sizes[-1] == sizes[-2]
+    # what is saved for each particle at the least: the image and the activations before and
+    # after each SiLU; and at the most a few dozen such vectors
+    least, most = 8 * (256 + 4 * 300), 8 * 50 * (256 + 300)
+    assert 2**20 / 16 / most <= sizes[0] <= 2**20 / 16 / least
+    # parts of equal size
+    assert {len(part) for part in objective.parts(sizes[1])[:-1]} == {sizes[1]}
+
+
+def test_parts_and_subsets_of_an_objective() -> None:
+    objective = objective_of(small(), n=11)
+    theta, weight = objective.theta, objective.probe.particles.weight
+    whole = objective.means(theta, T)
+    parts = objective.parts(4)
+    assert [len(part) for part in parts] == [4, 4, 3]
+    torch.testing.assert_close(sum(part.means(theta, T) for part in parts), whole)
+    assert objective.parts(11) == [objective]
+    index = torch.tensor([7, 2, 9])
+    terms = objective.terms_of(objective.outputs(theta, T), T)[:, index]
+    expected = (terms * weight[index]).sum(1) / weight[index].sum()
+    torch.testing.assert_close(objective.subset(index).means(theta, T), expected)
+
+
+def test_the_precision_of_a_solve_is_not_that_of_the_model() -> None:
+    exact = objective_of(frozen(small()))
+    rows = randn(2, len(exact.theta), seed=3)
+    made = frozen(small()).float()
+    single = Objective(made, Probe(*exact.probe), torch.float32)
+    double = Objective(made, single.probe, torch.float64)
+    assert (single.theta.dtype, double.theta.dtype) == (torch.float32, torch.float64)
+    expected = gauss_newton(exact, T)(rows)
+    scale = expected.abs().max()
+    found = gauss_newton(double, T)(rows)
+    assert found.dtype == torch.float64
+    # the parameters and the probe were rounded to single precision, the arithmetic was not
+    assert (found - expected).abs().max() < 1e-5 * scale
+    again = gauss_newton(single, T)(rows.float())
+    assert again.dtype == torch.float32
+    assert 1e-9 * scale < (again.double() - found).abs().max() < 1e-5 * scale
+    assert made.dtype == torch.float32  # only read
+
+
 def test_the_curvatures_are_not_the_same() -> None:
     # or the two tests above would say the same thing twice
     objective = objective_of(small())
@@ -454,10 +560,17 @@ def test_gauss_newton_of_logistic_regression_is_its_hessian() -> None:
 
 
 @few
-@given(seeds, st.sampled_from(["all parts", "Gaussian pixels", "no decoder", "no classifier"]))
-def test_gauss_newton_is_positive_semi_definite(seed: int, name: str) -> None:
-    made = randomised(MODELS[name](), seed)
-    made.marginal = StandardNormal(2)  # the rate is then convex in the encoder's output
+@given(
+    seeds,
+    st.sampled_from(["all parts", "Gaussian pixels", "no decoder", "no classifier"]),
+    st.sampled_from([StandardNormal, DiagonalGaussian]),
+)
+def test_gauss_newton_is_positive_semi_definite(
+    seed: int, name: str, marginal: type[Marginal]
+) -> None:
+    made = MODELS[name]()
+    made.marginal = marginal(2)  # the rate is then convex in the encoder's output, seen from q(z)
+    randomised(made, seed)
     objective = objective_of(made, seed=seed)
     matrix = gauss_newton(objective, T)(eye(len(objective.theta)))
     values = torch.linalg.eigvalsh(matrix)
@@ -521,6 +634,59 @@ def test_the_response_equals_a_dense_solve(curvature: Curvature) -> None:
     response = linear_response(Objective(made, probe), T, made_settings, Objective(made, witness))
     decrement = 0.5 * other @ torch.linalg.solve(matrix, gradient)
     assert response.stationarity == pytest.approx(decrement.item(), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"solver": "minres"}, {"solver": "dense"}, {"rank": 8}, {"rank": 200}]
+)
+def test_every_solver_gives_the_same_response(changes: dict[str, Any]) -> None:
+    objective, witness = objective_of(small(), n=9), objective_of(small(), seed=1)
+    common = {"damping": 0.1, "tolerance": 1e-10, "max_iterations": 2000}
+    plain = linear_response(objective, T, ResponseSettings(**common), witness)
+    found = linear_response(objective, T, ResponseSettings(**common, **changes), witness)
+    assert found.solution.status is plain.solution.status is Status.CONVERGED
+    # a residual of 1e-10 over a damping of 0.1
+    scale = plain.directions.abs().max().item()
+    assert (found.directions - plain.directions).abs().max() < 1e-8 * scale
+    torch.testing.assert_close(found.derivatives, plain.derivatives, rtol=1e-7, atol=1e-7)
+    assert found.stationarity == pytest.approx(plain.stationarity, rel=1e-7)
+
+
+def test_preconditioned_responses_need_fewer_products() -> None:
+    objective = objective_of(small(), n=40)
+    common = {"damping": 1e-3, "tolerance": 1e-3, "max_iterations": 2000}
+    plain, found = (
+        linear_response(objective, T, ResponseSettings(**common, rank=rank)) for rank in (0, 30)
+    )
+    assert found.solution.iterations < plain.solution.iterations / 2
+    # the sketch is on all forty: thirty products more
+    expected = 6 + 4 * found.solution.iterations + 30
+    assert found.gradients == expected
+
+
+def test_a_response_starts_from_the_last_one() -> None:
+    made = small()
+    objective, settings = objective_of(made, n=9), ResponseSettings(0.1, max_iterations=500)
+    last = linear_response(objective, T, settings)
+    moved = linear_response(objective, T + 1e-4, settings, start=last.solution.x)
+    cold = linear_response(objective, T + 1e-4, settings)
+    assert moved.solution.iterations < cold.solution.iterations
+    assert moved.solution.status is Status.CONVERGED
+
+
+@pytest.mark.parametrize("case", [pytest.param("Gaussian", marks=pytest.mark.slow), *FAST[:1]])
+def test_undamped_at_equilibrium_the_gradient_is_rounding_and_ends_nothing(case: str) -> None:
+    # alone it would meet negative curvature: it has a part in the null directions
+    made, probe = equilibrium(case)
+    objective = Objective(made, probe)
+    ratio = (
+        gradient_of(objective, T).norm() / linear_response(objective, T, EXACT).directions.norm()
+    )
+    assert ratio < 1e-11
+    settings = ResponseSettings(0, "hessian", 1e-6, 5000)
+    response = linear_response(objective, T, settings)
+    assert response.solution.status is Status.CONVERGED
+    assert abs(response.stationarity) < 1e-13
 
 
 def test_negative_curvature_is_told() -> None:
@@ -725,7 +891,7 @@ def test_more_damping_is_less_response() -> None:
 def test_measurement_is_the_direct_computation_and_its_t_derivative(name: str) -> None:
     made = MODELS[name]()
     probe = probe_of(made, 7)
-    found = measure(made, probe, T, decoded=2)
+    found = measure(made, probe, T, decoded=len(probe.noise))
     theta = flat(made)
     means = means_of(made, probe, theta, T)
     terms = [found.rate, found.distortion, found.classification]
@@ -955,6 +1121,13 @@ def test_single_precision_gives_the_same_response() -> None:
         ({"tolerance": 0.0}, "response.tolerance: got 0.0; allowed: a number between 0 and 1"),
         ({"tolerance": 1.0}, "response.tolerance: got 1.0; allowed: a number between 0 and 1"),
         ({"max_iterations": 0}, "response.max_iterations: got 0; allowed: a whole number > 0"),
+        ({"rank": -1}, "response.rank: got -1; allowed: a whole number ≥ 0"),
+        ({"memory": 0}, "response.memory: got 0; allowed: a whole number > 0 (MiB)"),
+        (
+            {"rank": 5, "solver": "minres"},
+            "response.rank: got 5; allowed: 0, unless the solver is conjugate_gradient and the "
+            "curvature gauss_newton",
+        ),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(changes: dict[str, Any], message: str) -> None:

@@ -1,16 +1,29 @@
-"""Conjugate gradients against dense linear algebra in float64."""
+"""The solvers against dense linear algebra in float64, and scipy."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse.linalg import minres as scipy_minres
 from torch import Tensor
 
-from thermo_pl.solvers import REMEDY, Matvec, Status, conjugate_gradient
+from thermo_pl.errors import ConfigError
+from thermo_pl.solvers import (
+    DENSE_LIMIT,
+    REMEDY,
+    Matvec,
+    Solution,
+    Status,
+    conjugate_gradient,
+    dense_solve,
+    minres,
+    nystrom,
+)
 
 
 def randn(*shape: int, seed: int = 0) -> Tensor:
@@ -113,9 +126,11 @@ def test_columns_do_not_influence_each_other() -> None:
 def test_scale_of_a_right_hand_side_does_not_matter() -> None:
     matrix, _ = with_eigenvalues([1.0, 2, 3, 4, 5])
     b = randn(1, 5, seed=1)
-    scaled = conjugate_gradient(Counted(matrix), torch.cat([b, 1e-20 * b, 1e20 * b]), 1e-10, 100)
-    for row, scale in zip(scaled.x, (1.0, 1e-20, 1e20), strict=True):
-        torch.testing.assert_close(row / scale, scaled.x[0], rtol=1e-12, atol=1e-12)
+    for scale in (1e-20, 1e-2, 1e20):
+        scaled = conjugate_gradient(Counted(matrix), scale * torch.cat([b, 0.3 * b]), 1e-10, 100)
+        plain = conjugate_gradient(Counted(matrix), b, 1e-10, 100)
+        for row, factor in zip(scaled.x, (scale, 0.3 * scale), strict=True):
+            torch.testing.assert_close(row / factor, plain.x[0], rtol=1e-12, atol=1e-12)
 
 
 def test_negative_curvature_is_told_and_spoils_nobody_else() -> None:
@@ -210,3 +225,185 @@ def test_single_precision_reaches_what_it_can() -> None:
     assert solution.status is Status.CONVERGED
     assert solution.x.dtype == torch.float32
     assert (true_residual(matrix, solution.x.double(), rhs) < 2e-5).all()
+
+
+# -- rounding, warm start -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solve", [conjugate_gradient, minres])
+def test_a_right_hand_side_that_is_rounding_ends_nothing(solve: Callable[..., Solution]) -> None:
+    matrix, vectors = with_eigenvalues([0.0, 0.0, 1.0, 2, 4, 8])
+    rhs = randn(2, 4, seed=1) @ vectors[:, 2:].T
+    rounding = 1e-13 * randn(1, 6, seed=2)  # mostly in the null space: nothing could solve it
+    solution = solve(Counted(matrix), torch.cat([rhs, rounding]), 1e-8, 100)
+    assert solution.status is Status.CONVERGED
+    assert solution.residual.max() <= 1e-8
+    assert solution.x[2].abs().max() == 0
+    expected = rhs @ torch.linalg.pinv(matrix, hermitian=True)
+    torch.testing.assert_close(solution.x[:2], expected, rtol=0, atol=1e-7)
+    # beside nothing larger it is a right-hand side like any other, and has no solution
+    alone = solve(Counted(matrix), rounding, 1e-8, 100)
+    assert alone.status in {Status.NEGATIVE_CURVATURE, Status.SINGULAR}
+
+
+@pytest.mark.parametrize("solve", [conjugate_gradient, minres])
+def test_a_warm_start_saves_iterations(solve: Callable[..., Solution]) -> None:
+    matrix, _ = with_eigenvalues(torch.logspace(-1, 2, 60).tolist())
+    rhs = randn(3, 60, seed=1)
+    product = Counted(matrix)
+    cold = solve(product, rhs, 1e-6, 100)
+    assert cold.iterations == product.calls
+    near = cold.x * (1 + 1e-5 * randn(3, 60, seed=2))
+    product = Counted(matrix)
+    warm = solve(product, rhs, 1e-6, 100, near)
+    assert warm.status is cold.status is Status.CONVERGED
+    assert warm.iterations == product.calls < cold.iterations
+    assert (true_residual(matrix, warm.x, rhs) <= 2e-6).all()
+    at_the_solution = solve(Counted(matrix), rhs, 1e-4, 100, cold.x)
+    assert at_the_solution.iterations == 1  # what it costs to see that
+    assert torch.equal(at_the_solution.x, cold.x)
+
+
+# -- MINRES -------------------------------------------------------------------------------------
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 10_000), st.integers(1, 12), st.integers(1, 4))
+def test_minres_solves_indefinite_systems(seed: int, p: int, count: int) -> None:
+    signs = torch.where(torch.arange(p) % 2 == 0, 1.0, -1.0).double()
+    values = signs * (0.5 + 4 * randn(p, seed=seed).abs())
+    matrix, _ = with_eigenvalues(values.tolist(), seed)
+    rhs = randn(count, p, seed=seed + 1)
+    product = Counted(matrix)
+    solution = minres(product, rhs, 1e-9, 20 * p)
+    assert solution.status is Status.CONVERGED
+    exact = torch.linalg.solve(matrix, rhs.T).T
+    bound = 1e-9 * rhs.norm(dim=1) / 0.5
+    assert ((solution.x - exact).norm(dim=1) <= 2 * bound).all()
+    assert product.calls == solution.iterations
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 5, 7])
+def test_minres_steps_are_those_of_scipy(steps: int) -> None:
+    matrix, _ = with_eigenvalues([-3.0, -1, -0.2, 0.4, 1, 2, 5, 9])
+    rhs = randn(2, 8, seed=1)
+    solution = minres(Counted(matrix), rhs, 1e-10, steps)
+    assert solution.status is Status.MAX_ITERATIONS
+    for row, b in zip(solution.x, rhs, strict=True):
+        expected, _ = scipy_minres(matrix.numpy(), b.numpy(), rtol=1e-30, maxiter=steps)
+        torch.testing.assert_close(row, torch.as_tensor(expected), rtol=1e-9, atol=1e-10)
+    found = true_residual(matrix, solution.x, rhs)
+    torch.testing.assert_close(solution.residual, found, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("solve", [minres, lambda a, b, tol, _: dense_solve(a, b, tol)])
+def test_a_part_in_the_null_space_is_called_singular(solve: Callable[..., Solution]) -> None:
+    matrix, vectors = with_eigenvalues([0.0, -2.0, 1, 3, 5])
+    part = 0.5 * vectors[:, 0]
+    rhs = torch.stack([randn(4, seed=1) @ vectors[:, 1:].T, part + vectors[:, 2]])
+    solution = solve(Counted(matrix), rhs, 1e-9, 100)
+    assert solution.status is Status.SINGULAR
+    assert solution.residual[0] <= 1e-9
+    # the smallest residual there is
+    assert solution.residual[1].item() == pytest.approx(0.5 / rhs[1].norm().item(), rel=1e-6)
+    expected = rhs[0] @ torch.linalg.pinv(matrix, hermitian=True)
+    torch.testing.assert_close(solution.x[0], expected, rtol=1e-7, atol=1e-7)
+    assert REMEDY[Status.SINGULAR] in solution.message
+
+
+# -- all of them --------------------------------------------------------------------------------
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 10_000))
+def test_all_solvers_agree(seed: int) -> None:
+    values = (0.2 + randn(15, seed=seed).abs() * 5).tolist()
+    matrix, _ = with_eigenvalues(values, seed)
+    rhs = randn(3, 15, seed=seed + 1)
+    preconditioner = nystrom(Counted(matrix - 0.1 * torch.eye(15)), rhs, 5, 0.1)
+    product = Counted(matrix)
+    solutions = [
+        conjugate_gradient(product, rhs, 1e-11, 300),
+        conjugate_gradient(product, rhs, 1e-11, 300, None, preconditioner),
+        minres(product, rhs, 1e-11, 300),
+        dense_solve(product, rhs, 1e-11),
+    ]
+    exact = torch.linalg.solve(matrix, rhs.T).T
+    for solution in solutions:
+        assert solution.status is Status.CONVERGED
+        assert "nothing to do" in solution.message
+        # a residual of 1e-11 over the smallest eigenvalue
+        assert ((solution.x - exact).norm(dim=1) <= 2e-11 * rhs.norm(dim=1) / 0.2).all()
+
+
+@pytest.mark.parametrize("solve", [minres, lambda a, b, tol, _: dense_solve(a, b, tol)])
+@pytest.mark.parametrize("where", ["rhs", "matrix"])
+def test_no_solver_takes_what_is_not_finite(solve: Callable[..., Solution], where: str) -> None:
+    matrix, _ = with_eigenvalues([1.0, 2, 3])
+    rhs = randn(2, 3, seed=1)
+    if where == "rhs":
+        rhs[1, 0] = math.nan
+    solution = solve(nan_matrix if where == "matrix" else Counted(matrix), rhs, 1e-10, 100)
+    assert solution.status is Status.NON_FINITE
+
+
+def test_a_matrix_that_is_too_large_is_not_written_out() -> None:
+    with pytest.raises(ConfigError) as caught:
+        dense_solve(Counted(torch.eye(2)), torch.ones(1, DENSE_LIMIT + 1), 1e-2)
+    message = str(caught.value)
+    assert message.startswith("solver: dense: got '4097 parameters'; allowed: at most 4096")
+    assert "\n" not in message
+
+
+# -- the preconditioner -------------------------------------------------------------------------
+
+
+def test_the_preconditioner_inverts_what_its_rank_covers() -> None:
+    # of rank 4 by construction: the sketch sees all of it
+    factor = randn(4, 10, seed=1)
+    matrix, damping = factor.T @ factor, 0.3
+    inverse = nystrom(Counted(matrix), matrix, 6, damping)(torch.eye(10).double())
+    assert (inverse - inverse.T).abs().max() < 1e-12
+    exact = torch.linalg.inv(matrix + damping * torch.eye(10))
+    # up to a factor, as it does not matter: fix it in a null direction
+    null = torch.linalg.svd(factor)[2][-1]
+    ratio = (null @ inverse @ null) / (null @ exact @ null)
+    gap = (inverse / ratio - exact).abs().max().item()
+    # the factor is σ = damping + the smallest eigenvalue of the sketch, in place of the damping
+    values, vectors = torch.linalg.eigh(matrix)
+    sigma = damping + values[6]
+    known = (vectors * (sigma / (values + sigma))) @ vectors.T
+    torch.testing.assert_close(inverse, known, rtol=1e-8, atol=1e-10)
+    assert gap < 1 / damping
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 10_000), st.integers(1, 30), st.floats(1e-6, 10))
+def test_the_preconditioner_is_positive_definite(seed: int, rank: int, damping: float) -> None:
+    spectrum = 10 ** (2 * randn(20, seed=seed))
+    matrix, _ = with_eigenvalues(spectrum.tolist(), seed)
+    inverse = nystrom(Counted(matrix), matrix, rank, damping)(torch.eye(20).double())
+    assert (inverse - inverse.T).abs().max() < 1e-9
+    values = torch.linalg.eigvalsh((inverse + inverse.T) / 2)
+    # σ/(λ+σ), which does not go below that of the largest eigenvalue with σ ≥ damping
+    assert values[0] > 0.5 * damping / (spectrum.max() + damping) - 1e-12
+    assert values[-1] < 1 + 1e-9
+
+
+def test_a_matrix_of_zeros_needs_no_preconditioner() -> None:
+    rows = randn(2, 5)
+    assert torch.equal(nystrom(Counted(torch.zeros(5, 5).double()), rows, 3, 1.0)(rows), rows)
+
+
+def test_the_preconditioner_saves_iterations_and_nothing_else() -> None:
+    spectrum = [1e4, 3e3, 1e3, 300.0, 100, 30, *torch.linspace(0, 1, 60).tolist()]
+    matrix, _ = with_eigenvalues(spectrum)
+    damped = Counted(matrix + 0.5 * torch.eye(len(spectrum)))
+    rhs = randn(3, len(spectrum), seed=1)
+    plain = conjugate_gradient(damped, rhs, 1e-8, 500)
+    inverse = nystrom(Counted(matrix), rhs, 10, 0.5)
+    solution = conjugate_gradient(damped, rhs, 1e-8, 500, None, inverse)
+    assert solution.status is plain.status is Status.CONVERGED
+    assert solution.iterations < 0.75 * plain.iterations
+    torch.testing.assert_close(solution.x, plain.x, rtol=0, atol=1e-6)
+    assert (true_residual(damped.matrix, solution.x, rhs) <= 2e-8).all()

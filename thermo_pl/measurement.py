@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from thermo_pl.module import FreeEnergyModel
+from thermo_pl.objective import Objective, Probe, with_t_derivative
 from thermo_pl.particles import interpolate, weighted_mean
-from thermo_pl.response import Objective, Probe, with_t_derivative
 
 NOTHING = torch.zeros(1, dtype=torch.float64)
 """The mean over draws of a term that is not there."""

@@ -11,143 +11,52 @@ taken on a frozen probe: fixed particles and fixed noise (common random numbers)
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.func import functional_call, jacrev, jvp
-from torch.nn.utils import parameters_to_vector
+from torch.autograd import grad
+from torch.func import grad as functional_grad
 
+from thermo_pl.curvature import CURVATURES, MEMORY, Curvature, gauss_newton, hessian, part_size
 from thermo_pl.errors import require
-from thermo_pl.functionals import free_energy
-from thermo_pl.module import FreeEnergyModel, Outputs
-from thermo_pl.particles import Particles, interpolate, weighted_mean
-from thermo_pl.solvers import Matvec, Solution, conjugate_gradient
+from thermo_pl.objective import (
+    Objective,
+    Probe,
+    shift_parameters,
+    unflatten,
+    with_t_derivative,
+)
+from thermo_pl.solvers import (
+    Matvec,
+    Solution,
+    conjugate_gradient,
+    dense_solve,
+    minres,
+    nystrom,
+)
 
-Curvature = Literal["gauss_newton", "hessian"]
+__all__ = [
+    "Curvature",
+    "Objective",
+    "Probe",
+    "Response",
+    "ResponseSettings",
+    "Solver",
+    "gauss_newton",
+    "gradient_of",
+    "hessian",
+    "linear_response",
+    "shift_parameters",
+    "unflatten",
+    "with_t_derivative",
+]
 
+Solver = Literal["conjugate_gradient", "minres", "dense"]
 
-class Probe(NamedTuple):
-    """Frozen particles and frozen noise on which an expectation is taken.
-
-    Attributes:
-        particles: pairs of the coupling.
-        noise: what the encoder is drawn with, shape ``(samples, n, k)``; ``samples`` is free here.
-    """
-
-    particles: Particles
-    noise: Tensor
-
-
-class Objective:
-    """R, D and C of a model on a probe, as functions of the flat parameters and of t."""
-
-    def __init__(self, model: FreeEnergyModel, probe: Probe) -> None:
-        """Keep the model's trainable parameters as one vector.
-
-        Args:
-            model: the model; its parameters are read, never written.
-            probe: particles and noise on the device of the model.
-        """
-        self.model = model
-        self.probe = probe
-        self.named = {n: p for n, p in model.named_parameters() if p.requires_grad}
-        self.theta = parameters_to_vector(self.named.values()).detach()
-        self.weights = torch.stack([torch.ones_like(model.lam), model.lam, model.gam])
-
-    def outputs(self, theta: Tensor, t: float | Tensor) -> Outputs:
-        """The joint output of the networks at θ.
-
-        Args:
-            theta: flat parameters, shape ``(p,)``.
-            t: domain coordinate.
-
-        Returns:
-            The joint output on the probe.
-        """
-        pieces = unflatten(theta, self.named.values())
-        parameters = dict(zip(self.named, pieces, strict=True))
-        x = interpolate(self.probe.particles, t).x
-        result: Outputs = functional_call(self.model, parameters, (x, self.probe.noise))
-        return result
-
-    def terms_of(self, outputs: Outputs, t: float | Tensor) -> Tensor:
-        """R, D and C of each particle as functions of the joint output.
-
-        Args:
-            outputs: the joint output.
-            t: domain coordinate.
-
-        Returns:
-            Nats, shape ``(3, n)``.
-        """
-        batch = interpolate(self.probe.particles, t)
-        return torch.stack(self.model.terms(outputs, batch.x, batch.y))
-
-    def means_of(self, outputs: Outputs, t: float | Tensor) -> Tensor:
-        """R, D and C as functions of the joint output.
-
-        Args:
-            outputs: the joint output.
-            t: domain coordinate.
-
-        Returns:
-            Nats, shape ``(3,)``.
-        """
-        return weighted_mean(self.terms_of(outputs, t), self.probe.particles.weight)
-
-    def means(self, theta: Tensor, t: float | Tensor) -> Tensor:
-        """R, D and C as functions of the parameters.
-
-        Args:
-            theta: flat parameters, shape ``(p,)``.
-            t: domain coordinate.
-
-        Returns:
-            Nats, shape ``(3,)``.
-        """
-        return self.means_of(self.outputs(theta, t), t)
-
-    def value(self, means: Tensor) -> Tensor:
-        """J at the model's λ and γ.
-
-        Args:
-            means: R, D and C.
-
-        Returns:
-            J in nats.
-        """
-        return free_energy(means[0], means[1], means[2], self.weights[1], self.weights[2])
-
-
-def unflatten(vector: Tensor, parameters: Iterable[Tensor]) -> list[Tensor]:
-    """Cut a flat vector into pieces of the shapes of the parameters.
-
-    Args:
-        vector: shape ``(p,)``.
-        parameters: what gives the shapes, in order.
-
-    Returns:
-        Views of the vector.
-    """
-    shapes = [p.shape for p in parameters]
-    pieces = torch.split(vector, [shape.numel() for shape in shapes])
-    return [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
-
-
-def shift_parameters(model: FreeEnergyModel, shift: Tensor) -> None:
-    """Add a flat vector to the trainable parameters, in place.
-
-    Args:
-        model: the model; its Parameter objects stay the same, as the optimiser holds them.
-        shift: shape ``(p,)``, in the order of ``model.parameters()``.
-    """
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    with torch.no_grad():
-        for parameter, piece in zip(parameters, unflatten(shift, parameters), strict=True):
-            parameter.add_(piece)
+SKETCHED = 256
+"""Particles that the preconditioner is made on: more make it dearer and hardly better."""
 
 
 @dataclass(frozen=True)
@@ -179,12 +88,20 @@ class ResponseSettings:
         curvature: ``gauss_newton``, positive semi-definite for convex losses, or ``hessian``.
         tolerance: relative residual of the solves.
         max_iterations: products with A at most.
+        solver: ``conjugate_gradient``; ``minres`` for an indefinite Hessian; ``dense`` for a few
+            hundred parameters.
+        rank: of the Nyström preconditioner of the conjugate gradients; 0 for none. 60 to 100 pay
+            where a solve takes more than about 40 iterations.
+        memory: MiB that the graphs of a solve may take; a larger probe is run in parts.
     """
 
     damping: float = 1.0
     curvature: Curvature = "gauss_newton"
     tolerance: float = 1e-2
     max_iterations: int = 50
+    solver: Solver = "conjugate_gradient"
+    rank: int = 0
+    memory: int = MEMORY
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -194,10 +111,22 @@ class ResponseSettings:
         require(ok, "response.tolerance", self.tolerance, "a number between 0 and 1")
         ok = self.max_iterations > 0
         require(ok, "response.max_iterations", self.max_iterations, "a whole number > 0")
+        require(self.rank >= 0, "response.rank", self.rank, "a whole number ≥ 0")
+        require(self.memory > 0, "response.memory", self.memory, "a whole number > 0 (MiB)")
+        ok = self.rank == 0 or (self.solver, self.curvature) == (
+            "conjugate_gradient",
+            "gauss_newton",
+        )
+        allowed = "0, unless the solver is conjugate_gradient and the curvature gauss_newton"
+        require(ok, "response.rank", self.rank, allowed)
 
 
 def linear_response(
-    objective: Objective, t: float, settings: ResponseSettings, witness: Objective | None = None
+    objective: Objective,
+    t: float,
+    settings: ResponseSettings,
+    witness: Objective | None = None,
+    start: Tensor | None = None,
 ) -> Response:
     """Solve for θ_λ, θ_γ, θ_t and the Newton decrement, all right-hand sides together.
 
@@ -210,158 +139,102 @@ def linear_response(
         t: domain coordinate.
         settings: curvature, damping and solver.
         witness: the model on an independent probe, for the decrement.
+        start: where the solver starts, such as the ``solution.x`` of a nearby equilibrium.
 
     Returns:
         The response.
     """
-    theta, weights = objective.theta, objective.weights.to(objective.theta.dtype)
-    jacobian, jacobian_t = with_t_derivative(
-        lambda s: jacrev(lambda v: objective.means(v, s))(theta), t
-    )
-    partial_t = with_t_derivative(lambda s: objective.means(theta, s), t)[1]
-    gradient, gradient_t = weights @ jacobian, weights @ jacobian_t
-    rhs = torch.stack([-jacobian[1], -jacobian[2], -gradient_t, gradient]).detach()
-    matrix = CURVATURES[settings.curvature](objective, t)
-    solution = conjugate_gradient(
-        lambda v: matrix(v) + settings.damping * v,
-        rhs,
-        settings.tolerance,
-        settings.max_iterations,
-    )
+    size = part_size(objective, t, settings.memory)
+    slopes = _slopes(objective, t, size)
+    gradient = objective.weights.to(slopes.jacobian) @ slopes.jacobian
+    rhs = torch.stack([-slopes.jacobian[1], -slopes.jacobian[2], -slopes.gradient_t, gradient])
+    solution = _solve(objective, t, rhs, settings, start)
     directions = solution.x[:3]
-    derivatives = (jacobian.double() @ directions.double().T).detach()
-    derivatives[:, 2] += partial_t.double()
-    other = gradient if witness is None else gradient_of(witness, t)
+    derivatives = slopes.jacobian.double() @ directions.double().T
+    derivatives[:, 2] += slopes.partial_t
+    other = gradient if witness is None else gradient_of(witness, t, settings.memory)
     decrement = 0.5 * float(other.double() @ solution.x[3].double())
-    # the three rows of the Jacobian, their t derivatives, and the witness
+    # the three rows of the Jacobian, their t derivatives, the witness, and the preconditioner
     gradients = 6 + (witness is not None) + len(rhs) * solution.iterations
+    gradients += math.ceil(settings.rank * min(1, SKETCHED / len(objective)))
     return Response(directions, derivatives.cpu(), decrement, solution, gradients)
 
 
-def gradient_of(objective: Objective, t: float) -> Tensor:
+def gradient_of(objective: Objective, t: float, memory: int = MEMORY) -> Tensor:
     """∇J on a probe.
 
     Args:
         objective: the model on a probe.
         t: domain coordinate.
+        memory: MiB that the graphs may take.
 
     Returns:
         Shape ``(p,)``.
     """
-    theta = objective.theta.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(objective.value(objective.means(theta, t)), theta)
-    return gradient
+    total = torch.zeros_like(objective.theta)
+    for part in objective.parts(part_size(objective, t, memory)):
+        theta = part.theta.clone().requires_grad_()
+        total += grad(part.value(part.means(theta, t)), theta)[0]
+    return total
 
 
-def gauss_newton(objective: Objective, t: float) -> Matvec:
-    """Products with the generalised Gauss-Newton matrix of J in the joint output.
-
-    A = Uᵀ H U with U the derivative of the joint output and H the Hessian of J in it (Schraudolph
-    2002). The graphs of U, Uᵀ and H are built once and kept, so that a product runs no network
-    again; U v is the derivative of the linear map u ↦ Uᵀu.
-
-    Args:
-        objective: the model on a probe.
-        t: domain coordinate.
-
-    Returns:
-        Products for rows, ``(rhs, p) -> (rhs, p)``.
-    """
-    theta = objective.theta.clone().requires_grad_()
-    outputs = objective.outputs(theta, t)
-    joint = flatten_outputs(outputs)
-    here = [output.detach().requires_grad_() for output in joint]
-    loss = objective.value(objective.means_of(unflatten_outputs(here, outputs), t))
-    slope: Sequence[Tensor] = torch.autograd.grad(loss, here, create_graph=True, allow_unused=True)
-    # z does not enter J by itself where the rate is analytic, nor do parts that are not there
-    used = [i for i, g in enumerate(slope) if g is not None and g.requires_grad]
-    joint, here, slope = ([part[i] for i in used] for part in (joint, here, slope))
-    cotangent = [torch.zeros_like(output, requires_grad=True) for output in joint]
-    (pulled,) = torch.autograd.grad(joint, theta, cotangent, create_graph=True)
-
-    def product(v: Tensor) -> Tensor:
-        pushed = _derivative(pulled, cotangent, v)
-        return _derivative(joint, [theta], _derivative(slope, here, pushed))[0]
-
-    return product
+class _Slopes(NamedTuple):
+    # derivatives of R, D and C: in θ, (3, p); explicitly in t, float64, (3,); and ∂_t∇J, (p,)
+    jacobian: Tensor
+    partial_t: Tensor
+    gradient_t: Tensor
 
 
-def flatten_outputs(outputs: Outputs) -> Sequence[Tensor]:
-    """The joint output as a list of tensors.
-
-    Args:
-        outputs: the joint output.
-
-    Returns:
-        Its tensors, in order.
-    """
-    posterior, z, decoded, logits, direct = outputs
-    return [*posterior, z, decoded, logits, *direct.values()]
+def _slopes(objective: Objective, t: float, size: int) -> _Slopes:
+    p = len(objective.theta)
+    total = _Slopes(*(objective.theta.new_zeros(shape) for shape in ((3, p), 3, p)))
+    total = total._replace(partial_t=total.partial_t.double())
+    for part in objective.parts(size):
+        for sum_, term in zip(total, _slopes_of(part, t), strict=True):
+            sum_ += term
+    return total
 
 
-def unflatten_outputs(tensors: Sequence[Tensor], like: Outputs) -> Outputs:
-    """The inverse of :func:`flatten_outputs`.
+def _slopes_of(part: Objective, t: float) -> _Slopes:
+    theta = part.theta.clone().requires_grad_()
+    means = part.means(theta, t)
+    rows = [grad(mean, theta, retain_graph=True, materialize_grads=True)[0] for mean in means]
 
-    Args:
-        tensors: what it gave, or others of the same shapes.
-        like: a joint output of the same make.
+    def joined(s: Tensor) -> Tensor:
+        # ∇J, and R, D, C behind it: one pass gives the derivatives in t of both
+        slope, means = functional_grad(lambda v: _value_and_means(part, v, s), has_aux=True)(theta)
+        return torch.cat([slope, means.to(slope)])
 
-    Returns:
-        The joint output.
-    """
-    size = len(like.posterior)
-    posterior, rest = type(like.posterior)(*tensors[:size]), tensors[size:]
-    direct = dict(zip(like.direct, rest[3:], strict=True))
-    return Outputs(posterior, rest[0], rest[1], rest[2], direct)
-
-
-def hessian(objective: Objective, t: float) -> Matvec:
-    """Products with the exact Hessian of J; indefinite away from a minimum.
-
-    Args:
-        objective: the model on a probe.
-        t: domain coordinate.
-
-    Returns:
-        Products for rows, ``(rhs, p) -> (rhs, p)``.
-    """
-    theta = objective.theta.clone().requires_grad_()
-    loss = objective.value(objective.means(theta, t))
-    (slope,) = torch.autograd.grad(loss, theta, create_graph=True)
-    return lambda v: _derivative(slope, [theta], v)[0]
+    theta = theta.detach()
+    moving = with_t_derivative(joined, t)[1]
+    return _Slopes(torch.stack(rows), moving[-3:].double(), moving[:-3])
 
 
-def _derivative(outputs: Any, inputs: list[Tensor], rows: Any) -> list[Tensor]:
-    # vector-Jacobian products for several rows at once, on a graph that is kept
-    return list(
-        torch.autograd.grad(
-            outputs,
-            inputs,
-            rows,
-            retain_graph=True,
-            is_grads_batched=True,
-            allow_unused=True,
-            materialize_grads=True,
-        )
-    )
+def _value_and_means(part: Objective, theta: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    means = part.means(theta, t)
+    return part.value(means), means
 
 
-CURVATURES: dict[Curvature, Callable[[Objective, float], Matvec]] = {
-    "gauss_newton": gauss_newton,
-    "hessian": hessian,
-}
+def _solve(
+    objective: Objective, t: float, rhs: Tensor, settings: ResponseSettings, start: Tensor | None
+) -> Solution:
+    tolerance, limit = settings.tolerance, settings.max_iterations
+    matrix = CURVATURES[settings.curvature](objective, t, settings.memory)
+
+    def damped(rows: Tensor) -> Tensor:
+        return matrix(rows) + settings.damping * rows
+
+    if settings.solver == "dense":
+        return dense_solve(damped, rhs, tolerance)
+    if settings.solver == "minres":
+        return minres(damped, rhs, tolerance, limit, start)
+    preconditioner = _preconditioner(objective, t, settings) if settings.rank else None
+    return conjugate_gradient(damped, rhs, tolerance, limit, start, preconditioner)
 
 
-def with_t_derivative(function: Callable[[Tensor], Tensor], t: float) -> tuple[Tensor, Tensor]:
-    """A function of t and its derivative.
-
-    Args:
-        function: of a 0-dimensional tensor.
-        t: where.
-
-    Returns:
-        Value and derivative.
-    """
-    at = torch.tensor(t, dtype=torch.float64)
-    pair: tuple[Tensor, Tensor] = jvp(function, (at,), (torch.ones_like(at),))  # type: ignore[assignment]
-    return pair
+def _preconditioner(objective: Objective, t: float, settings: ResponseSettings) -> Matvec:
+    # of the Gauss-Newton matrix on a few particles, at random: a probe can be in some order
+    generator = torch.Generator().manual_seed(0)
+    some = torch.randperm(len(objective), generator=generator)[:SKETCHED]
+    matrix = gauss_newton(objective.subset(some), t, settings.memory)
+    return nystrom(matrix, objective.theta, settings.rank, settings.damping)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -87,6 +88,32 @@ class Marginal(nn.Module):
             Nats, shape ``(samples, n)``, or ``(1, n)`` where it is analytic.
         """
         return monte_carlo_rate(z, posterior.mean, posterior.log_var, self.log_prob(z))
+
+    @staticmethod
+    def whiten(posterior: Any, parameters: Mapping[str, Tensor]) -> Any:
+        """e(z|x) in coordinates relative to q(z), in which the rate is convex if it can be.
+
+        Args:
+            posterior: e(z|x), of the marginal's ``family``.
+            parameters: the marginal's parameters by name.
+
+        Returns:
+            The coordinates; here e(z|x) as it is.
+        """
+        return posterior
+
+    @staticmethod
+    def unwhiten(relative: Any, parameters: Mapping[str, Tensor]) -> Any:
+        """The inverse of :meth:`whiten`.
+
+        Args:
+            relative: what :meth:`whiten` gave.
+            parameters: the marginal's parameters by name.
+
+        Returns:
+            e(z|x).
+        """
+        return relative
 
 
 class StandardNormal(Marginal):
@@ -177,6 +204,40 @@ class DiagonalGaussian(Marginal):
             Nats, shape ``(1, n)``.
         """
         return gaussian_rate(*posterior, self.mean, self.log_var)[None]
+
+    @staticmethod
+    def whiten(posterior: GaussianPosterior, parameters: Mapping[str, Tensor]) -> GaussianPosterior:
+        """Mean (m-a)/b and log variance log s²/b²: the rate is that against N(0, I), and convex.
+
+        In (m, a, b) it is not: (m-a)²/b² has directions of negative curvature.
+
+        Args:
+            posterior: the Gaussian N(m, s²).
+            parameters: mean a and log variance log b² of the marginal.
+
+        Returns:
+            The Gaussian of (z-a)/b.
+        """
+        scale = torch.exp(-0.5 * parameters["log_var"])
+        mean = (posterior.mean - parameters["mean"]) * scale
+        return GaussianPosterior(mean, posterior.log_var - parameters["log_var"])
+
+    @staticmethod
+    def unwhiten(
+        relative: GaussianPosterior, parameters: Mapping[str, Tensor]
+    ) -> GaussianPosterior:
+        """The inverse of :meth:`whiten`.
+
+        Args:
+            relative: the Gaussian of (z-a)/b.
+            parameters: mean a and log variance log b² of the marginal.
+
+        Returns:
+            The Gaussian e(z|x).
+        """
+        scale = torch.exp(0.5 * parameters["log_var"])
+        mean = parameters["mean"] + relative.mean * scale
+        return GaussianPosterior(mean, relative.log_var + parameters["log_var"])
 
 
 class GaussianMixture(Marginal):

@@ -1,0 +1,210 @@
+"""Products with the curvature A of J: generalised Gauss-Newton or exact Hessian, in bounded memory.
+
+The graphs of a linearisation are built once and kept for the whole solve. A probe whose graphs
+do not fit into the memory allowed is cut into parts; as many as fit are kept, the others are built
+again for each product.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.autograd import grad
+from torch.autograd.graph import saved_tensors_hooks
+
+from thermo_pl.module import FreeEnergyModel, Outputs
+from thermo_pl.objective import Objective, unflatten
+from thermo_pl.solvers import Matvec
+
+Curvature = Literal["gauss_newton", "hessian"]
+Pieces = Sequence[Tensor]
+Linearisation = Callable[[Pieces], Pieces]
+"""A product for one right-hand side, in pieces of the shapes of the parameters."""
+
+MEMORY = 1024
+"""MiB that the graphs may take, where nothing else is asked for."""
+PART = 32
+"""MiB that the graphs of a part take at most: small parts stay near the processor's cache."""
+
+
+def gauss_newton(objective: Objective, t: float, memory: int = MEMORY) -> Matvec:
+    """Products with the generalised Gauss-Newton matrix of J in the joint output.
+
+    A = Uᵀ H U with U the derivative of the joint output and H the Hessian of J in it (Schraudolph
+    2002), e(z|x) being taken relative to a learned Gaussian q(z): ((m-a)/b, log s²/b²). A is then
+    positive semi-definite with Gaussian marginals, learned or not, and Bernoulli, categorical and
+    fixed-variance Gaussian likelihoods. With a mixture marginal, a learned pixel variance or a sum
+    over codes J is not convex in the joint output, and A can be indefinite.
+
+    Args:
+        objective: the model on a probe.
+        t: domain coordinate.
+        memory: MiB that the graphs may take.
+
+    Returns:
+        Products for rows, ``(rhs, p) -> (rhs, p)``.
+    """
+    return _product(_linearised_gauss_newton, objective, t, memory)
+
+
+def hessian(objective: Objective, t: float, memory: int = MEMORY) -> Matvec:
+    """Products with the exact Hessian of J; indefinite away from a minimum.
+
+    Args:
+        objective: the model on a probe.
+        t: domain coordinate.
+        memory: MiB that the graphs may take.
+
+    Returns:
+        Products for rows, ``(rhs, p) -> (rhs, p)``.
+    """
+    return _product(_linearised_hessian, objective, t, memory)
+
+
+CURVATURES: dict[Curvature, Callable[[Objective, float, int], Matvec]] = {
+    "gauss_newton": gauss_newton,
+    "hessian": hessian,
+}
+
+
+def part_size(objective: Objective, t: float, memory: int) -> int:
+    """How many particles are run at once; the parts of a probe are of equal size.
+
+    Args:
+        objective: the model on a probe.
+        t: domain coordinate.
+        memory: MiB that the graphs may take.
+
+    Returns:
+        Particles of a part, at least one.
+    """
+    most = max(1, int(_part_mib(memory) * 2**20) // graph_bytes(objective, t))
+    return math.ceil(len(objective) / math.ceil(len(objective) / most))
+
+
+def _part_mib(memory: int) -> float:
+    # not more than a sixteenth, as a part needs room for intermediate results, too
+    return min(PART, memory / 16)
+
+
+def _parts_kept(memory: int) -> int:
+    return int(0.75 * memory / _part_mib(memory))
+
+
+def graph_bytes(objective: Objective, t: float) -> int:
+    """Memory that the graphs of the Gauss-Newton matrix take for each particle, as measured.
+
+    Args:
+        objective: the model on a probe.
+        t: domain coordinate.
+
+    Returns:
+        Bytes.
+    """
+    some = objective.parts(8)[0]
+    parameters = [*objective.named.values(), *objective.frozen.values(), objective.theta]
+    shared = {p.untyped_storage().data_ptr() for p in parameters}
+    sizes: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in shared:
+            sizes[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with saved_tensors_hooks(note, lambda tensor: tensor):
+        kept = _linearised_gauss_newton(some, t)
+    del kept  # only now: a storage that is freed may give its address to the next one
+    return max(1, sum(sizes.values()) // len(some))
+
+
+def _product(
+    linearise: Callable[[Objective, float], Linearisation],
+    objective: Objective,
+    t: float,
+    memory: int,
+) -> Matvec:
+    parts = objective.parts(part_size(objective, t, memory))
+    kept = [linearise(part, t) for part in parts[: _parts_kept(memory)]]
+    shapes = list(objective.named.values())
+
+    def product(rows: Tensor) -> Tensor:
+        # Row by row: as fast as all at once on a CPU (vmap is slower), and lighter in memory.
+        total = torch.zeros_like(rows)
+        for index in range(len(parts)):
+            one = kept[index] if index < len(kept) else linearise(parts[index], t)
+            for row, into in zip(rows, total, strict=True):
+                pieces = one(unflatten(row, shapes))
+                for piece, place in zip(pieces, unflatten(into, shapes), strict=True):
+                    place.add_(piece)
+        return total
+
+    return product
+
+
+def _linearised_gauss_newton(objective: Objective, t: float) -> Linearisation:
+    # U v is the derivative of the linear map u ↦ Uᵀu, so that no forward mode is needed, and no
+    # network is run again
+    theta, model = objective.leaves(), objective.model
+    outputs = objective.outputs(theta, t)
+    joint: Pieces = _coordinates(model, outputs)
+    here: Pieces = [output.detach().requires_grad_() for output in joint]
+    loss = objective.value(objective.means_of(_outputs_at(model, here, outputs), t))
+    slope: Pieces = grad(loss, here, create_graph=True, allow_unused=True)
+    # left out: what J does not depend on or is linear in, and what does not depend on θ
+    used = [
+        i
+        for i, (output, g) in enumerate(zip(joint, slope, strict=True))
+        if output.requires_grad and g is not None and g.requires_grad
+    ]
+    joint, here, slope = ([part[i] for i in used] for part in (joint, here, slope))
+    cotangent = [torch.zeros_like(output, requires_grad=True) for output in joint]
+    pulled = grad(joint, theta, cotangent, create_graph=True, materialize_grads=True)
+
+    def product(v: Pieces) -> Pieces:
+        pushed = _pull(pulled, cotangent, v)
+        return _pull(joint, theta, _pull(slope, here, pushed))
+
+    return product
+
+
+def _linearised_hessian(objective: Objective, t: float) -> Linearisation:
+    theta = objective.leaves()
+    loss = objective.value(objective.means(theta, t))
+    slope = grad(loss, theta, create_graph=True, materialize_grads=True)
+    return lambda v: _pull(slope, theta, v)
+
+
+def _pull(outputs: Pieces, inputs: Pieces, v: Pieces) -> Pieces:
+    # a vector-Jacobian product on a graph that is kept
+    active = [i for i, output in enumerate(outputs) if output.requires_grad]
+    outputs, v = [outputs[i] for i in active], [v[i] for i in active]
+    return grad(outputs, inputs, v, retain_graph=True, materialize_grads=True)
+
+
+def _coordinates(model: FreeEnergyModel, outputs: Outputs) -> list[Tensor]:
+    # the joint output as a list of tensors, e(z|x) relative to q(z)
+    posterior = outputs.posterior
+    if model.marginal is not None:
+        posterior = model.marginal.whiten(posterior, _own_of_marginal(outputs.direct))
+    return [*posterior, outputs.z, outputs.decoded, outputs.logits, *outputs.direct.values()]
+
+
+def _outputs_at(model: FreeEnergyModel, coordinates: Pieces, like: Outputs) -> Outputs:
+    # the inverse of _coordinates
+    size = len(like.posterior)
+    posterior = type(like.posterior)(*coordinates[:size])
+    z, decoded, logits, *rest = coordinates[size:]
+    direct = dict(zip(like.direct, rest, strict=True))
+    if model.marginal is not None:
+        posterior = model.marginal.unwhiten(posterior, _own_of_marginal(direct))
+    return Outputs(posterior, z, decoded, logits, direct)
+
+
+def _own_of_marginal(direct: dict[str, Tensor]) -> dict[str, Tensor]:
+    prefix = "marginal."
+    return {n.removeprefix(prefix): p for n, p in direct.items() if n.startswith(prefix)}

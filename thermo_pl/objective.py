@@ -1,0 +1,228 @@
+"""R, D, C and J of a model on a frozen probe, as functions of the flat parameters and of t."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from copy import copy
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, jvp
+from torch.nn.utils import parameters_to_vector
+
+from thermo_pl.functionals import free_energy
+from thermo_pl.module import FreeEnergyModel, Outputs
+from thermo_pl.particles import Particles, interpolate
+
+
+class Probe(NamedTuple):
+    """Frozen particles and frozen noise on which an expectation is taken.
+
+    Attributes:
+        particles: pairs of the coupling.
+        noise: what the encoder is drawn with, shape ``(samples, n, k)``; ``samples`` is free here.
+    """
+
+    particles: Particles
+    noise: Tensor
+
+    def take(self, index: slice | Tensor) -> Probe:
+        """Some of the particles, with their noise.
+
+        Args:
+            index: a slice, or whole numbers.
+
+        Returns:
+            The smaller probe.
+        """
+        return Probe(Particles(*(part[index] for part in self.particles)), self.noise[:, index])
+
+
+class Objective:
+    """R, D and C of a model on a probe, as functions of the flat parameters and of t.
+
+    Attributes:
+        theta: the trainable parameters as one vector, shape ``(p,)``.
+        weights: what J = R + λD + γC weighs its terms with, shape ``(3,)``.
+        mass: what sums over the particles are divided by.
+    """
+
+    def __init__(
+        self, model: FreeEnergyModel, probe: Probe, dtype: torch.dtype | None = None
+    ) -> None:
+        """Keep the model's trainable parameters as one vector.
+
+        Args:
+            model: the model; its parameters are read, never written.
+            probe: particles and noise on the device of the model.
+            dtype: precision to compute in; that of the model and the probe if not given.
+        """
+        self.model = model
+        self.named = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        self.theta = parameters_to_vector(self.named.values()).detach()
+        self.weights = torch.stack([torch.ones_like(model.lam), model.lam, model.gam])
+        self.frozen: dict[str, Tensor] = {}
+        if dtype is not None:
+            self.theta = self.theta.to(dtype)
+            probe = Probe(Particles(*(x.to(dtype) for x in probe.particles)), probe.noise.to(dtype))
+            fixed = ((n, p) for n, p in model.named_parameters() if not p.requires_grad)
+            self.frozen = {n: p.to(dtype) for n, p in fixed}
+        self.probe = probe
+        self.mass = probe.particles.weight.sum()
+
+    def __len__(self) -> int:
+        """Count the particles.
+
+        Returns:
+            Number of particles.
+        """
+        return len(self.probe.particles.weight)
+
+    def parts(self, size: int) -> list[Objective]:
+        """Cut the probe. The parts keep the mass of the whole, so that their means add up to it.
+
+        Args:
+            size: particles of a part, at most.
+
+        Returns:
+            The parts, in order.
+        """
+        if size >= len(self):
+            return [self]
+        slices = (slice(start, start + size) for start in range(0, len(self), size))
+        return [self._on(self.probe.take(index)) for index in slices]
+
+    def subset(self, index: Tensor) -> Objective:
+        """The same model on some of the particles, an estimate of the whole.
+
+        Args:
+            index: which ones.
+
+        Returns:
+            The smaller objective, with the mass of its own particles.
+        """
+        subset = self._on(self.probe.take(index))
+        subset.mass = subset.probe.particles.weight.sum()
+        return subset
+
+    def leaves(self) -> list[Tensor]:
+        """θ as separate parameters that a graph can start from.
+
+        Returns:
+            Views of θ in the shapes of the parameters.
+        """
+        return [p.requires_grad_() for p in unflatten(self.theta.detach(), self.named.values())]
+
+    def outputs(self, theta: Tensor | Sequence[Tensor], t: float | Tensor) -> Outputs:
+        """The joint output of the networks at θ.
+
+        Args:
+            theta: flat parameters, shape ``(p,)``, or one tensor for each of the parameters.
+            t: domain coordinate.
+
+        Returns:
+            The joint output on the probe.
+        """
+        if isinstance(theta, Tensor):
+            theta = unflatten(theta, self.named.values())
+        parameters = self.frozen | dict(zip(self.named, theta, strict=True))
+        x = interpolate(self.probe.particles, t).x
+        result: Outputs = functional_call(self.model, parameters, (x, self.probe.noise))
+        return result
+
+    def terms_of(self, outputs: Outputs, t: float | Tensor) -> Tensor:
+        """R, D and C of each particle as functions of the joint output.
+
+        Args:
+            outputs: the joint output.
+            t: domain coordinate.
+
+        Returns:
+            Nats, shape ``(3, n)``.
+        """
+        batch = interpolate(self.probe.particles, t)
+        return torch.stack(self.model.terms(outputs, batch.x, batch.y))
+
+    def means_of(self, outputs: Outputs, t: float | Tensor) -> Tensor:
+        """R, D and C as functions of the joint output.
+
+        Args:
+            outputs: the joint output.
+            t: domain coordinate.
+
+        Returns:
+            Nats, shape ``(3,)``; of a part of a probe its share in them.
+        """
+        return self.terms_of(outputs, t) @ (self.probe.particles.weight / self.mass)
+
+    def means(self, theta: Tensor | Sequence[Tensor], t: float | Tensor) -> Tensor:
+        """R, D and C as functions of the parameters.
+
+        Args:
+            theta: flat parameters, shape ``(p,)``, or one tensor for each of the parameters.
+            t: domain coordinate.
+
+        Returns:
+            Nats, shape ``(3,)``; of a part of a probe its share in them.
+        """
+        return self.means_of(self.outputs(theta, t), t)
+
+    def value(self, means: Tensor) -> Tensor:
+        """J at the model's λ and γ.
+
+        Args:
+            means: R, D and C.
+
+        Returns:
+            J in nats.
+        """
+        return free_energy(means[0], means[1], means[2], self.weights[1], self.weights[2])
+
+    def _on(self, probe: Probe) -> Objective:
+        other = copy(self)
+        other.probe = probe
+        return other
+
+
+def unflatten(vector: Tensor, parameters: Iterable[Tensor]) -> list[Tensor]:
+    """Cut a flat vector into pieces of the shapes of the parameters.
+
+    Args:
+        vector: shape ``(p,)``.
+        parameters: what gives the shapes, in order.
+
+    Returns:
+        Views of the vector.
+    """
+    shapes = [p.shape for p in parameters]
+    pieces = torch.split(vector, [shape.numel() for shape in shapes])
+    return [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
+
+
+def shift_parameters(model: FreeEnergyModel, shift: Tensor) -> None:
+    """Add a flat vector to the trainable parameters, in place.
+
+    Args:
+        model: the model; its Parameter objects stay the same, as the optimiser holds them.
+        shift: shape ``(p,)``, in the order of ``model.parameters()``.
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    with torch.no_grad():
+        for parameter, piece in zip(parameters, unflatten(shift, parameters), strict=True):
+            parameter.add_(piece)
+
+
+def with_t_derivative(function: Callable[[Tensor], Tensor], t: float) -> tuple[Tensor, Tensor]:
+    """A function of t and its derivative.
+
+    Args:
+        function: of a 0-dimensional tensor.
+        t: where.
+
+    Returns:
+        Value and derivative.
+    """
+    at = torch.tensor(t, dtype=torch.float64)
+    pair: tuple[Tensor, Tensor] = jvp(function, (at,), (torch.ones_like(at),))  # type: ignore[assignment]
+    return pair
