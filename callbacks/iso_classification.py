@@ -13,7 +13,9 @@ from typing import Any
 
 from thermo_pl.callbacks.quasi_static import QuasiStatic
 from thermo_pl.callbacks.settings import Equilibration, Motion, Probes
+from thermo_pl.callbacks.step_control import ConstantSteps, Pace, Place, StepControl
 from thermo_pl.errors import InfeasibleTarget, require
+from thermo_pl.length import length
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.response import ResponseSettings
 
@@ -33,7 +35,7 @@ class IsoClassification(QuasiStatic):
     def __init__(
         self,
         k: float,
-        steps: int = 40,
+        steps: int | StepControl = 40,
         c_target: float | None = None,
         gamma_range: tuple[float, float] = (1e-2, 1e4),
         approach_tolerance: float = 0.005,
@@ -48,7 +50,8 @@ class IsoClassification(QuasiStatic):
 
         Args:
             k: λ̇, the change of λ on one leg (t runs from 0 to 1).
-            steps: macro-steps on one leg.
+            steps: macro-steps on one leg, or how they are chosen: :class:`AdaptiveSteps`,
+                :class:`EqualLengthSteps`.
             c_target: C* in nats; C at the first equilibrium if not given.
             gamma_range: where γ may go; a C* that asks for more is infeasible.
             approach_tolerance: |C/C* - 1| at which the approach to a given C* ends.
@@ -62,7 +65,6 @@ class IsoClassification(QuasiStatic):
         """
         super().__init__(equilibration, probes, response, predictor)
         require(math.isfinite(k), "k", k, "a finite number")
-        require(steps > 0, "steps", steps, "a whole number > 0")
         ok = c_target is None or 0 < c_target < math.inf
         require(ok, "c_target", c_target, "a finite number > 0 (nats), or null")
         low, high = gamma_range
@@ -71,7 +73,7 @@ class IsoClassification(QuasiStatic):
         require(ok, "approach_tolerance", approach_tolerance, "a number > 0")
         require(approach_steps > 0, "approach_steps", approach_steps, "a whole number > 0")
         self.k = k
-        self.steps = steps
+        self.steps = ConstantSteps(steps) if isinstance(steps, int) else steps
         self.c_target = c_target
         self.gamma_range = (low, high)
         self.approach_tolerance = approach_tolerance
@@ -115,7 +117,7 @@ class IsoClassification(QuasiStatic):
                 return None
             data.move_to(data.leg + 1, 0.0)
             return Motion()  # the same domain, other particles: settle there first
-        dt = (round(data.t * self.steps) + 1) / self.steps - data.t
+        dt = self.steps.propose(self._place(data), Pace(*self.state.pace)) - data.t
         dlam = self.k * dt
         classification = self.state.control if self.restoring else self.state.control_target
         return Motion(dlam, self._gamma_step(model, dlam, dt, classification), dt)
@@ -129,8 +131,29 @@ class IsoClassification(QuasiStatic):
         Returns:
             The count; an approach comes on top.
         """
-        legs: int = data.n_legs
-        return self.steps * legs + legs - 1
+        taken = sum(row["stroke"] == "iso_classification" for row in self.state.rows)
+        place, pace = self._place(data), Pace(*self.state.pace)
+        later = self.steps.remaining(Place(data.leg + 1, 0.0, place.speed), pace) + 1
+        here = self.steps.remaining(place, pace) if place.s < 1 else 0
+        to_come: int = taken + here + (data.n_legs - 1 - data.leg) * later
+        return to_come
+
+    def accept(self, motion: Motion, miss: float) -> bool:
+        """Let the step control judge a motion of the data.
+
+        Args:
+            motion: the motion.
+            miss: |C/C* - 1| on the control probe after the predictor.
+
+        Returns:
+            Whether it is kept.
+        """
+        if not motion.t:
+            return True
+        pace = Pace(*self.state.pace)
+        accepted, pace = self.steps.judge(abs(motion.t), miss, pace)
+        self.state.pace = (pace.size, pace.error)
+        return accepted
 
     def correction(self, model: FreeEnergyModel, classification: float) -> Motion:
         """Take out what relaxation left of C - C*.
@@ -177,6 +200,14 @@ class IsoClassification(QuasiStatic):
             f"{self.last['gamma']:.4g} after {taken} steps towards it; allowed: a C that these "
             "data and networks can reach"
         )
+
+    def _place(self, data: Any) -> Place:
+        speed = math.nan
+        if self.state.derivatives is not None and self.state.metric is not None:
+            by_lam, by_gam, by_t = self.state.derivatives[2].tolist()
+            rate = -(by_lam * self.k + by_t) / by_gam if by_gam else 0.0
+            speed = length((self.k, rate, 1.0), self.state.metric)
+        return Place(data.leg, data.t, speed)
 
     def _gamma_step(
         self, model: FreeEnergyModel, dlam: float, dt: float, classification: float

@@ -13,21 +13,24 @@ import time
 from abc import abstractmethod
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.trainer.states import TrainerFn
+from torch import Tensor
 
 from thermo_pl.callbacks.probing import Kind, ProbeSource, stream
+from thermo_pl.callbacks.rows import Stand, energy_columns, length_columns, response_columns
 from thermo_pl.callbacks.settings import Equilibration, Motion, Probes, State
+from thermo_pl.callbacks.step_control import Snapshot
 from thermo_pl.errors import ConfigError, NonFinite, NotEquilibrated, SolverBreakdown, require
+from thermo_pl.length import metric
 from thermo_pl.measurement import (
     Estimate,
     Measurement,
     classification_draws,
     data_force,
-    first_law,
     measure,
 )
 from thermo_pl.module import FreeEnergyModel
@@ -51,20 +54,6 @@ DECODED = 8
 """Noise draws of the measuring probe that are decoded: D needs fewer than C."""
 CHECK_COLUMNS = ("epoch", "stationarity", "R", "D", "C", "J")
 """Columns of equilibration.csv, one row per check."""
-
-
-class Stand(NamedTuple):
-    """A state of the model as the measuring probe of a leg sees it.
-
-    Attributes:
-        leg: the leg.
-        measured: R, D and C.
-        force: ∂_tJ.
-    """
-
-    leg: int
-    measured: Measurement
-    force: Estimate
 
 
 class QuasiStatic(pl.Callback):
@@ -100,6 +89,8 @@ class QuasiStatic(pl.Callback):
         self._source = ProbeSource(self.probes)
         self._before: Stand | None = None
         self._work: Estimate | None = None
+        self._metric_before: Tensor | None = None
+        self._rejected = 0
         self._corrections = 0
         self._batch = 0
         self._clock = 0.0
@@ -109,7 +100,8 @@ class QuasiStatic(pl.Callback):
     def plan(self, model: FreeEnergyModel, data: Any) -> Motion | None:
         """Where the control goes in the next macro-step, from ``self.last`` and the response.
 
-        Called at equilibrium and after every macro-step. May set ``self.state.stroke``.
+        Called at equilibrium, after every macro-step, and again where a motion was rejected. May
+        set ``self.state.stroke``.
 
         Args:
             model: the model, at (λ, γ).
@@ -149,6 +141,18 @@ class QuasiStatic(pl.Callback):
             The motion; none by default.
         """
         return Motion()
+
+    def accept(self, motion: Motion, miss: float) -> bool:
+        """Whether a motion is kept once it is predicted; if not, the process plans another one.
+
+        Args:
+            motion: the motion.
+            miss: |C/C* - 1| on the control probe after the predictor; nan without a target.
+
+        Returns:
+            Whether it is; by default every motion is.
+        """
+        return True
 
     @property
     def last(self) -> Row:
@@ -240,9 +244,7 @@ class QuasiStatic(pl.Callback):
             model = _model(pl_module)
             if self._before is None or self._before.leg != _data(trainer).leg:
                 self._before = self._stand(trainer, model)
-            self._work, self._corrections = 0.0 * self._before.measured.free_energy, 0
-            self._move(trainer, model, Motion(*self.state.planned), self._before.measured)
-            self.state.predicted = self._loss(trainer, model, "measuring")
+            self._predict(trainer, model, self._before)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -386,6 +388,26 @@ class QuasiStatic(pl.Callback):
             )
         return reached
 
+    def _predict(self, trainer: pl.Trainer, model: FreeEnergyModel, before: Stand) -> None:
+        # try motions until the process takes one; a try that it rejects leaves nothing behind
+        state, data = self.state, _data(trainer)
+        self._corrections = self._rejected = 0
+        motion, here = Motion(*state.planned), Snapshot.take(model, data)
+        while True:
+            self._work = 0.0 * before.measured.free_energy
+            self._move(trainer, model, motion, before.measured)
+            control = self._loss(trainer, model, "control")
+            state.miss = abs(control / state.control_target - 1)
+            if self.accept(motion, state.miss):
+                break
+            here.restore(model, data)
+            self._rejected += 1
+            shorter = self.plan(model, data)
+            if shorter is None:
+                raise RuntimeError("a process ended in the middle of a step")
+            motion = shorter
+        state.predicted = self._loss(trainer, model, "measuring")
+
     def _correct(self, trainer: pl.Trainer, model: FreeEnergyModel) -> None:
         # Newton's method; without the predictor θ stays, and C with it: a second step would count
         # the same miss twice
@@ -408,11 +430,12 @@ class QuasiStatic(pl.Callback):
     def _append_row(self, trainer: pl.Trainer, model: FreeEnergyModel, response: Response) -> None:
         state, data, now = self.state, _data(trainer), time.monotonic()
         stand = self._stand(trainer, model)
-        by_lam, by_gam, by_t = response.derivatives.T.tolist()
         # Lightning keeps the metrics of an earlier validation
         validation = trainer.callback_metrics if self._validated else {}
         state.control = self._loss(trainer, model, "control")
-        state.rows.append({
+        before = state.rows[-1] if state.rows else None
+        same_leg = before is not None and before["leg"] == stand.leg
+        row = {
             "step": len(state.rows),
             "cycle": 0,
             "stroke": state.stroke,
@@ -420,53 +443,23 @@ class QuasiStatic(pl.Callback):
             "t": data.t,
             "lambda": float(model.lam),
             "gamma": float(model.gam),
-            **self._energies(stand),
+            **energy_columns(self._before, self._work, stand, same_leg),
+            **response_columns(response),
             "C_target": state.target,
             "C_predicted": state.predicted,
-            "C_lambda": by_lam[2],
-            "C_gamma": by_gam[2],
-            "C_t": by_t[2],
-            "D_lambda": by_lam[1],
-            "D_gamma": by_gam[1],
-            "D_t": by_t[1],
             "C_control": state.control,
-            "stationarity": response.stationarity,
-            "solver_status": str(response.solution.status),
-            "solver_iterations": response.solution.iterations,
+            "predictor_miss": state.miss,
+            "rejected": self._rejected,
             "corrections": self._corrections,
             "gradients": state.gradients,
             "seconds": now - self._clock,
             "val_C": float(validation.get("val/C", NAN)),
             "val_accuracy": float(validation.get("val/accuracy", NAN)),
-        })
+        }
+        row |= length_columns(before, row, self._metric_before, state.metric)
+        state.rows.append(row)
         self._before = stand
         state.gradients, self._clock = 0, now
-
-    def _energies(self, stand: Stand) -> Row:
-        # what the measuring probe says of the state, and of the step that led to it
-        here = stand.measured
-        energies = {
-            "R": here.rate,
-            "D": here.distortion,
-            "C": here.classification,
-            "J": here.free_energy,
-        }
-        row = {name: estimate.value for name, estimate in energies.items()}
-        row |= {f"{name}_error": energies[name].error for name in "DCJ"}
-        row["J_t"] = stand.force.value
-        step: dict[str, Estimate | None] = dict.fromkeys(("first_law", "work", "relaxation"))
-        if self._before is not None and self._work is not None:
-            before, force = self._before.measured, self._before.force
-            step["work"] = self._work
-            step["relaxation"] = before.free_energy + self._work - here.free_energy
-            # on a new leg the row before was measured on other particles
-            if self.last["leg"] == stand.leg:
-                step["first_law"] = first_law(before, here, force, stand.force)
-        for name, estimate in step.items():
-            row[name] = NAN if estimate is None else estimate.value
-            row[f"{name}_error"] = NAN if estimate is None else estimate.error
-        row["first_law_residual"] = row.pop("first_law")
-        return row
 
     def _move(
         self, trainer: pl.Trainer, model: FreeEnergyModel, motion: Motion, here: Measurement
@@ -513,9 +506,8 @@ class QuasiStatic(pl.Callback):
         key = trainer.current_epoch if self.probes.redraw else 0
         probe = self._source.drawn("solving", key, model, data, seed)
         witness = self._source.drawn("witness", key, model, data, seed)
-        response = linear_response(
-            Objective(model, probe), data.t, self.response, Objective(model, witness)
-        )
+        objective = Objective(model, probe)
+        response = linear_response(objective, data.t, self.response, Objective(model, witness))
         solution = response.solution
         # a truncated solve is a damped one; what points the wrong way or nowhere is useless
         unusable = solution.status in {Status.NON_FINITE, Status.NEGATIVE_CURVATURE}
@@ -523,6 +515,8 @@ class QuasiStatic(pl.Callback):
             raise SolverBreakdown(f"linear response at t = {data.t:.4g}: {solution.message}")
         self.state.directions = response.directions
         self.state.derivatives = response.derivatives
+        self._metric_before = self.state.metric
+        self.state.metric = metric(objective, data.t, response)
         self.state.gradients += probe.noise.shape[:2].numel() * response.gradients
         return response
 

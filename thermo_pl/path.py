@@ -31,6 +31,7 @@ COLUMNS = (
     "D_gamma",
     "D_t",
     "J_t",
+    "R_error",
     "D_error",
     "C_error",
     "J_error",
@@ -42,6 +43,11 @@ COLUMNS = (
     "work_error",
     "relaxation",
     "relaxation_error",
+    "length",
+    "length_change",
+    "predictor_miss",
+    "rejected",
+    "transition",
     "solver_status",
     "solver_iterations",
     "corrections",
@@ -55,12 +61,16 @@ COLUMNS = (
 R, D, C, J and J_t = ∂_tJ (explicit, at fixed θ) are measured after relaxation on the measuring
 probe; columns that end in ``_error`` are standard errors over the noise draws, those of a
 difference with common random numbers. ``work`` is what the motion of λ, γ and the data does to J at
-fixed θ, ``relaxation`` what J falls by while θ moves, so that ΔJ = work - relaxation. C_control is
-C on the probe that steers, C_predicted is C on the measuring probe after the predictor and before
-relaxation. The total derivatives, the stationarity and the solver's columns come from the solving
-probe. ``corrections`` counts the corrector's steps after relaxation, ``gradients`` the gradient
-evaluations of the step: training images, and curvature products per right-hand side. Energies are
-in nats.
+fixed θ, ``relaxation`` what J falls by while θ moves, so that ΔJ = work - relaxation. ``length`` is
+the thermodynamic length of the step in nats^½, the mean over the metrics at its two ends, and
+``length_change`` the one at its end less the one at its start. C_control is C on the probe that
+steers, C_predicted is C on the measuring probe after the predictor and before relaxation,
+``predictor_miss`` is |C/C* - 1| at that moment on the probe that steers. ``rejected`` counts longer
+steps that were tried and taken back, ``transition`` is a word where the equilibrium is singular or
+jumps. The total derivatives, the stationarity, the lengths and the solver's columns come from the
+solving probe. ``corrections`` counts the corrector's steps after relaxation, ``gradients`` the
+gradient evaluations of the step: training images, and curvature products per right-hand side.
+Energies are in nats.
 """
 
 
