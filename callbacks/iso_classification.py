@@ -14,11 +14,15 @@ from typing import Any
 from thermo_pl.callbacks.quasi_static import QuasiStatic
 from thermo_pl.callbacks.settings import Equilibration, Motion, Probes
 from thermo_pl.callbacks.step_control import ConstantSteps, Pace, Place, StepControl
+from thermo_pl.callbacks.transitions import OnTransition
 from thermo_pl.errors import InfeasibleTarget, require
 from thermo_pl.length import length
 from thermo_pl.module import FreeEnergyModel
+from thermo_pl.path import BACK, FORWARD
 from thermo_pl.response import ResponseSettings
 
+PASSES = (FORWARD, BACK)
+"""The strokes on which C is held."""
 CORRECTED = 1e-3
 """|C/C* - 1| on the control probe at which the corrector is content."""
 LOST = 0.5
@@ -45,6 +49,8 @@ class IsoClassification(QuasiStatic):
         probes: Probes | None = None,
         response: ResponseSettings | None = None,
         predictor: bool = True,
+        on_transition: OnTransition = "mark",
+        there_and_back: bool = False,
     ) -> None:
         """Keep the settings.
 
@@ -62,8 +68,11 @@ class IsoClassification(QuasiStatic):
             probes: the solving, the control and the measuring probe.
             response: how the linear response is solved.
             predictor: move θ by the response before each relaxation.
+            on_transition: ``mark``, ``continue`` or ``stop``; see :class:`QuasiStatic`.
+            there_and_back: go back to t = 0 and λ0 afterwards, as a stroke of its own; what differs
+                from the way there is hysteresis.
         """
-        super().__init__(equilibration, probes, response, predictor)
+        super().__init__(equilibration, probes, response, predictor, on_transition)
         require(math.isfinite(k), "k", k, "a finite number")
         ok = c_target is None or 0 < c_target < math.inf
         require(ok, "c_target", c_target, "a finite number > 0 (nats), or null")
@@ -79,6 +88,7 @@ class IsoClassification(QuasiStatic):
         self.approach_tolerance = approach_tolerance
         self.approach_steps = approach_steps
         self.restoring = restoring
+        self.there_and_back = there_and_back
 
     def check(self, model: FreeEnergyModel, data: Any) -> None:
         """Refuse a path on which λ would turn negative, or a γ that cannot hold C.
@@ -109,21 +119,26 @@ class IsoClassification(QuasiStatic):
         if self._approaching():
             self.state.stroke = "approach"
             return Motion(gam=self._gamma_step(model, 0.0, 0.0, self.state.control))
-        if self.state.stroke == "iso_classification":
+        if self.state.stroke in PASSES:
             self._check_held()
-        self.state.stroke = "iso_classification"
-        if data.t >= 1:
-            if data.leg + 1 == data.n_legs:
+        else:
+            self.state.stroke = FORWARD
+        if self._place(data).s >= 1:
+            onward = data.leg + (-1 if self._back else 1)
+            if 0 <= onward < data.n_legs:
+                data.move_to(onward, 1.0 if self._back else 0.0)
+                return Motion()  # the same domain, other particles: settle there first
+            if self._back or not self.there_and_back:
                 return None
-            data.move_to(data.leg + 1, 0.0)
-            return Motion()  # the same domain, other particles: settle there first
-        dt = self.steps.propose(self._place(data), Pace(*self.state.pace)) - data.t
+            self.state.stroke = BACK
+        s = self.steps.propose(self._place(data), Pace(*self.state.pace))
+        dt = (1 - s if self._back else s) - data.t
         dlam = self.k * dt
         classification = self.state.control if self.restoring else self.state.control_target
         return Motion(dlam, self._gamma_step(model, dlam, dt, classification), dt)
 
     def length(self, data: Any) -> int:
-        """Macro-steps on all legs, and one to settle on each leg after the first.
+        """Macro-steps on all legs, there and back, and one to settle on each leg after the first.
 
         Args:
             data: the DataModule.
@@ -131,11 +146,14 @@ class IsoClassification(QuasiStatic):
         Returns:
             The count; an approach comes on top.
         """
-        taken = sum(row["stroke"] == "iso_classification" for row in self.state.rows)
+        taken = sum(row["stroke"] in PASSES for row in self.state.rows)
         place, pace = self._place(data), Pace(*self.state.pace)
-        later = self.steps.remaining(Place(data.leg + 1, 0.0, place.speed), pace) + 1
         here = self.steps.remaining(place, pace) if place.s < 1 else 0
-        to_come: int = taken + here + (data.n_legs - 1 - data.leg) * later
+        leg = self.steps.remaining(place._replace(s=0.0), pace) + 1
+        later = (data.leg if self._back else data.n_legs - 1 - data.leg) * leg
+        if self.there_and_back and not self._back:
+            later += data.n_legs * leg - 1
+        to_come: int = taken + here + later
         return to_come
 
     def accept(self, motion: Motion, miss: float) -> bool:
@@ -170,6 +188,10 @@ class IsoClassification(QuasiStatic):
             return Motion()
         return Motion(gam=self._gamma_step(model, 0.0, 0.0, classification))
 
+    @property
+    def _back(self) -> bool:
+        return self.state.stroke == BACK
+
     def _set_target(self) -> None:
         self.state.target = self.last["C"] if self.c_target is None else self.c_target
         self.state.control_target = self.state.control if self.c_target is None else self.c_target
@@ -187,7 +209,7 @@ class IsoClassification(QuasiStatic):
             )
 
     def _approaching(self) -> bool:
-        if self.state.stroke == "iso_classification":
+        if self.state.stroke in PASSES:
             return False
         miss = self.state.control / self.state.control_target - 1
         taken = sum(row["stroke"] == "approach" for row in self.state.rows)
@@ -207,7 +229,7 @@ class IsoClassification(QuasiStatic):
             by_lam, by_gam, by_t = self.state.derivatives[2].tolist()
             rate = -(by_lam * self.k + by_t) / by_gam if by_gam else 0.0
             speed = length((self.k, rate, 1.0), self.state.metric)
-        return Place(data.leg, data.t, speed)
+        return Place(data.leg, 1 - data.t if self._back else data.t, speed, self._back)
 
     def _gamma_step(
         self, model: FreeEnergyModel, dlam: float, dt: float, classification: float

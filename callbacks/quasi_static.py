@@ -24,6 +24,7 @@ from thermo_pl.callbacks.probing import Kind, ProbeSource, stream
 from thermo_pl.callbacks.rows import Stand, energy_columns, length_columns, response_columns
 from thermo_pl.callbacks.settings import Equilibration, Motion, Probes, State
 from thermo_pl.callbacks.step_control import Snapshot
+from thermo_pl.callbacks.transitions import SADDLE, OnTransition, TransitionMet, kick, transition
 from thermo_pl.errors import ConfigError, NonFinite, NotEquilibrated, SolverBreakdown, require
 from thermo_pl.length import metric
 from thermo_pl.measurement import (
@@ -70,6 +71,7 @@ class QuasiStatic(pl.Callback):
         probes: Probes | None = None,
         response: ResponseSettings | None = None,
         predictor: bool = True,
+        on_transition: OnTransition = "mark",
     ) -> None:
         """Keep the settings.
 
@@ -79,17 +81,22 @@ class QuasiStatic(pl.Callback):
             response: how the linear response is solved.
             predictor: move θ by the response before each relaxation. Off, only λ, γ and t
                 move: for comparison.
+            on_transition: where the equilibrium is singular or jumps, ``mark`` the row and go on
+                as long as the curvature is positive; ``continue`` also past a saddle, which a
+                little noise in θ leaves; ``stop`` with exit code 3.
         """
         self.equilibration = equilibration or Equilibration()
         self.probes = probes or Probes()
         self.response = response or ResponseSettings()
         self.predictor = predictor
+        self.on_transition = on_transition
         self.state = State()
         self.ending = "running"
         self._source = ProbeSource(self.probes)
         self._before: Stand | None = None
         self._work: Estimate | None = None
         self._metric_before: Tensor | None = None
+        self._saddle = False
         self._rejected = 0
         self._corrections = 0
         self._batch = 0
@@ -313,6 +320,7 @@ class QuasiStatic(pl.Callback):
             self.state.phase = "process"
         elif self.state.phase == "process":
             self._append_row(trainer, model, self._solve(trainer, model))
+            self._stop_at_transition(trainer)
         motion = self.plan(model, _data(trainer))
         if motion is None:
             self.state.phase, self.ending = "done", "done"
@@ -407,6 +415,18 @@ class QuasiStatic(pl.Callback):
                 raise RuntimeError("a process ended in the middle of a step")
             motion = shorter
         state.predicted = self._loss(trainer, model, "measuring")
+        if self.last["transition"] == SADDLE:
+            kick(model, stream(state.seed or 0, "kick", trainer.current_epoch))
+
+    def _stop_at_transition(self, trainer: pl.Trainer) -> None:
+        word = self.last["transition"]
+        if word and self.on_transition == "stop":
+            self._write(trainer)
+            raise TransitionMet(
+                f"transition: got a {word} of the equilibrium at t = {self.last['t']:.4g}, lambda "
+                f"= {self.last['lambda']:.4g}, gamma = {self.last['gamma']:.4g}; allowed: none "
+                "with on_transition: stop; take on_transition: continue to go on past it"
+            )
 
     def _correct(self, trainer: pl.Trainer, model: FreeEnergyModel) -> None:
         # Newton's method; without the predictor θ stays, and C with it: a second step would count
@@ -457,6 +477,7 @@ class QuasiStatic(pl.Callback):
             "val_accuracy": float(validation.get("val/accuracy", NAN)),
         }
         row |= length_columns(before, row, self._metric_before, state.metric)
+        row["transition"] = SADDLE if self._saddle else transition([*state.rows, row])
         state.rows.append(row)
         self._before = stand
         state.gradients, self._clock = 0, now
@@ -511,7 +532,14 @@ class QuasiStatic(pl.Callback):
         solution = response.solution
         # a truncated solve is a damped one; what points the wrong way or nowhere is useless
         unusable = solution.status in {Status.NON_FINITE, Status.NEGATIVE_CURVATURE}
-        if unusable or solution.residual.max() > UNSOLVED:
+        # where only the gradient meets negative curvature the responses along the saddle stand
+        self._saddle = (
+            solution.status is Status.NEGATIVE_CURVATURE
+            and self.state.phase == "process"
+            and self.on_transition != "mark"
+            and bool(solution.residual[:3].max() <= UNSOLVED)
+        )
+        if not self._saddle and (unusable or solution.residual.max() > UNSOLVED):
             raise SolverBreakdown(f"linear response at t = {data.t:.4g}: {solution.message}")
         self.state.directions = response.directions
         self.state.derivatives = response.derivatives

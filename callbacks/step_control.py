@@ -18,6 +18,7 @@ from torch import Tensor
 
 from thermo_pl.errors import DataError, ProcessStopped, require
 from thermo_pl.module import FreeEnergyModel
+from thermo_pl.path import FORWARD
 from thermo_pl.rundir import read_csv
 
 NAN = float("nan")
@@ -40,11 +41,13 @@ class Place(NamedTuple):
         leg: the leg.
         s: share of the leg that lies behind.
         speed: thermodynamic length per unit of s, nats^½.
+        back: whether the process goes from t = 1 to t = 0.
     """
 
     leg: int
     s: float
     speed: float
+    back: bool = False
 
 
 class Pace(NamedTuple):
@@ -284,9 +287,7 @@ class EqualLengthSteps(StepControl):
         """
         if self.step_length is not None:
             return place.s + (1 - place.s) / self.remaining(place, pace)
-        if place.leg not in self.pilot:
-            raise DataError(f"pilot: got a path without leg {place.leg}; allowed: one of all legs")
-        s, lengths = self.pilot[place.leg]
+        s, lengths = self._layout(place)
         left = self.remaining(place, pace) - 1
         if not left:
             return 1.0
@@ -305,9 +306,18 @@ class EqualLengthSteps(StepControl):
         if self.step_length is not None:
             known = math.isfinite(place.speed)
             return max(round((1 - place.s) * place.speed / self.step_length), 1) if known else 1
-        s, lengths = self.pilot.get(place.leg, ([0.0, 1.0], [0.0, 1.0]))
+        s, lengths = self._layout(place)
         behind = float(np.interp(place.s, s, lengths)) / lengths[-1]
         return max(round((1 - behind) * (self.steps or 1)), 1)
+
+    def _layout(self, place: Place) -> tuple[list[float], list[float]]:
+        # where on the leg how much of its length lies behind, in the direction of the process
+        if place.leg not in self.pilot:
+            raise DataError(f"pilot: got a path without leg {place.leg}; allowed: one of all legs")
+        s, lengths = self.pilot[place.leg]
+        if place.back:
+            return [1 - x for x in s[::-1]], [lengths[-1] - x for x in lengths[::-1]]
+        return s, lengths
 
 
 def lengths_of_legs(rows: list[dict[str, Any]]) -> dict[int, tuple[list[float], list[float]]]:
@@ -322,7 +332,7 @@ def lengths_of_legs(rows: list[dict[str, Any]]) -> dict[int, tuple[list[float], 
     """
     legs: dict[int, tuple[list[float], list[float]]] = {}
     for row in rows:
-        if row["stroke"] == "iso_classification" and row["length"]:
+        if row["stroke"] == FORWARD and row["length"]:
             s, lengths = legs.setdefault(row["leg"], ([0.0], [0.0]))
             s.append(row["t"])
             lengths.append(lengths[-1] + row["length"])

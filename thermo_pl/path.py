@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import groupby, pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 Row = dict[str, Any]
+
+FORWARD, BACK = "iso_classification", "iso_classification_back"
+"""Strokes of an iso-classification, from t = 0 to 1 and back."""
 
 COLUMNS = (
     "step",
@@ -143,6 +147,76 @@ def drift(rows: Sequence[Row]) -> tuple[float, float]:
     return (max(values), float(np.mean(values))) if values else (float("nan"), float("nan"))
 
 
+class Hysteresis(NamedTuple):
+    """The largest difference between the way there and the way back.
+
+    Attributes:
+        leg: where.
+        t: where on the leg.
+        difference: way back less way there.
+        error: its standard error, taking both ways as independent: common noise makes it smaller.
+    """
+
+    leg: int
+    t: float
+    difference: float
+    error: float
+
+
+def hysteresis(rows: Sequence[Row]) -> dict[str, Hysteresis]:
+    """Largest differences of R, D, C and γ between a forward and a backward pass at equal t.
+
+    The forward pass is interpolated linearly where the steps of both are not the same. The error
+    of γ is δC/|C_γ|.
+
+    Args:
+        rows: the path.
+
+    Returns:
+        One for each of R, D, C and gamma; empty without a way back.
+    """
+    found: dict[str, Hysteresis] = {}
+    back = [row for row in rows if row["stroke"] == BACK]
+    for name in ("R", "D", "C", "gamma") if back else ():
+        differences = [_difference(rows, row, name) for row in back]
+        found[name] = max(differences, key=lambda h: abs(h.difference))
+    return found
+
+
+def _difference(rows: Sequence[Row], back: Row, name: str) -> Hysteresis:
+    first = next(i for i, row in enumerate(rows) if row["stroke"] == FORWARD)
+    there = [row for row in rows[first:] if row["stroke"] == FORWARD and row["leg"] == back["leg"]]
+    if back["leg"] == rows[first]["leg"]:  # the pass begins at the row before its first step
+        there.insert(0, rows[first - 1])
+    t = [row["t"] for row in there]
+    value, error = (np.interp(back["t"], t, [f(row, name) for row in there]) for f in (_at, _error))
+    total = math.hypot(float(error), _error(back, name))
+    return Hysteresis(back["leg"], back["t"], float(back[name] - value), total)
+
+
+def _at(row: Row, name: str) -> float:
+    return float(row[name])
+
+
+def _error(row: Row, name: str) -> float:
+    if name == "gamma":
+        return float(row["C_error"] / abs(row["C_gamma"]))
+    return float(row[f"{name}_error"])
+
+
+def total(rows: Sequence[Row], name: str) -> float:
+    """Sum of a column over the rows that have it; paths of older versions lack some.
+
+    Args:
+        rows: the path.
+        name: the column.
+
+    Returns:
+        The sum; 0 for no rows.
+    """
+    return float(np.nansum([row.get(name, math.nan) for row in rows]))
+
+
 def strokes(rows: Sequence[Row], ending: str) -> list[dict[str, Any]]:
     """Summarise each stroke of a path, for strokes.json.
 
@@ -177,6 +251,10 @@ def strokes(rows: Sequence[Row], ending: str) -> list[dict[str, Any]]:
             "drift_mean": mean,
             "first_law_residual_median": relative_first_law_residual(path),
             "stationarity": last["stationarity"],
+            "length": total(members, "length"),
+            "dissipation": total(members, "relaxation"),
+            "rejected": int(total(members, "rejected")),
+            "transitions": [row["step"] for row in members if row.get("transition")],
             "gradients": sum(row["gradients"] for row in members),
             "seconds": sum(row["seconds"] for row in members),
             "status": "done",
