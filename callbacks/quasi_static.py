@@ -21,6 +21,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
 from thermo_pl.callbacks.probing import Kind, ProbeSource, stream
+from thermo_pl.callbacks.ranks import check_same, check_strategy
 from thermo_pl.callbacks.rows import Stand, energy_columns, length_columns, response_columns
 from thermo_pl.callbacks.settings import Equilibration, Motion, Probes, State
 from thermo_pl.callbacks.step_control import Snapshot
@@ -173,13 +174,9 @@ class QuasiStatic(pl.Callback):
             trainer: the trainer.
 
         Raises:
-            ConfigError: if it would run on several devices, too long or in too low a precision.
+            ConfigError: if it would split θ over devices, run too long or in too low a precision.
         """
-        if trainer.world_size > 1:
-            raise ConfigError(
-                f"trainer.devices: got {trainer.world_size} processes; allowed: 1 with "
-                f"{type(self).__name__}"
-            )
+        check_strategy(trainer)
         allowed = "none: the process ends the run"
         require((trainer.min_epochs or 0) <= 1, "trainer.min_epochs", trainer.min_epochs, allowed)
         require(not trainer.min_steps, "trainer.min_steps", trainer.min_steps, allowed)
@@ -222,7 +219,7 @@ class QuasiStatic(pl.Callback):
             )
         self.check(_model(pl_module), _data(trainer))
         if self.state.seed is None:
-            self.state.seed = torch.initial_seed()
+            self.state.seed = trainer.strategy.broadcast(torch.initial_seed())
         self._clock = time.monotonic()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -245,7 +242,8 @@ class QuasiStatic(pl.Callback):
             pl_module: the model.
         """
         # every epoch has its own stream of noise: a resumed run draws what this one would have
-        torch.manual_seed(stream(self.state.seed or 0, "relax", trainer.current_epoch))
+        rank = (trainer.global_rank,) if trainer.global_rank else ()
+        torch.manual_seed(stream(self.state.seed or 0, "relax", trainer.current_epoch, *rank))
         self._validated = False
         if self.state.phase == "process":
             model = _model(pl_module)
@@ -273,7 +271,7 @@ class QuasiStatic(pl.Callback):
             trainer: the trainer.
             pl_module: the model.
         """
-        self.state.gradients += self._batch
+        self.state.gradients += self._batch * trainer.world_size
 
     def on_train_batch_end(
         self,
@@ -353,6 +351,17 @@ class QuasiStatic(pl.Callback):
         if is_fitting(trainer):
             self.ending = f"stopped: {str(exception) or type(exception).__name__}"
             self._write(trainer)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Wait for all ranks: one that failed at the end of the fit must not go unnoticed.
+
+        Args:
+            trainer: the trainer.
+            pl_module: not used.
+            stage: what ends.
+        """
+        if stage == "fit":
+            trainer.strategy.barrier()
 
     def state_dict(self) -> dict[str, Any]:
         """The state, for a checkpoint.
@@ -541,6 +550,7 @@ class QuasiStatic(pl.Callback):
         )
         if not self._saddle and (unusable or solution.residual.max() > UNSOLVED):
             raise SolverBreakdown(f"linear response at t = {data.t:.4g}: {solution.message}")
+        check_same(trainer, objective.theta, response, data.t)
         self.state.directions = response.directions
         self.state.derivatives = response.derivatives
         self._metric_before = self.state.metric
@@ -549,6 +559,8 @@ class QuasiStatic(pl.Callback):
         return response
 
     def _write(self, trainer: pl.Trainer) -> None:
+        if not trainer.is_global_zero:
+            return
         directory = Path(trainer.default_root_dir)
         write_csv(directory / "path.csv", self.state.rows, COLUMNS)
         write_csv(directory / "equilibration.csv", self.state.checks, CHECK_COLUMNS)
