@@ -28,10 +28,10 @@ NOISE = [[0.125, 0.0], [0.0, 0.125]]
 STILL = [[[4.0, 0.6, 0.0], [0.6, 2.5, 0.0], [0.0, 0.0, 0.8]]]
 """The third axis carries no label: its latent is on where λ > σ²/0.8 = 0.625, whatever γ is."""
 MOVING = [
-    [[4.0, 0.6, 0.2], [0.6, 2.5, -0.3], [0.2, -0.3, 1.6]],
-    [[2.2, -0.5, 0.4], [-0.5, 4.5, 0.3], [0.4, 0.3, 1.4]],
+    [[4.0, 0.6, 0.0], [0.6, 2.5, 0.0], [0.0, 0.0, 1.2]],
+    [[5.0, 0.4, 0.2], [0.4, 2.8, 0.0], [0.2, 0.0, 1.0]],
 ]
-"""No latent switches between λ = 1 and 1.5."""
+"""No latent switches between λ = 3 and 0.7, and no two change places, where they may rotate."""
 
 
 def tensor(values: Any) -> Tensor:
@@ -50,8 +50,9 @@ def make_linear_model(system: LinearGaussian, lam: float, gam: float) -> FreeEne
     shape = [1, 1, len(system.start)]
     optimizer = partial(
         torch.optim.LBFGS,
-        max_iter=200,
+        max_iter=300,
         history_size=60,
+        line_search_fn="strong_wolfe",
         tolerance_grad=1e-9,
         tolerance_change=0.0,
     )
