@@ -12,9 +12,18 @@ from thermo_pl.callbacks.progress import ProcessProgress
 from thermo_pl.callbacks.quasi_static import QuasiStatic
 from thermo_pl.callbacks.run_report import RunReport
 from thermo_pl.callbacks.settings import Equilibration, Motion, Probes
+from thermo_pl.callbacks.step_control import (
+    AdaptiveSteps,
+    ConstantSteps,
+    EqualLengthSteps,
+    StepControl,
+)
 
 __all__ = [
+    "AdaptiveSteps",
+    "ConstantSteps",
     "EntropyReport",
+    "EqualLengthSteps",
     "Equilibration",
     "FreeEnergySurface",
     "IsoClassification",
@@ -25,4 +34,5 @@ __all__ = [
     "ProcessProgress",
     "QuasiStatic",
     "RunReport",
+    "StepControl",
 ]

@@ -8,6 +8,7 @@ from typing import Any
 
 from thermo_pl.callbacks.quasi_static import QuasiStatic
 from thermo_pl.callbacks.settings import Equilibration, Motion, Probes
+from thermo_pl.callbacks.transitions import OnTransition
 from thermo_pl.errors import require
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.response import ResponseSettings
@@ -30,6 +31,7 @@ class FreeEnergySurface(QuasiStatic):
         probes: Probes | None = None,
         response: ResponseSettings | None = None,
         predictor: bool = True,
+        on_transition: OnTransition = "mark",
     ) -> None:
         """Keep the settings.
 
@@ -40,8 +42,9 @@ class FreeEnergySurface(QuasiStatic):
             probes: the solving, the control and the measuring probe.
             response: how the linear response is solved.
             predictor: move θ by the response before each relaxation.
+            on_transition: ``mark``, ``continue`` or ``stop``; see :class:`QuasiStatic`.
         """
-        super().__init__(equilibration, probes, response, predictor)
+        super().__init__(equilibration, probes, response, predictor, on_transition)
         for name, values in (("lam", lam), ("gam", gam)):
             steps = [b - a for a, b in pairwise(values)]
             one_way = all(s > 0 for s in steps) or all(s < 0 for s in steps)

@@ -13,10 +13,16 @@ from typing import Any
 
 from thermo_pl.callbacks.quasi_static import QuasiStatic
 from thermo_pl.callbacks.settings import Equilibration, Motion, Probes
+from thermo_pl.callbacks.step_control import ConstantSteps, Pace, Place, StepControl
+from thermo_pl.callbacks.transitions import OnTransition
 from thermo_pl.errors import InfeasibleTarget, require
+from thermo_pl.length import length
 from thermo_pl.module import FreeEnergyModel
+from thermo_pl.path import BACK, FORWARD
 from thermo_pl.response import ResponseSettings
 
+PASSES = (FORWARD, BACK)
+"""The strokes on which C is held."""
 CORRECTED = 1e-3
 """|C/C* - 1| on the control probe at which the corrector is content."""
 LOST = 0.5
@@ -33,7 +39,7 @@ class IsoClassification(QuasiStatic):
     def __init__(
         self,
         k: float,
-        steps: int = 40,
+        steps: int | StepControl = 40,
         c_target: float | None = None,
         gamma_range: tuple[float, float] = (1e-2, 1e4),
         approach_tolerance: float = 0.005,
@@ -43,12 +49,15 @@ class IsoClassification(QuasiStatic):
         probes: Probes | None = None,
         response: ResponseSettings | None = None,
         predictor: bool = True,
+        on_transition: OnTransition = "mark",
+        there_and_back: bool = False,
     ) -> None:
         """Keep the settings.
 
         Args:
             k: λ̇, the change of λ on one leg (t runs from 0 to 1).
-            steps: macro-steps on one leg.
+            steps: macro-steps on one leg, or how they are chosen: :class:`AdaptiveSteps`,
+                :class:`EqualLengthSteps`.
             c_target: C* in nats; C at the first equilibrium if not given.
             gamma_range: where γ may go; a C* that asks for more is infeasible.
             approach_tolerance: |C/C* - 1| at which the approach to a given C* ends.
@@ -59,10 +68,12 @@ class IsoClassification(QuasiStatic):
             probes: the solving, the control and the measuring probe.
             response: how the linear response is solved.
             predictor: move θ by the response before each relaxation.
+            on_transition: ``mark``, ``continue`` or ``stop``; see :class:`QuasiStatic`.
+            there_and_back: go back to t = 0 and λ0 afterwards, as a stroke of its own; what differs
+                from the way there is hysteresis.
         """
-        super().__init__(equilibration, probes, response, predictor)
+        super().__init__(equilibration, probes, response, predictor, on_transition)
         require(math.isfinite(k), "k", k, "a finite number")
-        require(steps > 0, "steps", steps, "a whole number > 0")
         ok = c_target is None or 0 < c_target < math.inf
         require(ok, "c_target", c_target, "a finite number > 0 (nats), or null")
         low, high = gamma_range
@@ -71,12 +82,13 @@ class IsoClassification(QuasiStatic):
         require(ok, "approach_tolerance", approach_tolerance, "a number > 0")
         require(approach_steps > 0, "approach_steps", approach_steps, "a whole number > 0")
         self.k = k
-        self.steps = steps
+        self.steps = ConstantSteps(steps) if isinstance(steps, int) else steps
         self.c_target = c_target
         self.gamma_range = (low, high)
         self.approach_tolerance = approach_tolerance
         self.approach_steps = approach_steps
         self.restoring = restoring
+        self.there_and_back = there_and_back
 
     def check(self, model: FreeEnergyModel, data: Any) -> None:
         """Refuse a path on which λ would turn negative, or a γ that cannot hold C.
@@ -107,21 +119,26 @@ class IsoClassification(QuasiStatic):
         if self._approaching():
             self.state.stroke = "approach"
             return Motion(gam=self._gamma_step(model, 0.0, 0.0, self.state.control))
-        if self.state.stroke == "iso_classification":
+        if self.state.stroke in PASSES:
             self._check_held()
-        self.state.stroke = "iso_classification"
-        if data.t >= 1:
-            if data.leg + 1 == data.n_legs:
+        else:
+            self.state.stroke = FORWARD
+        if self._place(data).s >= 1:
+            onward = data.leg + (-1 if self._back else 1)
+            if 0 <= onward < data.n_legs:
+                data.move_to(onward, 1.0 if self._back else 0.0)
+                return Motion()  # the same domain, other particles: settle there first
+            if self._back or not self.there_and_back:
                 return None
-            data.move_to(data.leg + 1, 0.0)
-            return Motion()  # the same domain, other particles: settle there first
-        dt = (round(data.t * self.steps) + 1) / self.steps - data.t
+            self.state.stroke = BACK
+        s = self.steps.propose(self._place(data), Pace(*self.state.pace))
+        dt = (1 - s if self._back else s) - data.t
         dlam = self.k * dt
         classification = self.state.control if self.restoring else self.state.control_target
         return Motion(dlam, self._gamma_step(model, dlam, dt, classification), dt)
 
     def length(self, data: Any) -> int:
-        """Macro-steps on all legs, and one to settle on each leg after the first.
+        """Macro-steps on all legs, there and back, and one to settle on each leg after the first.
 
         Args:
             data: the DataModule.
@@ -129,8 +146,32 @@ class IsoClassification(QuasiStatic):
         Returns:
             The count; an approach comes on top.
         """
-        legs: int = data.n_legs
-        return self.steps * legs + legs - 1
+        taken = sum(row["stroke"] in PASSES for row in self.state.rows)
+        place, pace = self._place(data), Pace(*self.state.pace)
+        here = self.steps.remaining(place, pace) if place.s < 1 else 0
+        leg = self.steps.remaining(place._replace(s=0.0), pace) + 1
+        later = (data.leg if self._back else data.n_legs - 1 - data.leg) * leg
+        if self.there_and_back and not self._back:
+            later += data.n_legs * leg - 1
+        to_come: int = taken + here + later
+        return to_come
+
+    def accept(self, motion: Motion, miss: float) -> bool:
+        """Let the step control judge a motion of the data.
+
+        Args:
+            motion: the motion.
+            miss: |C/C* - 1| on the control probe after the predictor.
+
+        Returns:
+            Whether it is kept.
+        """
+        if not motion.t:
+            return True
+        pace = Pace(*self.state.pace)
+        accepted, pace = self.steps.judge(abs(motion.t), miss, pace)
+        self.state.pace = (pace.size, pace.error)
+        return accepted
 
     def correction(self, model: FreeEnergyModel, classification: float) -> Motion:
         """Take out what relaxation left of C - C*.
@@ -146,6 +187,10 @@ class IsoClassification(QuasiStatic):
         if not self.restoring or close:
             return Motion()
         return Motion(gam=self._gamma_step(model, 0.0, 0.0, classification))
+
+    @property
+    def _back(self) -> bool:
+        return self.state.stroke == BACK
 
     def _set_target(self) -> None:
         self.state.target = self.last["C"] if self.c_target is None else self.c_target
@@ -164,7 +209,7 @@ class IsoClassification(QuasiStatic):
             )
 
     def _approaching(self) -> bool:
-        if self.state.stroke == "iso_classification":
+        if self.state.stroke in PASSES:
             return False
         miss = self.state.control / self.state.control_target - 1
         taken = sum(row["stroke"] == "approach" for row in self.state.rows)
@@ -177,6 +222,14 @@ class IsoClassification(QuasiStatic):
             f"{self.last['gamma']:.4g} after {taken} steps towards it; allowed: a C that these "
             "data and networks can reach"
         )
+
+    def _place(self, data: Any) -> Place:
+        speed = math.nan
+        if self.state.derivatives is not None and self.state.metric is not None:
+            by_lam, by_gam, by_t = self.state.derivatives[2].tolist()
+            rate = -(by_lam * self.k + by_t) / by_gam if by_gam else 0.0
+            speed = length((self.k, rate, 1.0), self.state.metric)
+        return Place(data.leg, 1 - data.t if self._back else data.t, speed, self._back)
 
     def _gamma_step(
         self, model: FreeEnergyModel, dlam: float, dt: float, classification: float

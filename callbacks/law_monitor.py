@@ -69,6 +69,8 @@ class LawMonitor(pl.Callback):
             self._print(self._write(trainer))
 
     def _write(self, trainer: pl.Trainer) -> list[Check]:
+        if not trainer.is_global_zero:
+            return []
         rows = moving(find_process(trainer).state.rows)
         checks = check_path(rows, self.tolerance, self.solver_tolerance)
         if checks:

@@ -27,7 +27,6 @@ class ProcessProgress(ProgressBar):
         self._bar: tqdm[Any] | None = None
         self._enabled = True
         self._process: QuasiStatic | None = None
-        self._length = 0
         self._began: tuple[float, int] | None = None
 
     def disable(self) -> None:
@@ -39,7 +38,7 @@ class ProcessProgress(ProgressBar):
         self._enabled = True
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Find the process and its length.
+        """Find the process.
 
         Args:
             trainer: the trainer.
@@ -47,8 +46,6 @@ class ProcessProgress(ProgressBar):
         """
         super().on_train_start(trainer, pl_module)
         self._process = find_process(trainer)
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        self._length = self._process.length(data)
         if self._enabled and sys.stderr.isatty():
             self._bar = tqdm(
                 total=self._process.equilibration.max_epochs,
@@ -75,7 +72,8 @@ class ProcessProgress(ProgressBar):
         else:
             done = sum(row["stroke"] != "equilibration" for row in state.rows)
             approach = sum(row["stroke"] == "approach" for row in state.rows)
-            total, news = self._length + approach, True
+            data = trainer.datamodule  # type: ignore[attr-defined]
+            total, news = process.length(data) + approach, True
             text = f"{describe_row(process.last)}  {self._time_left(done, total)} left"
         self._show(text, done, total, news)
 

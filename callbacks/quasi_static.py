@@ -13,22 +13,27 @@ import time
 from abc import abstractmethod
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.trainer.states import TrainerFn
+from torch import Tensor
 
 from thermo_pl.callbacks.probing import Kind, ProbeSource, stream
+from thermo_pl.callbacks.ranks import check_same, check_strategy
+from thermo_pl.callbacks.rows import Stand, energy_columns, length_columns, response_columns
 from thermo_pl.callbacks.settings import Equilibration, Motion, Probes, State
+from thermo_pl.callbacks.step_control import Snapshot
+from thermo_pl.callbacks.transitions import SADDLE, OnTransition, TransitionMet, kick, transition
 from thermo_pl.errors import ConfigError, NonFinite, NotEquilibrated, SolverBreakdown, require
+from thermo_pl.length import metric
 from thermo_pl.measurement import (
     NOTHING,
     Estimate,
     Measurement,
     classification_draws,
     data_force,
-    first_law,
     measure,
 )
 from thermo_pl.module import FreeEnergyModel
@@ -54,20 +59,6 @@ CHECK_COLUMNS = ("epoch", "stationarity", "R", "D", "C", "J")
 """Columns of equilibration.csv, one row per check."""
 
 
-class Stand(NamedTuple):
-    """A state of the model as the measuring probe of a leg sees it.
-
-    Attributes:
-        leg: the leg.
-        measured: R, D and C.
-        force: ∂_tJ.
-    """
-
-    leg: int
-    measured: Measurement
-    force: Estimate
-
-
 class QuasiStatic(pl.Callback):
     """Template of a quasi-static process; a subclass says where to move.
 
@@ -82,6 +73,7 @@ class QuasiStatic(pl.Callback):
         probes: Probes | None = None,
         response: ResponseSettings | None = None,
         predictor: bool = True,
+        on_transition: OnTransition = "mark",
     ) -> None:
         """Keep the settings.
 
@@ -91,16 +83,23 @@ class QuasiStatic(pl.Callback):
             response: how the linear response is solved.
             predictor: move θ by the response before each relaxation. Off, only λ, γ and t
                 move: for comparison.
+            on_transition: where the equilibrium is singular or jumps, ``mark`` the row and go on
+                as long as the curvature is positive; ``continue`` also past a saddle, which a
+                little noise in θ leaves; ``stop`` with exit code 3.
         """
         self.equilibration = equilibration or Equilibration()
         self.probes = probes or Probes()
         self.response = response or ResponseSettings()
         self.predictor = predictor
+        self.on_transition = on_transition
         self.state = State()
         self.ending = "running"
         self._source = ProbeSource(self.probes)
         self._before: Stand | None = None
         self._work: Estimate | None = None
+        self._metric_before: Tensor | None = None
+        self._saddle = False
+        self._rejected = 0
         self._corrections = 0
         self._batch = 0
         self._clock = 0.0
@@ -110,7 +109,8 @@ class QuasiStatic(pl.Callback):
     def plan(self, model: FreeEnergyModel, data: Any) -> Motion | None:
         """Where the control goes in the next macro-step, from ``self.last`` and the response.
 
-        Called at equilibrium and after every macro-step. May set ``self.state.stroke``.
+        Called at equilibrium, after every macro-step, and again where a motion was rejected. May
+        set ``self.state.stroke``.
 
         Args:
             model: the model, at (λ, γ).
@@ -151,6 +151,18 @@ class QuasiStatic(pl.Callback):
         """
         return Motion()
 
+    def accept(self, motion: Motion, miss: float) -> bool:
+        """Whether a motion is kept once it is predicted; if not, the process plans another one.
+
+        Args:
+            motion: the motion.
+            miss: |C/C* - 1| on the control probe after the predictor; nan without a target.
+
+        Returns:
+            Whether it is; by default every motion is.
+        """
+        return True
+
     @property
     def last(self) -> Row:
         """The last row of the path."""
@@ -163,13 +175,9 @@ class QuasiStatic(pl.Callback):
             trainer: the trainer.
 
         Raises:
-            ConfigError: if it would run on several devices, too long or in too low a precision.
+            ConfigError: if it would split θ over devices, run too long or in too low a precision.
         """
-        if trainer.world_size > 1:
-            raise ConfigError(
-                f"trainer.devices: got {trainer.world_size} processes; allowed: 1 with "
-                f"{type(self).__name__}"
-            )
+        check_strategy(trainer)
         allowed = "none: the process ends the run"
         require((trainer.min_epochs or 0) <= 1, "trainer.min_epochs", trainer.min_epochs, allowed)
         require(not trainer.min_steps, "trainer.min_steps", trainer.min_steps, allowed)
@@ -212,7 +220,7 @@ class QuasiStatic(pl.Callback):
             )
         self.check(_model(pl_module), _data(trainer))
         if self.state.seed is None:
-            self.state.seed = torch.initial_seed()
+            self.state.seed = trainer.strategy.broadcast(torch.initial_seed())
         self._clock = time.monotonic()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -235,15 +243,14 @@ class QuasiStatic(pl.Callback):
             pl_module: the model.
         """
         # every epoch has its own stream of noise: a resumed run draws what this one would have
-        torch.manual_seed(stream(self.state.seed or 0, "relax", trainer.current_epoch))
+        rank = (trainer.global_rank,) if trainer.global_rank else ()
+        torch.manual_seed(stream(self.state.seed or 0, "relax", trainer.current_epoch, *rank))
         self._validated = False
         if self.state.phase == "process":
             model = _model(pl_module)
             if self._before is None or self._before.leg != _data(trainer).leg:
                 self._before = self._stand(trainer, model)
-            self._work, self._corrections = 0.0 * self._before.measured.free_energy, 0
-            self._move(trainer, model, Motion(*self.state.planned), self._before.measured)
-            self.state.predicted = self._loss(trainer, model, "measuring")
+            self._predict(trainer, model, self._before)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -265,7 +272,7 @@ class QuasiStatic(pl.Callback):
             trainer: the trainer.
             pl_module: the model.
         """
-        self.state.gradients += self._batch
+        self.state.gradients += self._batch * trainer.world_size
 
     def on_train_batch_end(
         self,
@@ -312,6 +319,7 @@ class QuasiStatic(pl.Callback):
             self.state.phase = "process"
         elif self.state.phase == "process":
             self._append_row(trainer, model, self._solve(trainer, model))
+            self._stop_at_transition(trainer)
         motion = self.plan(model, _data(trainer))
         if motion is None:
             self.state.phase, self.ending = "done", "done"
@@ -344,6 +352,17 @@ class QuasiStatic(pl.Callback):
         if is_fitting(trainer):
             self.ending = f"stopped: {str(exception) or type(exception).__name__}"
             self._write(trainer)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Wait for all ranks: one that failed at the end of the fit must not go unnoticed.
+
+        Args:
+            trainer: the trainer.
+            pl_module: not used.
+            stage: what ends.
+        """
+        if stage == "fit":
+            trainer.strategy.barrier()
 
     def state_dict(self) -> dict[str, Any]:
         """The state, for a checkpoint.
@@ -387,6 +406,38 @@ class QuasiStatic(pl.Callback):
             )
         return reached
 
+    def _predict(self, trainer: pl.Trainer, model: FreeEnergyModel, before: Stand) -> None:
+        # try motions until the process takes one; a try that it rejects leaves nothing behind
+        state, data = self.state, _data(trainer)
+        self._corrections = self._rejected = 0
+        motion, here = Motion(*state.planned), Snapshot.take(model, data)
+        while True:
+            self._work = 0.0 * before.measured.free_energy
+            self._move(trainer, model, motion, before.measured)
+            control = self._loss(trainer, model, "control")
+            state.miss = abs(control / state.control_target - 1)
+            if self.accept(motion, state.miss):
+                break
+            here.restore(model, data)
+            self._rejected += 1
+            shorter = self.plan(model, data)
+            if shorter is None:
+                raise RuntimeError("a process ended in the middle of a step")
+            motion = shorter
+        state.predicted = self._loss(trainer, model, "measuring")
+        if self.last["transition"] == SADDLE:
+            kick(model, stream(state.seed or 0, "kick", trainer.current_epoch))
+
+    def _stop_at_transition(self, trainer: pl.Trainer) -> None:
+        word = self.last["transition"]
+        if word and self.on_transition == "stop":
+            self._write(trainer)
+            raise TransitionMet(
+                f"transition: got a {word} of the equilibrium at t = {self.last['t']:.4g}, lambda "
+                f"= {self.last['lambda']:.4g}, gamma = {self.last['gamma']:.4g}; allowed: none "
+                "with on_transition: stop; take on_transition: continue to go on past it"
+            )
+
     def _correct(self, trainer: pl.Trainer, model: FreeEnergyModel) -> None:
         # Newton's method; without the predictor θ stays, and C with it: a second step would count
         # the same miss twice
@@ -420,11 +471,12 @@ class QuasiStatic(pl.Callback):
     def _append_row(self, trainer: pl.Trainer, model: FreeEnergyModel, response: Response) -> None:
         state, data, now = self.state, _data(trainer), time.monotonic()
         stand = self._stand(trainer, model)
-        by_lam, by_gam, by_t = response.derivatives.T.tolist()
         # Lightning keeps the metrics of an earlier validation
         validation = trainer.callback_metrics if self._validated else {}
         state.control = self._loss(trainer, model, "control")
-        state.rows.append({
+        before = state.rows[-1] if state.rows else None
+        same_leg = before is not None and before["leg"] == stand.leg
+        row = {
             "step": len(state.rows),
             "cycle": 0,
             "stroke": state.stroke,
@@ -432,53 +484,24 @@ class QuasiStatic(pl.Callback):
             "t": data.t,
             "lambda": float(model.lam),
             "gamma": float(model.gam),
-            **self._energies(stand),
+            **energy_columns(self._before, self._work, stand, same_leg),
+            **response_columns(response),
             "C_target": state.target,
             "C_predicted": state.predicted,
-            "C_lambda": by_lam[2],
-            "C_gamma": by_gam[2],
-            "C_t": by_t[2],
-            "D_lambda": by_lam[1],
-            "D_gamma": by_gam[1],
-            "D_t": by_t[1],
             "C_control": state.control,
-            "stationarity": response.stationarity,
-            "solver_status": str(response.solution.status),
-            "solver_iterations": response.solution.iterations,
+            "predictor_miss": state.miss,
+            "rejected": self._rejected,
             "corrections": self._corrections,
             "gradients": state.gradients,
             "seconds": now - self._clock,
             "val_C": float(validation.get("val/C", NAN)),
             "val_accuracy": float(validation.get("val/accuracy", NAN)),
-        })
+        }
+        row |= length_columns(before, row, self._metric_before, state.metric)
+        row["transition"] = SADDLE if self._saddle else transition([*state.rows, row])
+        state.rows.append(row)
         self._before = stand
         state.gradients, self._clock = 0, now
-
-    def _energies(self, stand: Stand) -> Row:
-        # what the measuring probe says of the state, and of the step that led to it
-        here = stand.measured
-        energies = {
-            "R": here.rate,
-            "D": here.distortion,
-            "C": here.classification,
-            "J": here.free_energy,
-        }
-        row = {name: estimate.value for name, estimate in energies.items()}
-        row |= {f"{name}_error": energies[name].error for name in "DCJ"}
-        row["J_t"] = stand.force.value
-        step: dict[str, Estimate | None] = dict.fromkeys(("first_law", "work", "relaxation"))
-        if self._before is not None and self._work is not None:
-            before, force = self._before.measured, self._before.force
-            step["work"] = self._work
-            step["relaxation"] = before.free_energy + self._work - here.free_energy
-            # on a new leg the row before was measured on other particles
-            if self.last["leg"] == stand.leg:
-                step["first_law"] = first_law(before, here, force, stand.force)
-        for name, estimate in step.items():
-            row[name] = NAN if estimate is None else estimate.value
-            row[f"{name}_error"] = NAN if estimate is None else estimate.error
-        row["first_law_residual"] = row.pop("first_law")
-        return row
 
     def _move(
         self, trainer: pl.Trainer, model: FreeEnergyModel, motion: Motion, here: Measurement
@@ -525,20 +548,31 @@ class QuasiStatic(pl.Callback):
         key = trainer.current_epoch if self.probes.redraw else 0
         probe = self._source.drawn("solving", key, model, data, seed)
         witness = self._source.drawn("witness", key, model, data, seed)
-        response = linear_response(
-            Objective(model, probe), data.t, self.response, Objective(model, witness)
-        )
+        objective = Objective(model, probe)
+        response = linear_response(objective, data.t, self.response, Objective(model, witness))
         solution = response.solution
         # a truncated solve is a damped one; what points the wrong way or nowhere is useless
         unusable = solution.status in {Status.NON_FINITE, Status.NEGATIVE_CURVATURE}
-        if unusable or solution.residual.max() > UNSOLVED:
+        # where only the gradient meets negative curvature the responses along the saddle stand
+        self._saddle = (
+            solution.status is Status.NEGATIVE_CURVATURE
+            and self.state.phase == "process"
+            and self.on_transition != "mark"
+            and bool(solution.residual[:3].max() <= UNSOLVED)
+        )
+        if not self._saddle and (unusable or solution.residual.max() > UNSOLVED):
             raise SolverBreakdown(f"linear response at t = {data.t:.4g}: {solution.message}")
+        check_same(trainer, objective.theta, response, data.t)
         self.state.directions = response.directions
         self.state.derivatives = response.derivatives
+        self._metric_before = self.state.metric
+        self.state.metric = metric(objective, data.t, response)
         self.state.gradients += probe.noise.shape[:2].numel() * response.gradients
         return response
 
     def _write(self, trainer: pl.Trainer) -> None:
+        if not trainer.is_global_zero:
+            return
         directory = Path(trainer.default_root_dir)
         write_csv(directory / "path.csv", self.state.rows, COLUMNS)
         write_csv(directory / "equilibration.csv", self.state.checks, CHECK_COLUMNS)

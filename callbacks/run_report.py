@@ -93,7 +93,7 @@ class RunReport(pl.Callback):
     def _report(self, trainer: pl.Trainer, model: Any) -> None:
         process: QuasiStatic = find_process(trainer)
         rows, data = process.state.rows, trainer.datamodule  # type: ignore[attr-defined]
-        if not rows:
+        if not rows or not trainer.is_global_zero:
             return
         directory = Path(trainer.default_root_dir)
         summary = summarise(rows)

@@ -98,7 +98,10 @@ class State:
         derivatives: total derivatives there, rows R, D, C, columns λ, γ, t.
         stroke: name of the stroke under way.
         planned: the next motion.
+        metric: the metric in (λ, γ, t) there, shape ``(3, 3)``.
+        pace: what the step control remembers: the next size and the last error.
         predicted: C after the predictor of the present step.
+        miss: |C/C* - 1| then, on the control probe.
         gradients: gradient evaluations since the last row.
     """
 
@@ -111,7 +114,10 @@ class State:
     control_target: float = NAN
     directions: Tensor | None = None
     derivatives: Tensor | None = None
+    metric: Tensor | None = None
+    pace: tuple[float, float] = (NAN, NAN)
     stroke: str = "equilibration"
     planned: tuple[float, float, float] = (0.0, 0.0, 0.0)  # plain, for a weights-only load
     predicted: float = NAN
+    miss: float = NAN
     gradients: int = 0

@@ -25,6 +25,7 @@ def row(step: int, stroke: str, t: float, loss: float, **others: Any) -> Row:
     made |= {"step": step, "cycle": 0, "stroke": stroke, "leg": 0, "t": t, "C": loss}
     made |= {"lambda": 0.5 + t, "gamma": 2 + t, "R": 3 + t, "D": 9 - t, "C_target": 0.5}
     made |= {"C_predicted": loss + 0.05, "C_error": 0.01, "val_C": loss + 0.1, "J_t": 0.2}
+    made |= {"length": 0.2, "relaxation": 0.01, "transition": ""}
     made |= {"stationarity": 0.01 * (step + 1), "gradients": 100 + step, "seconds": 1.5}
     return made | {"solver_status": "converged"} | others
 
@@ -32,7 +33,7 @@ def row(step: int, stroke: str, t: float, loss: float, **others: Any) -> Row:
 ROWS = [
     row(0, "equilibration", 0.0, 0.9, C_target=NAN, C_predicted=NAN),
     row(1, "approach", 0.0, 0.5, C_predicted=5.0),
-    row(2, "iso_classification", 0.1, 0.52),
+    row(2, "iso_classification", 0.1, 0.52, rejected=2),
     row(3, "iso_classification", 0.3, 0.45, C_predicted=0.44),
     row(4, "iso_classification", 0.6, 0.51),
 ]
@@ -70,6 +71,11 @@ def test_summary_by_hand() -> None:
         "lambda": [0.5, 1.1],
         "gamma": [2.0, 2.6],
         "stationarity": [0.02, 0.05],
+        "length": 0.6,  # steps 2 to 4; that of the approach is not the path's
+        "dissipation": 0.03,
+        "rejected": 2,
+        "transitions": [],
+        "hysteresis": {},
         "gradients": 510,  # all the work, preparation included
         "seconds": 7.5,
     }
@@ -102,13 +108,14 @@ def test_table_says_each_number_with_its_unit() -> None:
         "lambda": "0.5 → 1.1",
         "gamma": "2 → 2.6",
         "stationarity": "0.02 → 0.05 nats",
+        "dissipation": "0.03 nats, length 0.6 nats^½",
         "first-law residual": law,
         "test accuracy A": "0.9000 → 0.2500",
         "test accuracy B": "0.5000 → 0.9877",
         "files": "runs/version_3",
     }.items():
         assert found[name] == value
-    assert len(found) == 12
+    assert len(found) == 13
     # one column: a space stands before where every value starts, and nowhere a space there
     start = text.index("done")
     assert {line[start - 2 : start] for line in text.splitlines()} == {"  "}

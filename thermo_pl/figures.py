@@ -62,7 +62,31 @@ def control_figure(rows: Sequence[Row]) -> Figure:
     lam.plot(s, column(rows, "lambda"), ".-", color=BLUE)
     lam.set_ylabel("λ")
     lam.set_xlabel(_coordinate(rows))
+    mark_transitions(rows, (held, loss, gamma, lam))
     return figure
+
+
+def mark_transitions(rows: Sequence[Row], panels: Sequence[Axes]) -> None:
+    """A vertical line where a transition was found, named in the first panel.
+
+    Args:
+        rows: the path.
+        panels: panels over the path coordinate, one above the other.
+    """
+    for row in rows:
+        if row.get("transition"):
+            s = row["leg"] + row["t"]
+            for axes in panels:
+                axes.axvline(s, color=GREY, lw=1, ls=":")
+            panels[0].annotate(
+                row["transition"],
+                (s, 1),
+                xycoords=("data", "axes fraction"),
+                rotation=90,
+                ha="right",
+                va="top",
+                fontsize="small",
+            )
 
 
 def _coordinate(rows: Sequence[Row]) -> str:

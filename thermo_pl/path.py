@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import groupby, pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 Row = dict[str, Any]
+
+FORWARD, BACK = "iso_classification", "iso_classification_back"
+"""Strokes of an iso-classification, from t = 0 to 1 and back."""
 
 COLUMNS = (
     "step",
@@ -31,6 +35,7 @@ COLUMNS = (
     "D_gamma",
     "D_t",
     "J_t",
+    "R_error",
     "D_error",
     "C_error",
     "J_error",
@@ -42,6 +47,11 @@ COLUMNS = (
     "work_error",
     "relaxation",
     "relaxation_error",
+    "length",
+    "length_change",
+    "predictor_miss",
+    "rejected",
+    "transition",
     "solver_status",
     "solver_iterations",
     "corrections",
@@ -55,12 +65,16 @@ COLUMNS = (
 R, D, C, J and J_t = ∂_tJ (explicit, at fixed θ) are measured after relaxation on the measuring
 probe; columns that end in ``_error`` are standard errors over the noise draws, those of a
 difference with common random numbers. ``work`` is what the motion of λ, γ and the data does to J at
-fixed θ, ``relaxation`` what J falls by while θ moves, so that ΔJ = work - relaxation. C_control is
-C on the probe that steers, C_predicted is C on the measuring probe after the predictor and before
-relaxation. The total derivatives, the stationarity and the solver's columns come from the solving
-probe. ``corrections`` counts the corrector's steps after relaxation, ``gradients`` the gradient
-evaluations of the step: training images, and curvature products per right-hand side. Energies are
-in nats.
+fixed θ, ``relaxation`` what J falls by while θ moves, so that ΔJ = work - relaxation. ``length`` is
+the thermodynamic length of the step in nats^½, the mean over the metrics at its two ends, and
+``length_change`` the one at its end less the one at its start. C_control is C on the probe that
+steers, C_predicted is C on the measuring probe after the predictor and before relaxation,
+``predictor_miss`` is |C/C* - 1| at that moment on the probe that steers. ``rejected`` counts longer
+steps that were tried and taken back, ``transition`` is a word where the equilibrium is singular or
+jumps. The total derivatives, the stationarity, the lengths and the solver's columns come from the
+solving probe. ``corrections`` counts the corrector's steps after relaxation, ``gradients`` the
+gradient evaluations of the step: training images, and curvature products per right-hand side.
+Energies are in nats.
 """
 
 
@@ -133,6 +147,76 @@ def drift(rows: Sequence[Row]) -> tuple[float, float]:
     return (max(values), float(np.mean(values))) if values else (float("nan"), float("nan"))
 
 
+class Hysteresis(NamedTuple):
+    """The largest difference between the way there and the way back.
+
+    Attributes:
+        leg: where.
+        t: where on the leg.
+        difference: way back less way there.
+        error: its standard error, taking both ways as independent: common noise makes it smaller.
+    """
+
+    leg: int
+    t: float
+    difference: float
+    error: float
+
+
+def hysteresis(rows: Sequence[Row]) -> dict[str, Hysteresis]:
+    """Largest differences of R, D, C and γ between a forward and a backward pass at equal t.
+
+    The forward pass is interpolated linearly where the steps of both are not the same. The error
+    of γ is δC/|C_γ|.
+
+    Args:
+        rows: the path.
+
+    Returns:
+        One for each of R, D, C and gamma; empty without a way back.
+    """
+    found: dict[str, Hysteresis] = {}
+    back = [row for row in rows if row["stroke"] == BACK]
+    for name in ("R", "D", "C", "gamma") if back else ():
+        differences = [_difference(rows, row, name) for row in back]
+        found[name] = max(differences, key=lambda h: abs(h.difference))
+    return found
+
+
+def _difference(rows: Sequence[Row], back: Row, name: str) -> Hysteresis:
+    first = next(i for i, row in enumerate(rows) if row["stroke"] == FORWARD)
+    there = [row for row in rows[first:] if row["stroke"] == FORWARD and row["leg"] == back["leg"]]
+    if back["leg"] == rows[first]["leg"]:  # the pass begins at the row before its first step
+        there.insert(0, rows[first - 1])
+    t = [row["t"] for row in there]
+    value, error = (np.interp(back["t"], t, [f(row, name) for row in there]) for f in (_at, _error))
+    total = math.hypot(float(error), _error(back, name))
+    return Hysteresis(back["leg"], back["t"], float(back[name] - value), total)
+
+
+def _at(row: Row, name: str) -> float:
+    return float(row[name])
+
+
+def _error(row: Row, name: str) -> float:
+    if name == "gamma":
+        return float(row["C_error"] / abs(row["C_gamma"]))
+    return float(row[f"{name}_error"])
+
+
+def total(rows: Sequence[Row], name: str) -> float:
+    """Sum of a column over the rows that have it; paths of older versions lack some.
+
+    Args:
+        rows: the path.
+        name: the column.
+
+    Returns:
+        The sum; 0 for no rows.
+    """
+    return float(np.nansum([row.get(name, math.nan) for row in rows]))
+
+
 def strokes(rows: Sequence[Row], ending: str) -> list[dict[str, Any]]:
     """Summarise each stroke of a path, for strokes.json.
 
@@ -167,6 +251,10 @@ def strokes(rows: Sequence[Row], ending: str) -> list[dict[str, Any]]:
             "drift_mean": mean,
             "first_law_residual_median": relative_first_law_residual(path),
             "stationarity": last["stationarity"],
+            "length": total(members, "length"),
+            "dissipation": total(members, "relaxation"),
+            "rejected": int(total(members, "rejected")),
+            "transitions": [row["step"] for row in members if row.get("transition")],
             "gradients": sum(row["gradients"] for row in members),
             "seconds": sum(row["seconds"] for row in members),
             "status": "done",

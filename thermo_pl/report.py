@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from thermo_pl.path import Row, drift, relative_first_law_residual
+from thermo_pl.path import Row, drift, hysteresis, relative_first_law_residual, total
 
 PREPARATION = ("equilibration", "approach")
 """Strokes that bring the model to the start of the path."""
@@ -48,6 +48,15 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
         "gamma": [first["gamma"], last["gamma"]],
         "stationarity": [first["stationarity"], last["stationarity"]],
         "first_law_residual_median": relative_first_law_residual(path),
+        "length": total(path[1:], "length"),
+        "dissipation": total(path[1:], "relaxation"),
+        "rejected": int(total(path[1:], "rejected")),
+        "transitions": [
+            {name: row[name] for name in ("step", "t", "lambda", "transition")}
+            for row in path
+            if row.get("transition")
+        ],
+        "hysteresis": {name: found._asdict() for name, found in hysteresis(rows).items()},
         "gradients": sum(row["gradients"] for row in rows),
         "seconds": sum(row["seconds"] for row in rows),
     }
@@ -80,10 +89,22 @@ def table(summary: Mapping[str, Any], ending: str, directory: str) -> str:
         ("gamma", ends("gamma")),
         ("stationarity", f"{ends('stationarity')} nats"),
         (
+            "dissipation",
+            f"{summary['dissipation']:.3g} nats, length {summary['length']:.3g} nats^½",
+        ),
+        (
             "first-law residual",
             f"median {summary['first_law_residual_median']:.2%} of |dR| + λ|dD| + γ|dC|",
         ),
     ]
+    for place in summary["transitions"]:
+        lines.append((
+            "transition",
+            "{transition} at t = {t:.4g}, λ = {lambda:.4g}".format(**place),
+        ))
+    for name, found in summary["hysteresis"].items():
+        value = "{difference:+.4g} ± {error:.1g} at t = {t:.4g}".format(**found)
+        lines.append((f"hysteresis {name}", value))
     for domain, (start, end) in summary["accuracy"].items():
         lines.append((f"test accuracy {domain}", f"{start:.4f} → {end:.4f}"))
     lines.append(("files", directory))

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -492,25 +489,3 @@ def test_an_interrupt_on_the_command_line(
     assert len(read_csv(RUN / "path.csv")) == 2
     assert last_status(RUN).startswith("stopped")
     assert "Traceback" not in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_two_processes_are_refused_in_one_line(command_line: Callable[..., int]) -> None:
-    root = Path(__file__).parents[2]
-    command_line("--trainer.max_epochs", "0")  # writes config.yaml
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "thermo_pl", "fit", "--config", "config.yaml"),
-            *("--trainer.devices", "2", "--trainer.strategy", "ddp"),
-        ],
-        env={**os.environ, "PYTHONPATH": str(root)},
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    assert len(lines) == 1, done.stderr
-    assert "trainer.devices: got 2 processes; allowed: 1" in lines[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,37 @@ def test_precision(tmp_path: Path, data: Data, precision: Any) -> None:
     assert len(run.rows) == 4
     assert run.model.lam.dtype == torch.float64
     assert run.rows[-1]["lambda"] == pytest.approx(2, rel=1e-14)
+
+
+def test_responses_stay_in_float32_where_relaxation_runs_in_bf16(
+    tmp_path: Path, data: Data
+) -> None:
+    types: dict[str, set[torch.dtype]] = {"relaxation": set(), "response": set()}
+
+    class Types(pl.Callback):
+        def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            classifier: Any = pl_module.classifier
+
+            def note(module: Any, inputs: Any, output: torch.Tensor) -> None:
+                types["relaxation" if torch.is_autocast_enabled("cpu") else "response"].add(
+                    output.dtype
+                )
+
+            classifier.register_forward_hook(note)
+
+    process = make_process(steps=6)
+    run = fit(tmp_path, data(train_batches=24), Types(), process=process, precision="bf16-mixed")
+    assert types == {"relaxation": {torch.bfloat16}, "response": {torch.float32}}
+    directions, derivatives = run.process.state.directions, run.process.state.derivatives
+    assert directions is not None
+    assert derivatives is not None
+    assert (directions.dtype, derivatives.dtype) == (torch.float32, torch.float64)
+    assert {p.dtype for p in run.model.parameters()} == {torch.float32}
+    numbers = [row[n] for row in run.rows[1:] for n in ("R", "D", "C", "C_gamma", "length")]
+    assert all(math.isfinite(number) for number in numbers)
+    # on the probe that steers, as tightly as relaxation in float32 does; see the corrector
+    held = run.rows[0]["C_control"]
+    assert max(abs(row["C_control"] / held - 1) for row in run.rows) < 0.02
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,77 @@
+"""A process on several ranks: all of them do the same, and that is checked, not hoped for.
+
+Every rank solves the same systems on the same probes, drawn from the same seeds, so that θ stays
+the same on all ranks without anything being sent; only relaxation averages gradients.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.strategies import DDPStrategy
+from torch import Tensor
+
+from thermo_pl.errors import SolverBreakdown, require
+from thermo_pl.response import Response
+
+
+class RanksDiffer(SolverBreakdown):
+    """Ranks that must have the same numbers do not."""
+
+
+def check_strategy(trainer: pl.Trainer) -> None:
+    """Refuse to spread a process over ranks in a way that does not keep θ whole on each.
+
+    Args:
+        trainer: the trainer.
+    """
+    if trainer.world_size > 1:
+        ok = isinstance(trainer.strategy, DDPStrategy)
+        allowed = "ddp: every rank of a process needs all of the parameters"
+        require(ok, "trainer.strategy", type(trainer.strategy).__name__, allowed)
+
+
+def check_same(trainer: pl.Trainer, theta: Tensor, response: Response, t: float) -> None:
+    """Compare what the ranks have found, to the last bit.
+
+    Args:
+        trainer: the trainer.
+        theta: flat parameters, shape ``(p,)``.
+        response: the response.
+        t: domain coordinate, for the message.
+
+    Raises:
+        RanksDiffer: if a rank has other numbers than rank 0; raised on all ranks.
+    """
+    if trainer.world_size == 1:
+        return
+    parts = {
+        "theta": theta,
+        **dict(zip(("theta_lambda", "theta_gamma", "theta_t"), response.directions, strict=True)),
+        "the derivatives": response.derivatives,
+    }
+    here = torch.tensor([digest(part) for part in parts.values()], device=theta.device)
+    gathered = trainer.strategy.all_gather(here)
+    for rank, found in enumerate(gathered):
+        same = (found == gathered[0]).tolist()
+        if differing := [name for name, ok in zip(parts, same, strict=True) if not ok]:
+            raise RanksDiffer(
+                f"linear response at t = {t:.4g}: got other numbers on rank {rank} than on rank 0 "
+                f"for {', '.join(differing)}; allowed: the same to the last bit; give all ranks "
+                "the same threads and hardware, trainer.deterministic: true, and no callback that "
+                "changes the model on one of them"
+            )
+
+
+def digest(tensor: Tensor) -> int:
+    """A checksum of the bits of a tensor.
+
+    Args:
+        tensor: any tensor.
+
+    Returns:
+        A whole number.
+    """
+    return zlib.crc32(tensor.detach().cpu().contiguous().numpy().tobytes())

@@ -1,0 +1,107 @@
+"""The parts of a row of path.csv."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from thermo_pl.length import length
+from thermo_pl.measurement import Estimate, Measurement, first_law
+from thermo_pl.path import Row
+from thermo_pl.response import Response
+
+NAN = float("nan")
+
+
+class Stand(NamedTuple):
+    """A state of the model as the measuring probe of a leg sees it.
+
+    Attributes:
+        leg: the leg.
+        measured: R, D and C.
+        force: ∂_tJ.
+    """
+
+    leg: int
+    measured: Measurement
+    force: Estimate
+
+
+def energy_columns(before: Stand | None, work: Estimate | None, here: Stand, same_leg: bool) -> Row:
+    """What the measuring probe says of a state, and of the step that led to it.
+
+    Args:
+        before: the state at the start of the step, on the leg of its end; None before any step.
+        work: what the motion of λ, γ and the data did to J; None before any step.
+        here: the state at the end of the step.
+        same_leg: whether the row before was measured on the particles of this leg.
+
+    Returns:
+        The columns.
+    """
+    terms = here.measured
+    energies = {
+        "R": terms.rate,
+        "D": terms.distortion,
+        "C": terms.classification,
+        "J": terms.free_energy,
+    }
+    row = {name: estimate.value for name, estimate in energies.items()}
+    row |= {f"{name}_error": estimate.error for name, estimate in energies.items()}
+    row["J_t"] = here.force.value
+    step: dict[str, Estimate | None] = dict.fromkeys(("first_law", "work", "relaxation"))
+    if before is not None and work is not None:
+        start = before.measured
+        step["work"] = work
+        step["relaxation"] = start.free_energy + work - terms.free_energy
+        if same_leg:
+            step["first_law"] = first_law(start, terms, before.force, here.force)
+    for name, estimate in step.items():
+        row[name] = NAN if estimate is None else estimate.value
+        row[f"{name}_error"] = NAN if estimate is None else estimate.error
+    row["first_law_residual"] = row.pop("first_law")
+    return row
+
+
+def response_columns(response: Response) -> Row:
+    """What the solving probe says of a state.
+
+    Args:
+        response: the linear response.
+
+    Returns:
+        The columns.
+    """
+    names = ("lambda", "gamma", "t")
+    _, distortion, classification = response.derivatives.tolist()
+    row: Row = {f"C_{name}": x for name, x in zip(names, classification, strict=True)}
+    row |= {f"D_{name}": x for name, x in zip(names, distortion, strict=True)}
+    row["stationarity"] = response.stationarity
+    row["solver_status"] = str(response.solution.status)
+    row["solver_iterations"] = response.solution.iterations
+    return row
+
+
+def length_columns(
+    before: Row | None, after: Row, metric_before: Tensor | None, metric_after: Tensor | None
+) -> Row:
+    """Thermodynamic length of a step, by the trapezoidal rule, and how far its two ends disagree.
+
+    Args:
+        before: row at the start of the step; None before any step.
+        after: row at its end.
+        metric_before: the metric at the start.
+        metric_after: the metric at the end.
+
+    Returns:
+        ``length`` in nats^½, and ``length_change``: the length of the step in the metric at its
+        end, less that in the metric at its start.
+    """
+    if before is None or metric_before is None or metric_after is None:
+        return {"length": NAN, "length_change": NAN}
+    step = [after[name] - before[name] for name in ("lambda", "gamma", "t")]
+    if before["leg"] != after["leg"]:  # another coupling of the same domain: nothing has moved
+        step[2] = 0.0
+    start, end = length(step, metric_before), length(step, metric_after)
+    return {"length": (start + end) / 2, "length_change": end - start}

@@ -1,0 +1,209 @@
+"""Processes on two ranks, through the command line; the ranks are compared, not trusted."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+import yaml
+from process_runs import same_path
+from pytorch_lightning.strategies import DDPStrategy
+from test_endings import CONFIG, PROCESS
+from torch.nn.utils import parameters_to_vector
+
+from thermo_pl.callbacks.ranks import RanksDiffer, check_same, check_strategy, digest
+from thermo_pl.errors import ConfigError
+from thermo_pl.rundir import read_csv
+
+ROOT = Path(__file__).parents[2]
+EXACT = ROOT / "lightning_configs" / "exact_gaussian.yaml"
+
+
+class Witness(pl.Callback):
+    """Writes θ of each rank at the end, or fails on one of them."""
+
+    def __init__(self, folder: str, fails: str = "", rank: int = 1) -> None:
+        """Keep where to write, and where to fail."""
+        self.folder, self.fails, self.rank = Path(folder), fails, rank
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        mine = trainer.global_rank == self.rank and trainer.current_epoch == 2
+        if not mine or batch_idx != 3:
+            return
+        if self.fails == "batch":
+            raise ValueError("this rank fails")
+        if self.fails == "theta":
+            with torch.no_grad():
+                next(pl_module.parameters()).view(-1)[0] += 1e-6
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.fails == "end" and trainer.global_rank == self.rank:
+            raise ValueError("this rank fails")
+        theta = parameters_to_vector(pl_module.parameters()).detach()
+        torch.save(theta, self.folder / f"theta_{trainer.global_rank}.pt")
+
+
+def run(
+    folder: Path, config: dict[str, Any], ranks: int, fails: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """``fit`` in a process of its own."""
+    folder.mkdir()
+    trainer = config["trainer"] | {"default_root_dir": str(folder / "runs")}
+    if ranks > 1:
+        trainer |= {"devices": ranks, "strategy": "ddp"}
+    witness = {"class_path": "test_ranks.Witness", "init_args": {"folder": str(folder)}}
+    witness["init_args"] |= {"fails": fails}
+    trainer["callbacks"] = [*trainer["callbacks"], witness]
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(config | {"trainer": trainer}))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment["PYTHONPATH"] = f"{ROOT}:{Path(__file__).parent}"
+    command = [sys.executable, "-m", "thermo_pl", "fit", "--config", str(path)]
+    return subprocess.run(
+        command,
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=folder,
+    )
+
+
+def path_of(folder: Path) -> list[dict[str, Any]]:
+    return read_csv(folder / "runs" / "version_0" / "path.csv")
+
+
+def thetas(folder: Path) -> list[torch.Tensor]:
+    return [torch.load(folder / f"theta_{rank}.pt", weights_only=True) for rank in (0, 1)]
+
+
+def digits(cache: Path, batch_size: int) -> dict[str, Any]:
+    config: dict[str, Any] = yaml.safe_load(yaml.safe_dump(CONFIG)) | {"threads": 1}
+    config["data"]["init_args"] |= {"cache_dir": str(cache), "batch_size": batch_size}
+    config["data"]["init_args"]["train_batches"] = 24
+    settled = {"stationarity": 1.0, "max_epochs": 40, "check_every": 2}
+    config["trainer"]["callbacks"][0]["init_args"] = PROCESS | {"equilibration": settled}
+    return config
+
+
+def exact(batches: int) -> dict[str, Any]:
+    """Every batch is all of the data, without noise: both ranks have the same gradient."""
+    config: dict[str, Any] = yaml.safe_load(EXACT.read_text())
+    config["model"]["init_args"]["optimizer"] = {
+        "class_path": "torch.optim.Adam",
+        "init_args": {"lr": 0.01},
+    }
+    config["data"]["init_args"]["train_batches"] = batches
+    process = config["trainer"]["callbacks"][0]["init_args"]
+    process |= {"steps": 3, "response": {"damping": 0.1}}
+    process["equilibration"] = {"stationarity": 100.0, "max_epochs": 20, "check_every": 1}
+    return config
+
+
+@pytest.mark.slow
+def test_two_ranks_with_equal_gradients_take_the_path_of_one_bit_by_bit(tmp_path: Path) -> None:
+    # an epoch's batches are shared out, so there must be twice as many
+    for ranks in (1, 2):
+        done = run(tmp_path / str(ranks), exact(20 * ranks), ranks)
+        assert done.returncode == 0, done.stderr
+    one, two = (path_of(tmp_path / str(ranks)) for ranks in (1, 2))
+    assert len(one) == 4
+    for a, b in zip(one, two, strict=True):
+        # each of the two ranks trains on all six points in 20 batches; solves count once
+        epochs = 2 if a["step"] == 0 else 1
+        assert b["gradients"] - a["gradients"] == 20 * 6 * epochs
+        a["gradients"] = b["gradients"]
+    assert same_path(one, two) == []
+    assert torch.equal(*thetas(tmp_path / "2"))
+
+
+@pytest.mark.slow
+def test_two_ranks_on_digits_hold_c_as_one_does(tmp_path: Path, cache: Path) -> None:
+    # the same particles in the same batches, half of each on each rank; other noise draws
+    for ranks in (1, 2):
+        done = run(tmp_path / str(ranks), digits(cache, 64 // ranks), ranks)
+        assert done.returncode == 0, done.stderr
+        lines = done.stdout.splitlines()
+        assert sum(line.startswith("process") for line in lines) == 1  # one rank reports
+    one, two = (path_of(tmp_path / str(ranks)) for ranks in (1, 2))
+    assert [row["t"] for row in two] == pytest.approx([row["t"] for row in one][-len(two) :])
+    assert torch.equal(*thetas(tmp_path / "2"))
+    for rows in (one, two):
+        held = rows[0]["C_control"]
+        assert max(abs(row["C_control"] / held - 1) for row in rows) < 0.05
+    for name in ("R", "D", "J"):
+        assert two[-1][name] == pytest.approx(one[-1][name], rel=0.1)
+    files = {path.name for path in (tmp_path / "2" / "runs").iterdir()}
+    assert files == {"version_0"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fails", ["batch", "end", "theta"])
+def test_a_rank_that_fails_fails_the_run(tmp_path: Path, fails: str) -> None:
+    done = run(tmp_path / "run", exact(40), 2, fails)
+    assert done.returncode != 0, done.stderr
+    if fails == "theta":
+        # told by both ranks, printed by one
+        assert done.returncode == 3, done.stderr
+        lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+        assert len(lines) == 1, done.stderr
+        assert "rank 1" in lines[0]
+        assert "theta, theta_lambda" in lines[0]
+
+
+# --- without launching anything ---
+
+
+class Together:
+    """Stands for a strategy whose other rank has found something else."""
+
+    def __init__(self, other: torch.Tensor | None = None) -> None:
+        """Keep what the other rank sends; the same as this one if None."""
+        self.other = other
+
+    def all_gather(self, mine: torch.Tensor) -> torch.Tensor:
+        return torch.stack([mine, mine if self.other is None else self.other])
+
+
+def test_equal_ranks_pass_and_the_message_names_what_differs() -> None:
+    response: Any = SimpleNamespace(
+        directions=torch.randn(3, 7), derivatives=torch.randn(3, 3, dtype=torch.float64)
+    )
+    theta = torch.randn(7)
+    equal: Any = SimpleNamespace(world_size=2, strategy=Together())
+    check_same(equal, theta, response, 0.25)
+    parts = [theta, *response.directions, response.derivatives]
+    digests = torch.tensor([digest(part) for part in parts])
+    digests[2] += 1
+    trainer: Any = SimpleNamespace(world_size=2, strategy=Together(digests))
+    with pytest.raises(RanksDiffer, match=r"t = 0\.25: .* rank 1 .* for theta_gamma; allowed"):
+        check_same(trainer, theta, response, 0.25)
+
+
+def test_a_digest_sees_the_last_bit_and_not_the_layout() -> None:
+    one = torch.randn(4, 5, dtype=torch.float64)
+    assert digest(one) == digest(one.clone())
+    assert digest(one.T) == digest(one.T.contiguous())
+    other = one.clone()
+    other[3, 4] = torch.nextafter(other[3, 4], torch.tensor(torch.inf, dtype=torch.float64))
+    assert digest(other) != digest(one)
+
+
+def test_only_strategies_that_keep_theta_whole_are_taken() -> None:
+    alone: Any = SimpleNamespace(world_size=1, strategy=object())
+    check_strategy(alone)
+    together: Any = SimpleNamespace(world_size=2, strategy=DDPStrategy())
+    check_strategy(together)
+    sharded: Any = SimpleNamespace(world_size=2, strategy=object())
+    with pytest.raises(ConfigError, match=r"trainer\.strategy: got 'object'; allowed: ddp"):
+        check_strategy(sharded)
