@@ -377,6 +377,12 @@ class FreeEnergyModel(pl.LightningModule):
                 "ckpt_path: got a checkpoint that does not say where its run started; allowed: "
                 "one of a FreeEnergyModel"
             )
+        # Lightning casts the networks to the trainer's precision only after it has loaded the
+        # weights: those of a float64 run would be rounded on their way
+        dtypes = {t.dtype for t in checkpoint["state_dict"].values() if t.is_floating_point()}
+        weights = dtypes - {self.lam.dtype} or dtypes
+        if len(weights) == 1:
+            self.to(weights.pop())
         for name, value in self.start.items():
             if saved[name] != value:
                 raise ConfigError(

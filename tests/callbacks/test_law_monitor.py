@@ -1,0 +1,228 @@
+"""The monitor of the laws: what it writes and prints, when, and that it changes nothing."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from process_runs import Disturb, Run, fit, json_of, make_model, make_process, same_path
+
+from thermo_pl import checks, laws
+from thermo_pl.callbacks import Equilibration, LawMonitor, RunReport
+from thermo_pl.errors import ConfigError, NonFinite, NotEquilibrated
+from thermo_pl.report import moving
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The '.*' does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*LeafSpec"),
+]
+
+Data = Callable[..., Any]
+FILE = "laws.json"
+
+
+class Reader(pl.Callback):
+    """Reads laws.json after every epoch, as it lies on disk then."""
+
+    def __init__(self, directory: Path) -> None:
+        """Start empty."""
+        self.directory = directory
+        self.seen: list[Any] = []
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        path = self.directory / FILE
+        self.seen.append(json_of(path) if path.exists() else None)
+
+
+def by_hand(rows: list[dict[str, Any]], *tolerances: float) -> Any:
+    """What laws.json must say of these rows."""
+    return [asdict(check) for check in laws.check_path(moving(rows), *tolerances)]
+
+
+def printed(rows: list[dict[str, Any]]) -> str:
+    return checks.table(laws.check_path(moving(rows))) + "\n"
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory, data: Data) -> tuple[Run, Reader]:
+    """Iso-classification with a monitor."""
+    directory = tmp_path_factory.mktemp("watched")
+    reader = Reader(directory)
+    return fit(directory, data(), LawMonitor(), reader), reader
+
+
+def test_laws_are_written_after_every_macro_step(watched: tuple[Run, Reader]) -> None:
+    run, reader = watched
+    rows = run.rows
+    # two epochs of equilibration, after the second of which there is a row
+    expected = [None, *(by_hand(rows[: i + 1]) for i in range(len(rows)))]
+    assert reader.seen == expected
+    assert len(expected) == 5
+    assert json_of(run.directory / FILE) == expected[-1]
+
+
+def test_a_path_with_moving_data_is_held_against_the_laws_it_can_be(
+    watched: tuple[Run, Reader],
+) -> None:
+    run, _ = watched
+    found = {check["law"]: check["count"] for check in json_of(run.directory / FILE)}
+    assert found == {
+        "first law, median step": 3,
+        "first law, sum": 3,
+        "second law, worst step": 3,
+        "second law, total dissipation": 3,
+        "Maxwell, response": 4,
+        "concavity, D_λ ≤ 0": 4,
+        "concavity, C_γ ≤ 0": 4,
+    }
+
+
+def test_the_table_is_printed_once_at_the_end(watched: tuple[Run, Reader]) -> None:
+    run, _ = watched
+    assert run.out.count(printed(run.rows)) == 1
+    assert run.out.count("verdict") == 1
+    assert max(map(len, printed(run.rows).splitlines())) <= 100
+
+
+def test_the_monitor_steers_nothing(
+    tmp_path: Path, data: Data, watched: tuple[Run, Reader]
+) -> None:
+    assert same_path(fit(tmp_path, data()).rows, watched[0].rows) == []
+    assert not (tmp_path / FILE).exists()
+
+
+def test_the_order_of_the_callbacks_does_not_matter(
+    tmp_path: Path, data: Data, watched: tuple[Run, Reader]
+) -> None:
+    # on the command line a monitor may be named before the process
+    pl.seed_everything(0, verbose=False)
+    trainer = pl.Trainer(
+        default_root_dir=tmp_path,
+        max_epochs=-1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[LawMonitor(), make_process()],
+    )
+    trainer.fit(make_model(), datamodule=data())
+    assert json_of(tmp_path / FILE) == json_of(watched[0].directory / FILE)
+
+
+def test_tolerances_are_passed_on(tmp_path: Path, data: Data, watched: tuple[Run, Reader]) -> None:
+    monitor = LawMonitor(tolerance=0.5, solver_tolerance=0.25)
+    run = fit(tmp_path, data(), monitor)
+    assert json_of(tmp_path / FILE) == by_hand(run.rows, 0.5, 0.25)
+    assert json_of(tmp_path / FILE) != json_of(watched[0].directory / FILE)
+
+
+@pytest.mark.parametrize("name", ["tolerance", "solver_tolerance"])
+@pytest.mark.parametrize("value", [-0.1, 1.0, float("nan")])
+def test_a_tolerance_that_is_none_is_refused(name: str, value: float) -> None:
+    with pytest.raises(ConfigError) as caught:
+        LawMonitor(**{name: value})
+    assert str(caught.value) == f"{name}: got {value!r}; allowed: a number from 0 to below 1"
+
+
+# --- runs that stop early ---
+
+
+def test_a_run_that_finds_no_equilibrium_still_has_its_table(tmp_path: Path, data: Data) -> None:
+    process = make_process(equilibration=Equilibration(1e-9, max_epochs=2, check_every=1))
+    run = fit(tmp_path, data(), LawMonitor(), process=process, fails=True)
+    assert isinstance(run.error, NotEquilibrated)
+    assert len(run.rows) == 1  # one row: nothing but its responses can be held against a law
+    assert [check["law"] for check in json_of(tmp_path / FILE)] == [
+        "Maxwell, response",
+        "concavity, D_λ ≤ 0",
+        "concavity, C_γ ≤ 0",
+    ]
+    assert run.out.count(printed(run.rows)) == 1
+
+
+def test_a_run_that_diverges_still_has_its_table(tmp_path: Path, data: Data) -> None:
+    callbacks = Disturb(3, "diverge"), RunReport(), LawMonitor()
+    run = fit(tmp_path, data(), *callbacks, model=make_model(scheduler=None), fails=True)
+    assert isinstance(run.error, NonFinite)
+    assert len(run.rows) == 2
+    assert json_of(tmp_path / FILE) == by_hand(run.rows)
+    assert run.out.count(printed(run.rows)) == 1
+
+
+def test_a_run_that_is_cut_has_its_table_once(tmp_path: Path, data: Data) -> None:
+    run = fit(tmp_path, data(), LawMonitor(), max_epochs=3)
+    assert len(run.rows) == 2
+    assert run.out.count("verdict") == 1
+    assert run.out.count(printed(run.rows)) == 1
+
+
+def test_where_nothing_was_measured_nothing_is_said(tmp_path: Path, data: Data) -> None:
+    run = fit(tmp_path, data(), Disturb(0, "bug"), LawMonitor(), fails=True)
+    assert isinstance(run.error, ValueError)
+    assert not (tmp_path / FILE).exists()
+    assert run.out == ""
+
+
+def test_a_later_failure_is_not_about_the_laws(
+    tmp_path: Path, data: Data, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = fit(tmp_path, data(), LawMonitor(), max_epochs=3)
+    written = json_of(tmp_path / FILE)
+
+    class Breaks(pl.Callback):
+        def on_test_start(self, *_: Any) -> None:
+            raise ValueError("not about the laws")
+
+    run.trainer.callbacks.append(Breaks())
+    with pytest.raises(ValueError, match="not about"):
+        run.trainer.test(run.model, datamodule=run.data)
+    assert "verdict" not in capsys.readouterr().out
+    assert json_of(tmp_path / FILE) == written
+
+
+def test_a_monitor_without_a_process_is_told_so(tmp_path: Path, data: Data) -> None:
+    trainer = pl.Trainer(
+        default_root_dir=tmp_path,
+        max_epochs=1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[LawMonitor()],
+    )
+    with pytest.raises(ConfigError, match="got 0 processes; allowed: exactly one"):
+        trainer.fit(make_model(), datamodule=data())
+
+
+# --- what it finds ---
+
+
+def test_a_broken_path_is_found_out(watched: tuple[Run, Reader]) -> None:
+    # the same rows with one relaxation that goes uphill, far beyond its error
+    rows = copy.deepcopy(watched[0].rows)
+    rows[2]["relaxation"] = -1.0
+    found = {check["law"]: check["verdict"] for check in by_hand(rows)}
+    assert found["second law, worst step"] == "violated"
+    honest = {check["law"]: check["verdict"] for check in by_hand(watched[0].rows)}
+    assert honest["second law, worst step"] != "violated"
+
+
+def test_an_optimiser_that_climbs_is_found_out(tmp_path: Path, data: Data) -> None:
+    # without the predictor the optimiser alone moves θ, and this one makes J rise
+    climbing = partial(torch.optim.Adam, lr=1e-3, maximize=True)
+    model = make_model(optimizer=climbing, scheduler=None)
+    process = make_process(predictor=False)
+    run = fit(tmp_path, data(), LawMonitor(), model=model, process=process)
+    assert all(row["relaxation"] < 0 for row in run.rows[1:])
+    found = {check["law"]: check for check in json_of(tmp_path / FILE)}
+    assert found["second law, worst step"]["verdict"] == "violated"
+    assert "violated" in run.out
