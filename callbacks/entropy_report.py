@@ -86,6 +86,8 @@ class EntropyReport(pl.Callback):
         first = reports[0] is self and trainer.is_global_zero
         if trainer.state.fn != TrainerFn.VALIDATING or not first:
             return
+        if not trainer.is_global_zero:  # every rank would find the same
+            return
         data = trainer.datamodule  # type: ignore[attr-defined]
         if reason := _nothing(pl_module, data):
             line = f"no second law and no entropy production: {reason}"

@@ -121,6 +121,7 @@ def test_main_job_holds_the_classification_loss_on_real_digits(tmp_path: Path) -
     assert max(abs(row["C"] / row["C_target"] - 1) for row in rows) <= 0.02
     assert max(abs(row["C_predicted"] / row["C_target"] - 1) for row in rows[1:]) <= 0.05
     summary = json.loads((run / "summary.json").read_text())
+    assert summary["first_law_residual_median"] <= 0.05
     assert summary["accuracy"]["B"][1] >= 0.97
     assert summary["accuracy"]["B"][0] < 0.5  # it was not there from the start
     assert rows[-1]["lambda"] == pytest.approx(1.5, abs=1e-9)
