@@ -15,7 +15,6 @@ from pytorch_lightning.trainer.states import TrainerFn
 from thermo_pl.checks import Check, table
 from thermo_pl.datamodules.base import PathDataModule
 from thermo_pl.errors import require
-from thermo_pl.laws import second_law, second_law_without_log_z
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.networks import Gaussian
 from thermo_pl.particles import Batch, Particles, interpolate
@@ -30,6 +29,7 @@ from thermo_pl.second_law import (
     production,
     production_checks,
     sample_trajectories,
+    second_law_checks,
 )
 
 WHOLE, LABELLED = "whole system", "with labels"
@@ -86,15 +86,13 @@ class EntropyReport(pl.Callback):
         first = reports[0] is self and trainer.is_global_zero
         if trainer.state.fn != TrainerFn.VALIDATING or not first:
             return
-        if not trainer.is_global_zero:  # every rank would find the same
-            return
         data = trainer.datamodule  # type: ignore[attr-defined]
-        if reason := _nothing(pl_module, data):
+        if reason := why_nothing(pl_module, data):
             line = f"no second law and no entropy production: {reason}"
             print(f"\n{_wrapped([line])}", flush=True)
             return
         model = cast(FreeEnergyModel, pl_module)
-        batch = _particles(model, data)
+        batch = particles_of(model, data, "val")
         found = self._measure(model, batch, data)
         place = {
             "particles": len(batch.x),
@@ -125,15 +123,23 @@ class EntropyReport(pl.Callback):
         }
         # labels are part of the second law as soon as there is a classifier
         entropy = list(entropies.values())[-1]
-        checks = _second_law(entropy, measured["J"], measured["log Z"])
+        checks = second_law_checks(entropy, measured["J"], measured["log Z"])
         for name, found in productions.items():
             checks += production_checks(name, found)
         notes = _notes(model, entropy, measured["log Z"], len(batch.x))
         return _Findings(entropies, measured, productions, checks, notes)
 
 
-def _nothing(model: pl.LightningModule, data: Any) -> str:
-    # why there is nothing to report, if so
+def why_nothing(model: pl.LightningModule, data: Any) -> str:
+    """Why there is no second law to report on, if so.
+
+    Args:
+        model: the model.
+        data: the DataModule.
+
+    Returns:
+        The reason; empty where there is one.
+    """
     if not isinstance(model, FreeEnergyModel):
         return f"the model is a {type(model).__name__}, not a FreeEnergyModel"
     if model.marginal is None:
@@ -151,20 +157,20 @@ def _systems(model: FreeEnergyModel) -> dict[str, bool]:
     return systems | ({LABELLED: True} if model.classifier is not None else {})
 
 
-def _particles(model: FreeEnergyModel, data: PathDataModule) -> Batch:
+def particles_of(model: FreeEnergyModel, data: PathDataModule, split: str) -> Batch:
+    """All particles of a split where the data are, on the device of the model.
+
+    Args:
+        model: the model.
+        data: the DataModule, at (leg, t).
+        split: "train", "val" or "test".
+
+    Returns:
+        The batch.
+    """
     dtype = cast(torch.dtype, model.dtype)
-    particles = data.coupling("val").all()
+    particles = data.coupling(split).all()
     return interpolate(Particles(*(p.to(model.device, dtype) for p in particles)), data.t)
-
-
-def _second_law(entropy: DataEntropy, energy: Measured, log_z: Measured) -> list[Check]:
-    known = entropy.value, entropy.error, energy.value, energy.error
-    if not math.isfinite(sum(known[::2])):
-        return []
-    short = second_law_without_log_z(*known)
-    if not math.isfinite(log_z.value):
-        return [short]
-    return [second_law(*known, log_z.value, log_z.error), short]
 
 
 def _notes(model: FreeEnergyModel, entropy: DataEntropy, log_z: Measured, n: int) -> list[str]:

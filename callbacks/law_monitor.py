@@ -4,22 +4,39 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import cast
 
 import pytorch_lightning as pl
+import torch
 
+from thermo_pl.callbacks.entropy_report import particles_of, why_nothing
 from thermo_pl.callbacks.quasi_static import find_process, is_fitting
 from thermo_pl.checks import Check, table
 from thermo_pl.errors import require
 from thermo_pl.laws import SOLVER_TOLERANCE, TOLERANCE, check_path
+from thermo_pl.module import FreeEnergyModel
 from thermo_pl.report import moving
 from thermo_pl.rundir import write_json
+from thermo_pl.second_law import (
+    data_entropy,
+    energies,
+    log_partition,
+    sample_trajectories,
+    second_law_checks,
+)
+
+SAMPLES = 16
+"""Noise draws for each particle on which J is taken for the second law."""
+PARTITION_DRAWS = 65_536
+"""Draws from q(z) for log Z."""
 
 
 class LawMonitor(pl.Callback):
     """Checks the laws on the rows of a process; any config with a process can add it.
 
     laws.json is rewritten after every macro-step, and a table is printed when the run ends, also
-    when it ends early. The monitor reads; it steers nothing and stops nothing.
+    when it ends early. At the end of a run the second law with log Z joins them, on the training
+    particles of the last point. The monitor reads; it steers nothing and stops nothing.
     """
 
     def __init__(
@@ -47,13 +64,13 @@ class LawMonitor(pl.Callback):
         self._write(trainer)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Print the table.
+        """Add the second law, and print the table.
 
         Args:
             trainer: the trainer.
             pl_module: the model.
         """
-        self._print(self._write(trainer))
+        self._print(self._write(trainer, _second_law(trainer, pl_module)))
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
@@ -68,11 +85,11 @@ class LawMonitor(pl.Callback):
         if is_fitting(trainer):
             self._print(self._write(trainer))
 
-    def _write(self, trainer: pl.Trainer) -> list[Check]:
+    def _write(self, trainer: pl.Trainer, more: list[Check] | None = None) -> list[Check]:
         if not trainer.is_global_zero:
             return []
         rows = moving(find_process(trainer).state.rows)
-        checks = check_path(rows, self.tolerance, self.solver_tolerance)
+        checks = check_path(rows, self.tolerance, self.solver_tolerance) + (more or [])
         if checks:
             write_json(Path(trainer.default_root_dir) / "laws.json", list(map(asdict, checks)))
         return checks
@@ -80,3 +97,18 @@ class LawMonitor(pl.Callback):
     def _print(self, checks: list[Check]) -> None:
         if checks:
             print(table(checks), flush=True)
+
+
+@torch.no_grad()
+def _second_law(trainer: pl.Trainer, pl_module: pl.LightningModule) -> list[Check]:
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    if not trainer.is_global_zero or why_nothing(pl_module, data):
+        return []
+    model = cast(FreeEnergyModel, pl_module)
+    batch, labels = particles_of(model, data, "train"), model.classifier is not None
+    generator = torch.Generator().manual_seed(0)
+    entropy = data_entropy(model, batch, labels, generator, data.data_entropy(labels))
+    drawn = sample_trajectories(model, batch, SAMPLES, generator)
+    energy = energies(drawn, float(model.lam), float(model.gam))["J"]
+    log_z = log_partition(model, PARTITION_DRAWS, generator)
+    return second_law_checks(entropy, energy, log_z)

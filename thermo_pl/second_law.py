@@ -24,7 +24,7 @@ from thermo_pl.checks import Check, judge
 from thermo_pl.entropy import binarised_entropy, discrete_entropy, joint_knn_entropy, knn_entropy
 from thermo_pl.errors import ConfigError, DataError, require
 from thermo_pl.functionals import LOG_2PI, free_energy, gaussian_log_prob
-from thermo_pl.laws import ROUNDING
+from thermo_pl.laws import ROUNDING, second_law, second_law_without_log_z
 from thermo_pl.module import FreeEnergyModel, Terms
 from thermo_pl.networks import (
     Bernoulli,
@@ -550,3 +550,24 @@ def _measured(draws: Tensor, weight: Tensor) -> Measured:
         return Measured(value, 0.0)
     share = weight / weight.sum()
     return Measured(value, math.sqrt(share.square() @ draws.var(0) / len(draws)))
+
+
+def second_law_checks(entropy: DataEntropy, energy: Measured, log_z: Measured) -> list[Check]:
+    """The second law with log Z, and the short form without it.
+
+    Args:
+        entropy: H of the data.
+        energy: J of the model on them.
+        log_z: log Z of the model.
+
+    Returns:
+        The checks that can be made: none where H or J is not known, the short one where log Z is
+        infinite.
+    """
+    known = entropy.value, entropy.error, energy.value, energy.error
+    if not math.isfinite(entropy.value + energy.value):
+        return []
+    short = second_law_without_log_z(*known)
+    if not math.isfinite(log_z.value):
+        return [short]
+    return [second_law(*known, log_z.value, log_z.error), short]

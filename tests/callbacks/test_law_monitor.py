@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -16,8 +17,11 @@ from process_runs import Disturb, Run, fit, json_of, make_model, make_process, s
 
 from thermo_pl import checks, laws
 from thermo_pl.callbacks import Equilibration, LawMonitor, RunReport
+from thermo_pl.entropy import binarised_entropy
 from thermo_pl.errors import ConfigError, NonFinite, NotEquilibrated
+from thermo_pl.particles import interpolate
 from thermo_pl.report import moving
+from thermo_pl.second_law import log_partition
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The '.*' does not have many workers"),
@@ -46,6 +50,14 @@ def by_hand(rows: list[dict[str, Any]], *tolerances: float) -> Any:
     return [asdict(check) for check in laws.check_path(moving(rows), *tolerances)]
 
 
+AT_THE_END = ("second law, -H + J + log Z", "J ≥ H (safe only where Z ≤ 1)")
+
+
+def of_the_path(directory: Path) -> list[dict[str, Any]]:
+    """The checks of the path in laws.json, without those that are made once at the end."""
+    return [check for check in json_of(directory / FILE) if check["law"] not in AT_THE_END]
+
+
 def printed(rows: list[dict[str, Any]]) -> str:
     return checks.table(laws.check_path(moving(rows))) + "\n"
 
@@ -65,14 +77,14 @@ def test_laws_are_written_after_every_macro_step(watched: tuple[Run, Reader]) ->
     expected = [None, *(by_hand(rows[: i + 1]) for i in range(len(rows)))]
     assert reader.seen == expected
     assert len(expected) == 5
-    assert json_of(run.directory / FILE) == expected[-1]
+    assert of_the_path(run.directory) == expected[-1]
 
 
 def test_a_path_with_moving_data_is_held_against_the_laws_it_can_be(
     watched: tuple[Run, Reader],
 ) -> None:
     run, _ = watched
-    found = {check["law"]: check["count"] for check in json_of(run.directory / FILE)}
+    found = {check["law"]: check["count"] for check in of_the_path(run.directory)}
     assert found == {
         "first law, median step": 3,
         "first law, sum": 3,
@@ -82,6 +94,26 @@ def test_a_path_with_moving_data_is_held_against_the_laws_it_can_be(
         "concavity, D_λ ≤ 0": 4,
         "concavity, C_γ ≤ 0": 4,
     }
+
+
+def test_the_second_law_joins_at_the_end(watched: tuple[Run, Reader]) -> None:
+    run, _ = watched
+    found = {c["law"]: c for c in json_of(run.directory / FILE) if c["law"] in AT_THE_END}
+    assert set(found) == set(AT_THE_END)
+    assert all(name in run.out for name in AT_THE_END)
+    # once more with draws of its own; the training particles are the distribution
+    batch = interpolate(run.data.coupling("train").all(), run.data.t)
+    generator = torch.Generator().manual_seed(123)
+    entropy, error = binarised_entropy(batch.x, batch.y, batch.weight, generator, 64)
+    last = run.rows[-1]
+    check = found[AT_THE_END[1]]
+    bar = 5 * math.hypot(error, last["J_error"], check["error"])
+    assert check["value"] == pytest.approx(last["J"] - entropy, abs=bar)
+    assert bar < 0.2 * check["value"]  # so that the line above can fail
+    # few draws carry log Z here, and its error says so
+    log_z = found[AT_THE_END[0]]["value"] - check["value"]
+    assert log_z == pytest.approx(log_partition(run.model, 2**16, generator).value, abs=0.5)
+    assert {c["verdict"] for c in found.values()} == {"holds"}
 
 
 def test_the_table_is_printed_once_at_the_end(watched: tuple[Run, Reader]) -> None:
@@ -120,8 +152,8 @@ def test_the_order_of_the_callbacks_does_not_matter(
 def test_tolerances_are_passed_on(tmp_path: Path, data: Data, watched: tuple[Run, Reader]) -> None:
     monitor = LawMonitor(tolerance=0.5, solver_tolerance=0.25)
     run = fit(tmp_path, data(), monitor)
-    assert json_of(tmp_path / FILE) == by_hand(run.rows, 0.5, 0.25)
-    assert json_of(tmp_path / FILE) != json_of(watched[0].directory / FILE)
+    assert of_the_path(tmp_path) == by_hand(run.rows, 0.5, 0.25)
+    assert of_the_path(tmp_path) != of_the_path(watched[0].directory)
 
 
 @pytest.mark.parametrize("name", ["tolerance", "solver_tolerance"])
