@@ -193,8 +193,8 @@ def test_with_the_marginal_free_scipy_finds_the_same_minimum(seed: int) -> None:
 def test_with_the_marginal_free_every_start_ends_at_the_same_free_energy(
     seed: int, restart: int, lam: float, gam: float
 ) -> None:
-    # a coarse tolerance: where a letter is just about to die out the gap falls only like 1/n²
-    a = replace(system(seed, ("marginal",), letters=(6, 3, 3)), tolerance=1e-6)
+    # a coarse tolerance: where a letter is just about to die out the gap falls very slowly
+    a = replace(system(seed, ("marginal",), letters=(6, 3, 3)), tolerance=1e-3)
     b = replace(a, marginal=distributions(3, seed=restart, sharpness=3))
     one, two = a.equilibrium(lam, gam), b.equilibrium(lam, gam)
     # each is above the one minimum by its gap at most
