@@ -111,4 +111,6 @@ def _second_law(trainer: pl.Trainer, pl_module: pl.LightningModule) -> list[Chec
     drawn = sample_trajectories(model, batch, SAMPLES, generator)
     energy = energies(drawn, float(model.lam), float(model.gam))["J"]
     log_z = log_partition(model, PARTITION_DRAWS, generator)
-    return second_law_checks(entropy, energy, log_z)
+    return second_law_checks(entropy, energy, log_z)[
+        :-1
+    ]  # without the short form, no law in general

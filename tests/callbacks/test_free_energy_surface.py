@@ -211,6 +211,7 @@ def test_no_law_is_violated_on_the_exact_surface(codes: Run) -> None:
         "work at fixed data, worst step": 12,
         "second law, worst step": 12,
         "second law, total dissipation": 12,
+        "second law, -H + J + log Z": 1,
         "closed loop, bookkeeping": 4,
         "closed loop, work": 4,
         "envelope, D = ∂F/∂λ": 8,

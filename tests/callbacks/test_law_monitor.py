@@ -50,12 +50,12 @@ def by_hand(rows: list[dict[str, Any]], *tolerances: float) -> Any:
     return [asdict(check) for check in laws.check_path(moving(rows), *tolerances)]
 
 
-AT_THE_END = ("second law, -H + J + log Z", "J ≥ H (safe only where Z ≤ 1)")
+AT_THE_END = "second law, -H + J + log Z"
 
 
 def of_the_path(directory: Path) -> list[dict[str, Any]]:
     """The checks of the path in laws.json, without those that are made once at the end."""
-    return [check for check in json_of(directory / FILE) if check["law"] not in AT_THE_END]
+    return [check for check in json_of(directory / FILE) if check["law"] != AT_THE_END]
 
 
 def printed(rows: list[dict[str, Any]]) -> str:
@@ -98,22 +98,19 @@ def test_a_path_with_moving_data_is_held_against_the_laws_it_can_be(
 
 def test_the_second_law_joins_at_the_end(watched: tuple[Run, Reader]) -> None:
     run, _ = watched
-    found = {c["law"]: c for c in json_of(run.directory / FILE) if c["law"] in AT_THE_END}
-    assert set(found) == set(AT_THE_END)
-    assert all(name in run.out for name in AT_THE_END)
+    (check,) = [c for c in json_of(run.directory / FILE) if c["law"] == AT_THE_END]
+    assert AT_THE_END in run.out
     # once more with draws of its own; the training particles are the distribution
     batch = interpolate(run.data.coupling("train").all(), run.data.t)
     generator = torch.Generator().manual_seed(123)
     entropy, error = binarised_entropy(batch.x, batch.y, batch.weight, generator, 64)
+    log_z = log_partition(run.model, 2**16, generator).value
     last = run.rows[-1]
-    check = found[AT_THE_END[1]]
-    bar = 5 * math.hypot(error, last["J_error"], check["error"])
-    assert check["value"] == pytest.approx(last["J"] - entropy, abs=bar)
+    # few draws carry log Z here, so that its error is not known: half a nat
+    bar = 5 * math.hypot(error, last["J_error"]) + 0.5
+    assert check["value"] == pytest.approx(last["J"] - entropy + log_z, abs=bar)
     assert bar < 0.2 * check["value"]  # so that the line above can fail
-    # few draws carry log Z here, and its error says so
-    log_z = found[AT_THE_END[0]]["value"] - check["value"]
-    assert log_z == pytest.approx(log_partition(run.model, 2**16, generator).value, abs=0.5)
-    assert {c["verdict"] for c in found.values()} == {"holds"}
+    assert check["verdict"] == "holds"
 
 
 def test_the_table_is_printed_once_at_the_end(watched: tuple[Run, Reader]) -> None:
