@@ -40,6 +40,7 @@ from thermo_pl.module import FreeEnergyModel
 from thermo_pl.path import COLUMNS, Row, strokes
 from thermo_pl.response import (
     Objective,
+    Probe,
     Response,
     ResponseSettings,
     linear_response,
@@ -464,9 +465,11 @@ class QuasiStatic(pl.Callback):
 
     def _loss(self, trainer: pl.Trainer, model: FreeEnergyModel, kind: Kind) -> float:
         # C on the control probe, which steers, or on the measuring one, which is reported
-        data = _data(trainer)
-        probe = self._source.kept(kind, model, data, self.state.seed or 0)
-        return float(classification_draws(model, probe, data.t).mean())
+        probe = self._kept(trainer, model, kind)
+        return float(classification_draws(model, probe, _data(trainer).t).mean())
+
+    def _kept(self, trainer: pl.Trainer, model: FreeEnergyModel, kind: Kind) -> Probe:
+        return self._source.kept(kind, model, _data(trainer), self.state.seed or 0)
 
     def _append_row(self, trainer: pl.Trainer, model: FreeEnergyModel, response: Response) -> None:
         state, data, now = self.state, _data(trainer), time.monotonic()
@@ -525,13 +528,13 @@ class QuasiStatic(pl.Callback):
     def _stand(self, trainer: pl.Trainer, model: FreeEnergyModel) -> Stand:
         data = _data(trainer)
         measured = self._measure(trainer, model)
-        probe = self._source.kept("measuring", model, data, self.state.seed or 0)
+        probe = self._kept(trainer, model, "measuring")
         return Stand(data.leg, measured, data_force(model, probe, data.t, DECODED))
 
     def _measure(self, trainer: pl.Trainer, model: FreeEnergyModel) -> Measurement:
         # on the measuring probe of the leg, which no solve and no control ever sees
         data = _data(trainer)
-        probe = self._source.kept("measuring", model, data, self.state.seed or 0)
+        probe = self._kept(trainer, model, "measuring")
         measured = measure(model, probe, data.t, DECODED)
         if not measured.finite:
             terms = (measured.rate, measured.distortion, measured.classification)
@@ -566,7 +569,7 @@ class QuasiStatic(pl.Callback):
         self.state.directions = response.directions
         self.state.derivatives = response.derivatives
         self._metric_before = self.state.metric
-        self.state.metric = metric(objective, data.t, response)
+        self.state.metric = metric(response)
         self.state.gradients += probe.noise.shape[:2].numel() * response.gradients
         return response
 

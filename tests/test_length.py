@@ -46,7 +46,7 @@ def test_metric_is_the_curvature_between_dense_responses(
     moving = jacrev(lambda t: jacrev(lambda v: objective.value(terms(v, t)))(objective.theta))(time)
     forces = -torch.stack([slopes[1], slopes[2], moving])
     expected = forces @ torch.linalg.pinv(curvature, hermitian=True, rtol=1e-9) @ forces.T
-    found = metric(objective, AT[2], response)
+    found = metric(response)
     assert torch.equal(found, found.T)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5 * expected.abs().max().item())
     assert torch.linalg.eigvalsh(found).min() > -1e-9
@@ -56,7 +56,7 @@ def test_at_fixed_data_it_is_minus_the_hessian_of_the_free_energy(
     solved: tuple[Objective, Response],
 ) -> None:
     exact = make_system(MOVING).derivatives(*AT)
-    found = metric(solved[0], AT[2], solved[1])
+    found = metric(solved[1])
     torch.testing.assert_close(found[:2, :2], -exact[1:, :2], rtol=1e-5, atol=1e-7)
 
 
@@ -71,7 +71,7 @@ def test_half_the_square_of_the_length_is_what_a_jump_dissipates(
     lam, gam, t = (a + b for a, b in zip(AT, step, strict=True))
     means = objective.means(objective.theta, t)
     left = means[0] + lam * means[1] + gam * means[2] - system.state(lam, gam, t).F
-    found = length(step, metric(objective, AT[2], response)) ** 2 / 2
+    found = length(step, metric(response)) ** 2 / 2
     assert found == pytest.approx(left.item(), rel=5 * size)
     assert left.item() > 1e-6
 

@@ -48,7 +48,8 @@ def control_figure(rows: Sequence[Row]) -> Figure:
     held.plot(s, miss, "x", color=ORANGE, ms=5, label="after the predictor")
     held.plot(s, 100 * (column(rows, "C") / target - 1), ".-", color=BLUE, label="after relaxation")
     held.set_ylabel("C/C* - 1 (%)")
-    held.legend(fontsize="small", ncols=2)
+    # above the axes: the points may be anywhere in them
+    held.legend(fontsize="small", ncols=2, loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
     measured, error = column(rows, "C"), column(rows, "C_error")
     loss.fill_between(s, measured - error, measured + error, color=BLUE, alpha=0.25, lw=0)
     loss.plot(s, measured, color=BLUE, label="measuring probe (± standard error)")

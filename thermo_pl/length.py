@@ -14,30 +14,20 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.func import grad
 
-from thermo_pl.response import Objective, Response, with_t_derivative
+from thermo_pl.response import Response
 
 
-def metric(objective: Objective, t: float, response: Response) -> Tensor:
+def metric(response: Response) -> Tensor:
     """The metric in (λ, γ, t), g_ab = θ_aᵀAθ_b = -∇(∂_aJ)·θ_b, without another product with A.
 
     Args:
-        objective: the model on the probe the response was solved on.
-        t: domain coordinate.
-        response: the response there.
+        response: the response of an equilibrium.
 
     Returns:
         In nats per unit of both controls; float64, symmetric, shape ``(3, 3)``.
     """
-
-    def gradient(s: Tensor) -> Tensor:
-        slope: Tensor = grad(lambda v: objective.value(objective.means(v, s)))(objective.theta)
-        return slope
-
-    with torch.no_grad():
-        moving = with_t_derivative(gradient, t)[1]
-    force = (response.directions.double() @ moving.double()).cpu()
+    force = (response.directions.double() @ response.gradient_t.double()).cpu()
     metric = -response.derivatives.clone()[[1, 2, 0]]  # nothing explicit in the λ and γ columns
     metric[2] = metric[:, 2] = -force
     return (metric + metric.T) / 2

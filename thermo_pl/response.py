@@ -66,6 +66,7 @@ class Response:
     Attributes:
         directions: θ_λ, θ_γ and θ_t, shape ``(3, p)``.
         derivatives: total derivatives, rows R, D, C, columns λ, γ, t; float64, ``(3, 3)``.
+        gradient_t: ∂_t∇J at fixed θ, shape ``(p,)``.
         stationarity: Newton decrement ½ gᵀ(A+μ)⁻¹g in nats, g = ∇J: what J would still fall by.
         solution: how the linear systems were solved.
         gradients: gradient evaluations on the probe, a product counting as one for each
@@ -74,6 +75,7 @@ class Response:
 
     directions: Tensor
     derivatives: Tensor
+    gradient_t: Tensor
     stationarity: float
     solution: Solution
     gradients: int
@@ -157,7 +159,9 @@ def linear_response(
     # the three rows of the Jacobian, their t derivatives, the witness, and the preconditioner
     gradients = 6 + (witness is not None) + len(rhs) * solution.iterations
     gradients += math.ceil(settings.rank * min(1, SKETCHED / len(objective)))
-    return Response(directions, derivatives.cpu(), decrement, solution, gradients)
+    return Response(
+        directions, derivatives.cpu(), slopes.gradient_t, decrement, solution, gradients
+    )
 
 
 def gradient_of(objective: Objective, t: float, memory: int = MEMORY) -> Tensor:

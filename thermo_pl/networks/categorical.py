@@ -15,7 +15,7 @@ from thermo_pl.networks.classifier import Classifier
 from thermo_pl.networks.decoder import Decoder, Likelihood
 from thermo_pl.networks.encoder import Encoder
 from thermo_pl.networks.layers import mlp
-from thermo_pl.networks.marginal import Marginal
+from thermo_pl.networks.marginal import Marginal, draw_indices
 from thermo_pl.networks.posterior import CategoricalPosterior
 
 
@@ -105,8 +105,7 @@ class CategoricalMarginal(Marginal):
         Returns:
             Shape ``(n, K)``.
         """
-        share = self.logits.detach().softmax(-1).cpu()
-        which = torch.multinomial(share, n, replacement=True, generator=generator)
+        which = draw_indices(self.logits, n, generator)
         return F.one_hot(which, self.latent_dim).to(self.logits)
 
     def points(self, n: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:

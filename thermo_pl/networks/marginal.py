@@ -281,8 +281,22 @@ class GaussianMixture(Marginal):
         Returns:
             Shape ``(n, latent_dim)``.
         """
-        share = self.logits.detach().softmax(-1).cpu()
-        which = torch.multinomial(share, n, replacement=True, generator=generator)
+        which = draw_indices(self.logits, n, generator)
         noise = torch.randn(n, self.latent_dim, generator=generator).to(self.mean)
-        which = which.to(self.mean.device)
         return sample_latent(self.mean[which], self.log_var[which], noise)
+
+
+def draw_indices(logits: Tensor, n: int, generator: torch.Generator | None) -> Tensor:
+    """Draws from a distribution over a few choices.
+
+    Args:
+        logits: log probabilities up to a constant, shape ``(choices,)``.
+        n: how many.
+        generator: a generator on the CPU; the global one if not given.
+
+    Returns:
+        Indices, shape ``(n,)``, on the device of the logits.
+    """
+    share = logits.detach().softmax(-1).cpu()
+    drawn = torch.multinomial(share, n, replacement=True, generator=generator)
+    return drawn.to(logits.device)
