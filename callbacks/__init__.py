@@ -3,6 +3,9 @@
 if __name__ != "thermo_pl.callbacks":  # ruff: ignore[non-empty-init-module] - the guard must come first
     raise ImportError(f"{__name__!r} is not a package of its own; import 'thermo_pl.callbacks'")
 
+from thermo_pl.callbacks.adiabatic import Adiabatic
+from thermo_pl.callbacks.carnot_cycle import CarnotCycle
+from thermo_pl.callbacks.cycle import Cycle
 from thermo_pl.callbacks.entropy_report import EntropyReport
 from thermo_pl.callbacks.free_energy_surface import FreeEnergySurface
 from thermo_pl.callbacks.iso_classification import IsoClassification
@@ -11,17 +14,23 @@ from thermo_pl.callbacks.prediction_writer import PredictionWriter
 from thermo_pl.callbacks.progress import ProcessProgress
 from thermo_pl.callbacks.quasi_static import QuasiStatic
 from thermo_pl.callbacks.run_report import RunReport
-from thermo_pl.callbacks.settings import Equilibration, Motion, Probes
+from thermo_pl.callbacks.settings import Control, Equilibration, Motion, Probes
 from thermo_pl.callbacks.step_control import (
     AdaptiveSteps,
     ConstantSteps,
     EqualLengthSteps,
     StepControl,
 )
+from thermo_pl.callbacks.stroke_process import StrokeProcess
+from thermo_pl.strokes import Stroke
 
 __all__ = [
     "AdaptiveSteps",
+    "Adiabatic",
+    "CarnotCycle",
     "ConstantSteps",
+    "Control",
+    "Cycle",
     "EntropyReport",
     "EqualLengthSteps",
     "Equilibration",
@@ -35,4 +44,6 @@ __all__ = [
     "QuasiStatic",
     "RunReport",
     "StepControl",
+    "Stroke",
+    "StrokeProcess",
 ]

@@ -12,7 +12,7 @@ import math
 from typing import Any
 
 from thermo_pl.callbacks.quasi_static import QuasiStatic
-from thermo_pl.callbacks.settings import Equilibration, Motion, Probes
+from thermo_pl.callbacks.settings import Control, Equilibration, Motion, Probes
 from thermo_pl.callbacks.step_control import ConstantSteps, Pace, Place, StepControl
 from thermo_pl.callbacks.transitions import OnTransition
 from thermo_pl.errors import InfeasibleTarget, require
@@ -173,20 +173,20 @@ class IsoClassification(QuasiStatic):
         self.state.pace = (pace.size, pace.error)
         return accepted
 
-    def correction(self, model: FreeEnergyModel, classification: float) -> Motion:
+    def correction(self, model: FreeEnergyModel, control: Control) -> Motion:
         """Take out what relaxation left of C - C*.
 
         Args:
             model: the model.
-            classification: C on the control probe after relaxation, nats.
+            control: what the control probe says after relaxation.
 
         Returns:
             A step in γ; none without the restoring term.
         """
-        close = abs(classification / self.state.control_target - 1) <= CORRECTED
+        close = abs(control.C / self.state.control_target - 1) <= CORRECTED
         if not self.restoring or close:
             return Motion()
-        return Motion(gam=self._gamma_step(model, 0.0, 0.0, classification))
+        return Motion(gam=self._gamma_step(model, 0.0, 0.0, control.C))
 
     @property
     def _back(self) -> bool:

@@ -23,10 +23,11 @@ from torch import Tensor
 from thermo_pl.callbacks.probing import Kind, ProbeSource, stream
 from thermo_pl.callbacks.ranks import check_same, check_strategy
 from thermo_pl.callbacks.rows import Stand, energy_columns, length_columns, response_columns
-from thermo_pl.callbacks.settings import Equilibration, Motion, Probes, State
+from thermo_pl.callbacks.settings import Control, Equilibration, Motion, Probes, State
 from thermo_pl.callbacks.step_control import Snapshot
 from thermo_pl.callbacks.transitions import SADDLE, OnTransition, TransitionMet, kick, transition
 from thermo_pl.errors import ConfigError, NonFinite, NotEquilibrated, SolverBreakdown, require
+from thermo_pl.ledger import summarise_strokes
 from thermo_pl.length import metric
 from thermo_pl.measurement import (
     NOTHING,
@@ -34,10 +35,11 @@ from thermo_pl.measurement import (
     Measurement,
     classification_draws,
     data_force,
+    distortion,
     measure,
 )
 from thermo_pl.module import FreeEnergyModel
-from thermo_pl.path import COLUMNS, Row, strokes
+from thermo_pl.path import COLUMNS, Row
 from thermo_pl.response import (
     Objective,
     Probe,
@@ -66,7 +68,14 @@ class QuasiStatic(pl.Callback):
     The trainer's ``default_root_dir`` is the run directory: path.csv and strokes.json are
     rewritten there, atomically, after every macro-step. Control uses the training particles and
     their labels only; validation is reported beside it.
+
+    Attributes:
+        steers_distortion: whether the process steers by D on the control probe, too.
+        parts: parts into which a relaxation is cut; each one is followed by corrections.
     """
+
+    steers_distortion = False
+    parts = 1
 
     def __init__(
         self,
@@ -140,12 +149,12 @@ class QuasiStatic(pl.Callback):
             The count.
         """
 
-    def correction(self, model: FreeEnergyModel, classification: float) -> Motion:
+    def correction(self, model: FreeEnergyModel, control: Control) -> Motion:
         """A last small step after relaxation, along the response already known.
 
         Args:
             model: the model.
-            classification: C on the control probe after relaxation, nats.
+            control: what the control probe says after relaxation.
 
         Returns:
             The motion; none by default.
@@ -163,6 +172,18 @@ class QuasiStatic(pl.Callback):
             Whether it is; by default every motion is.
         """
         return True
+
+    def place(self, model: FreeEnergyModel, data: Any) -> Row:
+        """Where a row stands in the process.
+
+        Args:
+            model: the model.
+            data: the DataModule.
+
+        Returns:
+            ``phase``, the place within a cycle, and ``time``, the clock of the slides.
+        """
+        return {"phase": data.leg + data.t, "time": data.leg + data.t}
 
     @property
     def last(self) -> Row:
@@ -283,7 +304,7 @@ class QuasiStatic(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """After the last batch, correct.
+        """After the last batch, and after each part of the relaxation before, correct.
 
         Args:
             trainer: the trainer.
@@ -292,9 +313,10 @@ class QuasiStatic(pl.Callback):
             batch: the batch.
             batch_idx: index of the batch in the epoch.
         """
-        is_last = batch_idx + 1 == trainer.num_training_batches
+        done, total = batch_idx + 1, int(trainer.num_training_batches)
+        part_ends = done * self.parts // total > batch_idx * self.parts // total
         # here and not at the end of the epoch, so that validation sees the corrected state
-        if is_last and self.state.phase == "process":
+        if part_ends and self.state.phase == "process":
             self._correct(trainer, _model(pl_module))
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -444,24 +466,39 @@ class QuasiStatic(pl.Callback):
         # the same miss twice
         largest = math.inf
         for _ in range(CORRECTIONS if self.predictor else 1):
-            loss = self._loss(trainer, model, "control")
-            motion = self.correction(model, loss)
+            control = self._control(trainer, model)
+            motion = self.correction(model, control)
             size = max(map(abs, motion))
             if size == 0 or size >= largest:  # done, or not converging
                 break
-            here = self._measure(trainer, model) if motion.lam else self._with_loss(model, loss)
-            self._move(trainer, model, motion, here)
+            self._move(trainer, model, motion, self._steered(model, control))
             self._corrections += 1
             largest = size
 
-    def _with_loss(self, model: FreeEnergyModel, loss: float) -> Measurement:
-        # For the work C Δγ of a step in γ alone, C on the control probe will do, and is known. Its
-        # error is left out: times Δγ it is far below that of the measurements at both ends.
+    def _steered(self, model: FreeEnergyModel, control: Control) -> Measurement:
+        # For the work D Δλ + C Δγ of a correction C and D on the control probe will do, and are
+        # known. Their errors are left out: times Δλ and Δγ they are far below those of the
+        # measurements at both ends.
         if self._before is None:
             raise RuntimeError("a correction was asked for before the first measurement")
-        known = Estimate(NOTHING, torch.full_like(NOTHING, loss))
-        lam, gam = float(model.lam), float(model.gam)
-        return replace(self._before.measured, classification=known, lam=lam, gam=gam)
+        loss, distortion = (Estimate(NOTHING, torch.full_like(NOTHING, value)) for value in control)
+        if math.isnan(control.D):
+            distortion = self._before.measured.distortion
+        return Measurement(
+            self._before.measured.rate,
+            distortion,
+            loss,
+            float(model.lam),
+            float(model.gam),
+            self._before.measured.t,
+        )
+
+    def _control(self, trainer: pl.Trainer, model: FreeEnergyModel) -> Control:
+        loss = self._loss(trainer, model, "control")
+        if not self.steers_distortion:
+            return Control(loss)
+        probe = self._kept(trainer, model, "control")
+        return Control(loss, distortion(model, probe, _data(trainer).t, DECODED))
 
     def _loss(self, trainer: pl.Trainer, model: FreeEnergyModel, kind: Kind) -> float:
         # C on the control probe, which steers, or on the measuring one, which is reported
@@ -476,13 +513,14 @@ class QuasiStatic(pl.Callback):
         stand = self._stand(trainer, model)
         # Lightning keeps the metrics of an earlier validation
         validation = trainer.callback_metrics if self._validated else {}
-        state.control = self._loss(trainer, model, "control")
+        state.control, state.control_distortion = self._control(trainer, model)
         before = state.rows[-1] if state.rows else None
         same_leg = before is not None and before["leg"] == stand.leg
         row = {
             "step": len(state.rows),
-            "cycle": 0,
+            "cycle": state.cycle,
             "stroke": state.stroke,
+            **self.place(model, data),
             "leg": data.leg,
             "t": data.t,
             "lambda": float(model.lam),
@@ -579,7 +617,7 @@ class QuasiStatic(pl.Callback):
         directory = Path(trainer.default_root_dir)
         write_csv(directory / "path.csv", self.state.rows, COLUMNS)
         write_csv(directory / "equilibration.csv", self.state.checks, CHECK_COLUMNS)
-        write_json(directory / "strokes.json", strokes(self.state.rows, self.ending))
+        write_json(directory / "strokes.json", summarise_strokes(self.state.rows, self.ending))
 
 
 def find_process(trainer: pl.Trainer) -> QuasiStatic:

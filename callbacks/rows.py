@@ -49,7 +49,7 @@ def energy_columns(before: Stand | None, work: Estimate | None, here: Stand, sam
     }
     row = {name: estimate.value for name, estimate in energies.items()}
     row |= {f"{name}_error": estimate.error for name, estimate in energies.items()}
-    row["J_t"] = here.force.value
+    row["J_t"], row["J_t_error"] = here.force.value, here.force.error
     step: dict[str, Estimate | None] = dict.fromkeys(("first_law", "work", "relaxation"))
     if before is not None and work is not None:
         start = before.measured

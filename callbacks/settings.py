@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 
@@ -19,6 +19,18 @@ class Motion(NamedTuple):
     lam: float = 0.0
     gam: float = 0.0
     t: float = 0.0
+
+
+class Control(NamedTuple):
+    """What the control probe says of a state; it is what a process steers by.
+
+    Attributes:
+        C: classification loss, nats.
+        D: distortion, nats; nan for a process that does not steer by it.
+    """
+
+    C: float
+    D: float = NAN
 
 
 @dataclass
@@ -93,10 +105,13 @@ class State:
         checks: what the checks of the equilibration found.
         target: C*, nan before it is known.
         control: C on the control probe at the last point.
+        control_distortion: D on it, nan where the process does not steer by it.
         control_target: what C on the control probe is steered to.
         directions: θ_λ, θ_γ, θ_t at the last point, shape ``(3, p)``.
         derivatives: total derivatives there, rows R, D, C, columns λ, γ, t.
         stroke: name of the stroke under way.
+        cycle: number of the cycle.
+        memory: what a process of several strokes remembers, as plain values.
         planned: the next motion.
         metric: the metric in (λ, γ, t) there, shape ``(3, 3)``.
         pace: what the step control remembers: the next size and the last error.
@@ -111,12 +126,15 @@ class State:
     checks: list[dict[str, float]] = field(default_factory=list)
     target: float = NAN
     control: float = NAN
+    control_distortion: float = NAN
     control_target: float = NAN
     directions: Tensor | None = None
     derivatives: Tensor | None = None
     metric: Tensor | None = None
     pace: tuple[float, float] = (NAN, NAN)
     stroke: str = "equilibration"
+    cycle: int = 0
+    memory: dict[str, Any] = field(default_factory=dict)
     planned: tuple[float, float, float] = (0.0, 0.0, 0.0)  # plain, for a weights-only load
     predicted: float = NAN
     miss: float = NAN

@@ -10,7 +10,7 @@ from thermo_pl.datamodules.domains import Waypoint
 from thermo_pl.datamodules.exact import FiniteAlphabet, GaussianDomains
 from thermo_pl.datamodules.interpolated import InterpolatedDataModule
 from thermo_pl.datamodules.sources import ImageSource, Split
-from thermo_pl.datamodules.transforms import GaussianNoise
+from thermo_pl.datamodules.transforms import GaussianNoise, Occlusion
 
 __all__ = [
     "CoupledImages",
@@ -20,6 +20,7 @@ __all__ = [
     "GaussianNoise",
     "ImageSource",
     "InterpolatedDataModule",
+    "Occlusion",
     "ParticleSampler",
     "PathDataModule",
     "Split",

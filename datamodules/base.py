@@ -89,6 +89,11 @@ class PathDataModule(pl.LightningDataModule):
         return self._position.t
 
     @property
+    def closed(self) -> bool:
+        """Whether the path leads back to its first domain. Builds the path if need be."""
+        return self._built().closed
+
+    @property
     def class_names(self) -> list[str]:
         """Name of each class index, such as "0→5". Builds the path if need be."""
         return list(self._built().class_names)

@@ -95,7 +95,8 @@ class GaussianDomains(PathDataModule):
         ends = list(pairwise(self._covariances)) or [(self._covariances[0], self._covariances[0])]
         legs = [self._leg(start, end) for start, end in ends]
         arrays = [matrix.numpy() for matrix in (*self._covariances, self._label_map)]
-        return DataPath(dict.fromkeys(SPLITS, legs), [], content_hash("gaussians", arrays))
+        closed = torch.equal(self._covariances[0], self._covariances[-1])
+        return DataPath(dict.fromkeys(SPLITS, legs), [], content_hash("gaussians", arrays), closed)
 
     def data_entropy(self, labels: bool) -> float:
         """Differential entropy of the Gaussian, ½ log det 2πe S(t).
@@ -186,7 +187,7 @@ class FiniteAlphabet(PathDataModule):
         leg = CoupledImages(x, x, self._p_y_given_x, self._p_y_given_x, coupling)
         arrays = [self._p_x.numpy(), self._p_y_given_x.numpy()]
         legs = [leg]
-        return DataPath(dict.fromkeys(SPLITS, legs), [], content_hash("alphabet", arrays))
+        return DataPath(dict.fromkeys(SPLITS, legs), [], content_hash("alphabet", arrays), True)
 
     def data_entropy(self, labels: bool) -> float:
         """Entropy of the letters.

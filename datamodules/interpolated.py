@@ -7,7 +7,7 @@ from pathlib import Path
 from thermo_pl.datamodules.base import PathDataModule
 from thermo_pl.datamodules.cache import ArrayCache
 from thermo_pl.datamodules.domains import Domain, Waypoint, check_waypoints, load_domains
-from thermo_pl.datamodules.path import DataPath, LabelMode, build_path
+from thermo_pl.datamodules.path import LABEL_MODES, DataPath, LabelMode, build_path
 from thermo_pl.errors import require
 
 
@@ -19,13 +19,16 @@ class InterpolatedDataModule(PathDataModule):
     waypoint is a static domain: its only leg couples every image with itself, with equal mass, and
     t changes nothing. Held-out splits are coupled by plans of their own.
 
-    Both label modes use the labels of the *target* domains as well as those of the source: this is
+    All label modes use the labels of the *target* domains as well as those of the source: this is
     not unsupervised domain adaptation.
 
     - ``matched``: on each leg the classes of the two domains are matched one to one, at the least
       sum of W2² between classes of the train split, and the plan is exact inside each pair of
       classes. A particle keeps one label all the way, the index of its class among the sorted
       classes of the first waypoint. Every class carries the same mass at both ends.
+    - ``ordered``: the same, but you declare the matching: the first class of a waypoint goes with
+      the first of the next, in the order of its ``classes``, and so on. A closed path may need it,
+      as the best matchings of its legs need not lead back.
     - ``soft``: one exact plan for all images, blind to labels. The classes are those of all
       waypoints together, and the label of a particle is the mixture (1-t) y_a + t y_b. In the
       middle of a leg C then has the floor H(y|x(t)) > 0.
@@ -49,7 +52,7 @@ class InterpolatedDataModule(PathDataModule):
 
         Args:
             waypoints: the domains, in the order of the path.
-            labels: "matched" or "soft".
+            labels: "matched", "ordered" or "soft".
             batch_size: particles in a training batch, drawn with replacement, with probability
                 equal to their mass; None for all particles with their masses in every batch.
             train_batches: training batches in an epoch.
@@ -65,7 +68,7 @@ class InterpolatedDataModule(PathDataModule):
             ConfigError: if an argument is not allowed.
         """
         check_waypoints(waypoints)
-        require(labels in {"matched", "soft"}, "labels", labels, "matched, soft")
+        require(labels in LABEL_MODES, "labels", labels, ", ".join(LABEL_MODES))
         n_legs = max(1, len(waypoints) - 1)
         super().__init__(n_legs, batch_size, train_batches, eval_batch_size, num_workers, seed)
         self.waypoints, self.labels = waypoints, labels
@@ -86,7 +89,7 @@ class InterpolatedDataModule(PathDataModule):
     def n_classes(self) -> int:
         """Number of classes. Loads the sources if need be."""
         domains = self._loaded()
-        if self.labels == "matched":
+        if self.labels != "soft":
             return len(domains[0].classes)
         return len({label for domain in domains for label in domain.classes})
 
@@ -96,7 +99,8 @@ class InterpolatedDataModule(PathDataModule):
         Returns:
             The path.
         """
-        return build_path(self._loaded(), self.labels, self._cache)
+        orders = [waypoint.classes for waypoint in self.waypoints]
+        return build_path(self._loaded(), self.labels, self._cache, orders)
 
     def _loaded(self) -> list[Domain]:
         if self._domains is None:

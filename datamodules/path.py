@@ -24,7 +24,8 @@ from thermo_pl.datamodules.transport import (
 )
 from thermo_pl.errors import DataError
 
-LabelMode = Literal["matched", "soft"]
+LabelMode = Literal["matched", "ordered", "soft"]
+LABEL_MODES: tuple[LabelMode, ...] = ("matched", "ordered", "soft")
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,22 +36,31 @@ class DataPath:
         legs: by split, the pairs of each leg.
         class_names: a name for each class index.
         fingerprint: hash of the domains and of the labels their particles carry.
+        closed: whether the last domain is the first one.
     """
 
     legs: dict[str, list[CoupledImages]]
     class_names: list[str]
     fingerprint: str
+    closed: bool
 
 
-def build_path(domains: Sequence[Domain], labels: LabelMode, cache: ArrayCache) -> DataPath:
+def build_path(
+    domains: Sequence[Domain],
+    labels: LabelMode,
+    cache: ArrayCache,
+    orders: Sequence[Sequence[int] | None] | None = None,
+) -> DataPath:
     """Couple consecutive domains and settle the labels of their particles.
 
-    In both label modes the labels of the target domains are used too.
+    In all label modes the labels of the target domains are used too.
 
     Args:
         domains: the domains; a single one is coupled with itself by the identity.
-        labels: "matched" or "soft".
+        labels: "matched", "ordered" or "soft".
         cache: where couplings are kept.
+        orders: with "ordered" the classes of each domain in the order that they correspond in;
+            sorted where there is none.
 
     Returns:
         The path.
@@ -61,13 +71,18 @@ def build_path(domains: Sequence[Domain], labels: LabelMode, cache: ArrayCache) 
         TransportError: if a coupling fails its checks.
     """
     matchings: list[dict[int, int]] | None = None
-    if labels == "matched":
-        matchings = [_match(a, b, cache) for a, b in pairwise(domains)]
+    if labels != "soft":
+        matchings = (
+            [_match(a, b, cache) for a, b in pairwise(domains)]
+            if labels == "matched"
+            else _ordered(domains, orders or [None] * len(domains))
+        )
         indices, names = _carried_labels(domains, matchings)
     else:
         indices, names = _union_labels(domains)
     legs = {split: _legs(domains, split, matchings, indices, len(names), cache) for split in SPLITS}
-    return DataPath(legs, names, _fingerprint(domains, labels, indices))
+    closed = domains[0].fingerprint == domains[-1].fingerprint
+    return DataPath(legs, names, _fingerprint(domains, labels, indices), closed)
 
 
 def _match(a: Domain, b: Domain, cache: ArrayCache) -> dict[int, int]:
@@ -76,6 +91,19 @@ def _match(a: Domain, b: Domain, cache: ArrayCache) -> dict[int, int]:
     return match_classes(
         x_a.numpy(), y_a.numpy(), x_b.numpy(), y_b.numpy(), a.classes, b.classes, cache
     )
+
+
+def _ordered(
+    domains: Sequence[Domain], orders: Sequence[Sequence[int] | None]
+) -> list[dict[int, int]]:
+    # the first class of one domain goes with the first of the next, and so on
+    lists = [order or domain.classes for domain, order in zip(domains, orders, strict=True)]
+    sizes = [len(order) for order in lists]
+    if len(set(sizes)) > 1:
+        raise DataError(
+            f"labels: got ordered, and waypoints of {sizes} classes; allowed: as many in each"
+        )
+    return [dict(zip(a, b, strict=True)) for a, b in pairwise(lists)]
 
 
 def _carried_labels(
@@ -102,7 +130,8 @@ def _check_returns(domains: Sequence[Domain], indices: Sequence[Mapping[int, int
                     f"waypoints[{number}] is the same domain as waypoints[{earlier}], but its "
                     f"class {label} comes back with the label of class "
                     f"{_class_of(indices[earlier], indices[number][label])}; choose waypoints "
-                    "whose matchings lead back, or labels: soft"
+                    "whose matchings lead back, or declare the matching by the order of the "
+                    "classes, with labels: ordered"
                 )
 
 

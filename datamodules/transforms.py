@@ -46,3 +46,46 @@ class GaussianNoise(nn.Module):
         generator = np.random.default_rng([self.seed, content])
         noise = generator.standard_normal(tuple(images.shape), dtype=np.float32)
         return (images + self.std * torch.from_numpy(noise).to(images)).clamp(0, 1)
+
+
+class Occlusion(nn.Module):
+    """Cover a rectangle of every image with one grey."""
+
+    def __init__(
+        self,
+        rows: tuple[float, float] = (0.0, 1.0),
+        columns: tuple[float, float] = (0.0, 1.0),
+        grey: float = 0.5,
+    ) -> None:
+        """Set it up.
+
+        Args:
+            rows: where the rectangle begins and ends from the top, as shares of the height.
+            columns: the same from the left, as shares of the width.
+            grey: value of the pixels there; 0.5 is the hardest to encode.
+
+        Raises:
+            ConfigError: if the shares or the value are not within [0, 1].
+        """
+        super().__init__()
+        for name, (begin, end) in (("rows", rows), ("columns", columns)):
+            ok = 0 <= begin < end <= 1
+            require(ok, name, [begin, end], "two shares, 0 ≤ begin < end ≤ 1")
+        require(0 <= grey <= 1, "grey", grey, "a number from 0 to 1")
+        self.rows, self.columns, self.grey = rows, columns, grey
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Cover the rectangle.
+
+        Args:
+            images: all images of a split, shape ``(n, channels, height, width)``.
+
+        Returns:
+            The images, of the same shape.
+        """
+        height, width = images.shape[-2:]
+        top, bottom = (round(share * height) for share in self.rows)
+        left, right = (round(share * width) for share in self.columns)
+        covered = images.clone()
+        covered[..., top:bottom, left:right] = self.grey
+        return covered

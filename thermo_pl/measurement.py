@@ -146,6 +146,23 @@ def measure(model: FreeEnergyModel, probe: Probe, t: float, decoded: int) -> Mea
     )
 
 
+@torch.no_grad()
+def distortion(model: FreeEnergyModel, probe: Probe, t: float, decoded: int) -> float:
+    """D on some noise draws of a probe.
+
+    Args:
+        model: the model.
+        probe: particles and noise.
+        t: domain coordinate.
+        decoded: noise draws to take it on, unless it is exact.
+
+    Returns:
+        Nats.
+    """
+    few = Objective(model, _decoded(model, probe, decoded))
+    return float(_draws(few, few.theta, t)[1].mean())
+
+
 def data_force(model: FreeEnergyModel, probe: Probe, t: float, decoded: int) -> Estimate:
     """∂_tJ at fixed θ, λ, γ; on the surface this is ∂_tF (envelope theorem).
 

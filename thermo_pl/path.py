@@ -13,11 +13,15 @@ Row = dict[str, Any]
 
 FORWARD, BACK = "iso_classification", "iso_classification_back"
 """Strokes of an iso-classification, from t = 0 to 1 and back."""
+CLOSURE = "closure"
+"""The last row of a cycle: its end, measured on the probe that its start was measured on."""
 
 COLUMNS = (
     "step",
     "cycle",
     "stroke",
+    "phase",
+    "time",
     "leg",
     "t",
     "lambda",
@@ -39,6 +43,7 @@ COLUMNS = (
     "D_error",
     "C_error",
     "J_error",
+    "J_t_error",
     "C_control",
     "stationarity",
     "first_law_residual",
@@ -62,6 +67,8 @@ COLUMNS = (
 )
 """Columns of path.csv, one row per macro-step.
 
+``phase`` is the place within a cycle, strokes done and the share of the present one, and leg + t
+elsewhere; ``time`` is the clock of the slides, in which λ̇ = k.
 R, D, C, J and J_t = ∂_tJ (explicit, at fixed θ) are measured after relaxation on the measuring
 probe; columns that end in ``_error`` are standard errors over the noise draws, those of a
 difference with common random numbers. ``work`` is what the motion of λ, γ and the data does to J at
@@ -217,48 +224,36 @@ def total(rows: Sequence[Row], name: str) -> float:
     return float(np.nansum([row.get(name, math.nan) for row in rows]))
 
 
-def strokes(rows: Sequence[Row], ending: str) -> list[dict[str, Any]]:
-    """Summarise each stroke of a path, for strokes.json.
+class StrokePath(NamedTuple):
+    """The rows of one stroke.
+
+    Attributes:
+        cycle: the cycle it belongs to.
+        name: its name.
+        members: its rows.
+        path: the same from the point where the stroke begins. That is the row before, unless the
+            stroke moves on to another leg: then its first row, which settles there.
+    """
+
+    cycle: int
+    name: str
+    members: list[Row]
+    path: list[Row]
+
+
+def stroke_paths(rows: Sequence[Row]) -> list[StrokePath]:
+    """Cut a path into its strokes.
 
     Args:
         rows: the path.
-        ending: how the last stroke stands: ``running``, ``done`` or why it stopped.
 
     Returns:
-        One object per stroke, in order; before the first row one with the status alone.
+        The strokes in order.
     """
-    if not rows:
-        return [{"cycle": 0, "stroke": "equilibration", "status": ending}]
-    summary: list[dict[str, Any]] = []
-    start: Row | None = None
+    found: list[StrokePath] = []
     for (cycle, name), group in groupby(rows, key=lambda row: (row["cycle"], row["stroke"])):
         members = list(group)
-        # a stroke starts where the one before it ended
-        path = members if start is None else [start, *members]
-        first, last = path[0], path[-1]
-        largest, mean = drift(members)
-        ends = {
-            key: [first[key], last[key]] for key in ("t", "lambda", "gamma", "R", "D", "C", "J")
-        }
-        summary.append({
-            "cycle": cycle,
-            "stroke": name,
-            "steps": [members[0]["step"], last["step"]],
-            "leg": last["leg"],
-            **ends,
-            "C_target": last["C_target"],
-            "drift_max": largest,
-            "drift_mean": mean,
-            "first_law_residual_median": relative_first_law_residual(path),
-            "stationarity": last["stationarity"],
-            "length": total(members, "length"),
-            "dissipation": total(members, "relaxation"),
-            "rejected": int(total(members, "rejected")),
-            "transitions": [row["step"] for row in members if row.get("transition")],
-            "gradients": sum(row["gradients"] for row in members),
-            "seconds": sum(row["seconds"] for row in members),
-            "status": "done",
-        })
-        start = last
-    summary[-1]["status"] = ending
-    return summary
+        before = found[-1].members[-1:] if found else []
+        start = [row for row in before if row["leg"] == members[0]["leg"] and row["cycle"] == cycle]
+        found.append(StrokePath(cycle, name, members, start + members))
+    return found

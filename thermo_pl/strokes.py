@@ -1,0 +1,224 @@
+r"""Strokes: quasi-static motions that are told two of the changes of λ, γ, C and λD + γC.
+
+While the data move by dt, a motion (dλ, dγ) of the control is two numbers, so that two conditions
+fix it. Each condition holds a quantity X, or drives it at a constant rate, and is linear in the
+motion:
+
+    X_λ dλ + X_γ dγ = ΔX - X_t dt,
+
+with the total derivatives of the linear response. Iso-classification holds C and drives λ; the
+adiabat holds γ and λD + γC, of which S = ΔR - ΔF = -Δ(λD + γC) is the change.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thermo_pl.errors import SolverBreakdown, require
+
+Array = NDArray[np.float64]
+
+QUANTITIES = ("lam", "gam", "C", "S")
+"""What a stroke can hold or drive; S stands for the slides' ΔR - ΔF."""
+RETURN: Literal["return"] = "return"
+"""In place of a change: back to the value at the start of the cycle."""
+VANISHES = 1e-6
+"""What counts as zero, relative to the terms it is made of."""
+
+
+class Point(NamedTuple):
+    """A point of the equilibrium surface and its slopes there.
+
+    Attributes:
+        lam: λ.
+        gam: γ.
+        D: distortion, nats.
+        C: classification loss, nats.
+        slopes: total derivatives of D and C, columns λ, γ, t; shape ``(2, 3)``.
+    """
+
+    lam: float
+    gam: float
+    D: float
+    C: float
+    slopes: Array
+
+    def value(self, name: str) -> float:
+        """One of the quantities.
+
+        Args:
+            name: λ, γ, C, or S for -(λD + γC), of which S is the change.
+
+        Returns:
+            Its value; C and S in nats.
+        """
+        values = {"lam": self.lam, "gam": self.gam, "C": self.C}
+        return values[name] if name in values else -(self.lam * self.D + self.gam * self.C)
+
+    def gradient(self, name: str) -> Array:
+        """Total derivatives of one of the quantities.
+
+        Args:
+            name: as for :meth:`value`.
+
+        Returns:
+            With respect to λ, γ and t, shape ``(3,)``.
+        """
+        by_distortion, by_loss = self.slopes
+        rows: dict[str, Array] = {"lam": np.eye(3)[0], "gam": np.eye(3)[1], "C": by_loss}
+        rows["S"] = -(np.array([self.D, self.C, 0.0]) + self.lam * by_distortion)
+        rows["S"] -= self.gam * by_loss
+        return rows[name]
+
+
+Change = float | Literal["return"]
+
+
+@dataclass
+class Stroke:
+    """A part of a process: two of the changes of λ, γ, C and S, spread evenly over it.
+
+    Examples: iso-classification ``{C: 0, lam: 0.5}``; the adiabat ``{gam: 0, S: 0}``; iso-γ
+    ``{gam: 0, lam: 0.5}``; iso-λ ``{lam: 0, gam: 1}``; both fixed while the data move
+    ``{lam: 0, gam: 0}``. In place of a number, ``return`` leads back to the value at the start of
+    the cycle.
+
+    Attributes:
+        name: as it appears in path.csv, strokes.json and figures.
+        steps: macro-steps.
+        lam: change of λ.
+        gam: change of γ.
+        C: change of the classification loss, nats; held at 0.
+        S: change ΔR - ΔF = -Δ(λD + γC), nats; held at 0.
+        moves: whether the data move to the next domain meanwhile.
+        adjust: which of the changes the closing of a cycle may adjust, if any.
+        clock: |λ̇| where λ sets the clock, as on the adiabats of the slides; if not given, the
+            stroke takes one unit of time.
+    """
+
+    name: str
+    steps: int = 10
+    lam: Change | None = None
+    gam: Change | None = None
+    C: Change | None = None
+    S: Change | None = None
+    moves: bool = True
+    adjust: Literal["lam", "gam", "C", "S"] | None = None
+    clock: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        require(bool(self.name), "name", self.name, "a name")
+        require(self.steps > 0, f"{self.name}.steps", self.steps, "a whole number > 0")
+        given = self.changes
+        allowed = "exactly two of lam, gam, C and S: they fix the motion"
+        require(len(given) == 2, f"stroke {self.name}", sorted(given), allowed)
+        for name, change in given.items():
+            ok = change == RETURN or math.isfinite(change)
+            require(ok, f"{self.name}.{name}", change, "a finite number, or return")
+        require("S" not in given or given["S"] != RETURN, f"{self.name}.S", RETURN, "a number")
+        ok = self.adjust is None or isinstance(given.get(self.adjust), float | int)
+        require(ok, f"{self.name}.adjust", self.adjust, "one of the changes given as numbers")
+        ok = self.clock is None or 0 < self.clock < math.inf
+        require(ok, f"{self.name}.clock", self.clock, "a number > 0")
+        ok = self.moves or any(change != 0 for change in given.values())
+        allowed = "true, or a change that is not 0: nothing would move"
+        require(ok, f"{self.name}.moves", self.moves, allowed)
+
+    @property
+    def changes(self) -> dict[str, Change]:
+        """The two changes that are given."""
+        changes = {name: getattr(self, name) for name in QUANTITIES}
+        return {name: change for name, change in changes.items() if change is not None}
+
+
+def motion(point: Point, targets: Mapping[str, float], dt: float) -> tuple[float, float]:
+    """The step (Δλ, Δγ) that brings two quantities to their targets in the linear response.
+
+    Args:
+        point: where the step begins.
+        targets: the values two quantities shall have at its end.
+        dt: how far the data move.
+
+    Returns:
+        Δλ and Δγ.
+
+    Raises:
+        SolverBreakdown: if the two conditions do not fix a motion there.
+    """
+    names = list(targets)
+    rows = np.stack([point.gradient(name) for name in names])
+    misses = np.array([targets[name] - point.value(name) for name in names]) - rows[:, 2] * dt
+    matrix, size = rows[:, :2], np.stack([_terms(point, name) for name in names])
+    # a determinant of terms that cancel is zero within the solver's error
+    terms = size[0, 0] * size[1, 1] + size[0, 1] * size[1, 0]
+    if abs(np.linalg.det(matrix)) <= VANISHES * terms:
+        detail = ""
+        if set(names) == {"gam", "S"}:
+            detail = ": the denominator D + lam D_lam + gam C_lam of the adiabat vanishes"
+        raise SolverBreakdown(
+            f"stroke: got conditions on {' and '.join(names)} that do not fix a motion at lambda = "
+            f"{point.lam:.4g}, gamma = {point.gam:.4g}{detail}; allowed: two independent ones; "
+            "take another stroke, start elsewhere, or look for a transition here"
+        )
+    step = np.linalg.solve(matrix, misses)
+    return float(step[0]), float(step[1])
+
+
+def _terms(point: Point, name: str) -> Array:
+    # absolute sizes of the terms that the derivatives in λ and γ are sums of
+    slopes: Array = np.abs(point.slopes[:, :2])
+    sizes: Array = np.abs(point.gradient(name)[:2])
+    if name == "S":
+        sizes = np.abs(np.array([point.D, point.C])) + point.lam * slopes[0] + point.gam * slopes[1]
+    return sizes
+
+
+def closing_step(
+    strokes: Sequence[Stroke], corners: Sequence[tuple[Point, Point]], defect: tuple[float, float]
+) -> list[float]:
+    """Newton's step towards a closed cycle in the changes that may be adjusted.
+
+    The ends of a stroke are points of the equilibrium surface, and its two quantities have there
+    the values at its start plus the changes. So the end (λ, γ) follows the start and the changes by
+
+        G_end d(λ, γ)_end = G_start d(λ, γ)_start + d(changes),
+
+    G the total derivatives of both quantities in λ and γ. Chained over the strokes this is the
+    derivative of the closure, exact on the surface, from responses that are known anyway.
+
+    Args:
+        strokes: the strokes of the cycle; two of them have ``adjust``.
+        corners: for each stroke the points at its start and at its end.
+        defect: (λ, γ) at the end of the cycle less those at its start.
+
+    Returns:
+        What to add to the two adjustable changes, in the order of the strokes.
+
+    Raises:
+        SolverBreakdown: if the closure does not depend on them.
+    """
+    adjusted = [index for index, stroke in enumerate(strokes) if stroke.adjust]
+    state: Array = np.zeros((2, 2))  # d(λ, γ) / d(the two adjustable changes)
+    for index, (stroke, (start, end)) in enumerate(zip(strokes, corners, strict=True)):
+        names = list(stroke.changes)
+        change = np.zeros((2, 2))
+        if index in adjusted:
+            change[names.index(str(stroke.adjust)), adjusted.index(index)] = 1.0
+        for row, name in enumerate(names):
+            if stroke.changes[name] != RETURN:  # that one forgets where the stroke began
+                change[row] += start.gradient(name)[:2] @ state
+        matrix = np.stack([end.gradient(name)[:2] for name in names])
+        state = np.asarray(np.linalg.solve(matrix, change), dtype=np.float64)
+    if abs(np.linalg.det(state)) <= VANISHES * np.abs(state).max() ** 2:
+        raise SolverBreakdown(
+            "closing: got two changes on which (lambda, gamma) at the end of the cycle do not "
+            "depend independently; allowed: two that do; adjust others, or start elsewhere"
+        )
+    return [float(x) for x in np.linalg.solve(state, -np.asarray(defect))]
