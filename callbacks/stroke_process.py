@@ -229,6 +229,11 @@ class StrokeProcess(QuasiStatic):
         for name, change in self.present.changes.items():
             whole = memory["home"][name] - anchor[name] if change == RETURN else float(change)
             targets[name] = anchor[name] + u * whole
+            if name != "S" and targets[name] <= 0:
+                raise InfeasibleTarget(
+                    f"stroke {self.present.name}: got {name} = {targets[name]:.4g} at {u:.0%} of "
+                    "the stroke; allowed: numbers > 0; choose a smaller change or start elsewhere"
+                )
         return targets
 
     def _point(self, model: FreeEnergyModel, control: Control) -> Point:

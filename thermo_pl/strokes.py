@@ -28,6 +28,8 @@ QUANTITIES = ("lam", "gam", "C", "S")
 """What a stroke can hold or drive; S stands for the slides' ΔR - ΔF."""
 RETURN: Literal["return"] = "return"
 """In place of a change: back to the value at the start of the cycle."""
+FARTHEST = 0.5
+"""By how much λ and γ at a corner may change at once, relative, while a cycle is closed."""
 VANISHES = 1e-6
 """What counts as zero, relative to the terms it is made of."""
 
@@ -191,7 +193,9 @@ def closing_step(
         G_end d(λ, γ)_end = G_start d(λ, γ)_start + d(changes),
 
     G the total derivatives of both quantities in λ and γ. Chained over the strokes this is the
-    derivative of the closure, exact on the surface, from responses that are known anyway.
+    derivative of the closure, exact on the surface, from responses that are known anyway. Steps
+    that would move λ or γ at a corner by more than half are shortened: the closure is no linear
+    function so far away.
 
     Args:
         strokes: the strokes of the cycle; two of them have ``adjust``.
@@ -205,6 +209,7 @@ def closing_step(
         SolverBreakdown: if the closure does not depend on them.
     """
     adjusted = [index for index, stroke in enumerate(strokes) if stroke.adjust]
+    ends: list[Array] = []
     state: Array = np.zeros((2, 2))  # d(λ, γ) / d(the two adjustable changes)
     for index, (stroke, (start, end)) in enumerate(zip(strokes, corners, strict=True)):
         names = list(stroke.changes)
@@ -216,9 +221,12 @@ def closing_step(
                 change[row] += start.gradient(name)[:2] @ state
         matrix = np.stack([end.gradient(name)[:2] for name in names])
         state = np.asarray(np.linalg.solve(matrix, change), dtype=np.float64)
+        ends.append(state / np.array([[end.lam], [end.gam]]))
     if abs(np.linalg.det(state)) <= VANISHES * np.abs(state).max() ** 2:
         raise SolverBreakdown(
             "closing: got two changes on which (lambda, gamma) at the end of the cycle do not "
             "depend independently; allowed: two that do; adjust others, or start elsewhere"
         )
-    return [float(x) for x in np.linalg.solve(state, -np.asarray(defect))]
+    step = np.linalg.solve(state, -np.asarray(defect))
+    farthest = max(float(np.abs(end @ step).max()) for end in ends)
+    return [float(x) for x in step * min(1.0, FARTHEST / farthest if farthest else 1.0)]
