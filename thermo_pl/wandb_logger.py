@@ -154,7 +154,7 @@ class WandbRunLogger(WandbLogger):
         Args:
             directory: the run directory.
         """
-        self._attempt(lambda run: _log_directory(run, directory))
+        self._attempt(lambda run: self._log_directory(run, directory))
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
@@ -241,12 +241,33 @@ class WandbRunLogger(WandbLogger):
         run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
         return run
 
-    def _log(self, run: Any, values: Mapping[str, float]) -> None:
+    def _log(self, run: Any, values: Mapping[str, Any]) -> None:
         for name in values.keys() - self._defined:
             if axis := _axis(name):
                 run.define_metric(name, step_metric=None if name == axis else axis)
             self._defined.add(name)
         run.log(dict(values))
+
+    def _log_directory(self, run: Any, directory: Path) -> None:
+        import wandb
+
+        tables = _tables(directory)
+        media: dict[str, Any] = {}
+        for name, rows in tables.items():
+            if rows:
+                media[f"tables/{name}"] = table = _table(wandb, rows)
+                # Bound to the run beforehand: W&B would make an artifact of it, whose file lies in
+                # a folder of the user's, under an absolute path that the run's files would name.
+                table.bind_to_run(run, f"tables/{name}", run.step)
+        for path in sorted((directory / "figures").glob("*.png")):
+            media[f"figures/{path.stem}"] = wandb.Image(str(path))
+        cycle = _final(_read(directory / "cycle.json") or {}, "cycle/")
+        if media or cycle:
+            self._log(run, media | {name: x for name, x in cycle.items() if x is not None})
+        final = _final(_read(directory / "summary.json") or {}, "final/")
+        if laws := tables["laws"]:
+            final["final/laws_violated"] = sum(law["verdict"] == "violated" for law in laws)
+        run.summary.update(final | cycle)
 
     def _without(self, why: object) -> Any:
         rest = f"; what it has is {self._later()}" if self._experiment else ""
@@ -347,27 +368,11 @@ def _by_class(value: Any) -> Any:
     return named
 
 
-def _log_directory(run: Any, directory: Path) -> None:
-    import wandb
-
+def _tables(directory: Path) -> dict[str, list[dict[str, Any]]]:
     tables = {name: _read(directory / f"{name}.json") or [] for name in ("strokes", "laws")}
     if (directory / "path.csv").is_file():
         tables["path"] = read_csv(directory / "path.csv")
-    media: dict[str, Any] = {}
-    for name, rows in tables.items():
-        if rows:
-            media[f"tables/{name}"] = table = _table(wandb, rows)
-            # Bound to the run beforehand: W&B would make an artifact of it, whose file lies in a
-            # folder of the user's, under an absolute path that the run's files would name.
-            table.bind_to_run(run, f"tables/{name}", run.step)
-    for path in sorted((directory / "figures").glob("*.png")):
-        media[f"figures/{path.stem}"] = wandb.Image(str(path))
-    cycle = _final(_read(directory / "cycle.json") or {}, "cycle/")
-    if media or cycle:
-        run.log({**media, **{name: x for name, x in cycle.items() if x is not None}})
-    final = _final(_read(directory / "summary.json") or {}, "final/")
-    violated = [law for law in tables["laws"] if law["verdict"] == "violated"]
-    run.summary.update({**final, **cycle, "final/laws_violated": len(violated)})
+    return tables
 
 
 def _read(path: Path) -> Any:
