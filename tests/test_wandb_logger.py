@@ -17,7 +17,7 @@ import torch
 import wandb
 import yaml
 from pytorch_lightning.loggers import wandb as lightning_wandb
-from wandb_runs import ROOT, Recorded, fit, path_of, recorded, same, tiny_config
+from wandb_runs import ROOT, Recorded, a_server, fit, path_of, recorded, same, tiny_config
 
 from thermo_pl.callbacks.path_logger import LAW, RESPONSE
 from thermo_pl.cli import main
@@ -327,7 +327,7 @@ def test_without_a_key_a_run_is_recorded_offline(
     _, said, _ = begin(monkeypatch, tmp_path, mode="online")
     assert len(said) == 1
     assert "no API key, run: wandb login" in said[0]
-    assert f"wandb sync {tmp_path}/wandb/offline-run-*" in said[0]
+    assert f"recorded offline, upload later: wandb sync {tmp_path}/wandb/*run-*" in said[0]
     assert recorded(tmp_path).series("thermo/C") == [1.0]
 
 
@@ -339,10 +339,36 @@ def test_without_a_server_a_run_is_recorded_offline(
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     _, said, seconds = begin(monkeypatch, tmp_path, mode="online", version=version)
     assert len(said) == 1
-    assert "recorded offline, upload it by: wandb sync" in said[0]
+    assert "recorded offline, upload later: wandb sync" in said[0]
     assert recorded(tmp_path).series("thermo/C") == [1.0]
     assert recorded(tmp_path).of("run")[0]["run_id"] == version or version is None
     assert seconds < 5 + 3  # the bound, and what starting W&B takes on a busy machine
+
+
+@pytest.mark.slow
+def test_online_a_server_that_falls_silent_holds_nothing_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setenv("PLANTED_TOKEN", TOKEN)
+    with a_server() as server:
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        wandb.teardown()
+        logger = WandbRunLogger(save_dir=str(tmp_path), mode="online")
+        logger.log_metrics({"thermo/step": 0, "thermo/C": 1.0})
+        assert logger.experiment.settings.mode == "online"
+        server.silent.set()
+        start = time.monotonic()
+        with pytest.warns(UserWarning, match="uploaded later: wandb sync"):
+            logger.finalize("success")
+        wandb.teardown()  # as at the end of a program
+        assert time.monotonic() - start < 6
+    sent = b"".join(server.bodies)
+    assert b"thermo_pl" in sent
+    for private in (TOKEN, KEY, str(tmp_path), str(Path.home()), sys.executable):
+        assert private.encode() not in sent
+    assert recorded(tmp_path).series("thermo/C") == [1.0]
 
 
 @pytest.mark.parametrize("mode", ["disabled", "nonsense"])

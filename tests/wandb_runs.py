@@ -6,7 +6,11 @@ import json
 import math
 import subprocess
 import sys
-from dataclasses import dataclass
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +114,60 @@ def same(a: list[float], b: list[float]) -> bool:
     return len(a) == len(b) and all(
         math.isclose(x, y, rel_tol=1e-10) for x, y in zip(a, b, strict=True)
     )
+
+
+@dataclass
+class Server:
+    """What stands in for W&B's server: enough of it to begin a run."""
+
+    url: str = ""
+    silent: threading.Event = field(default_factory=threading.Event)
+    closed: threading.Event = field(default_factory=threading.Event)
+    bodies: list[bytes] = field(default_factory=list)
+
+
+BUCKET = {
+    "id": "b",
+    "name": "run",
+    "displayName": "run",
+    "description": "",
+    "config": "{}",
+    "sweepName": "",
+    "historyLineCount": 0,
+    "project": {"name": "thermo_pl", "entity": {"name": "somebody"}},
+}
+
+
+@contextmanager
+def a_server() -> Generator[Server, None, None]:
+    """A server on this machine; it no longer answers once its ``silent`` is set."""
+    server = Server()
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None: ...
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            server.bodies.append(body)
+            if server.silent.is_set():
+                server.closed.wait()
+                return
+            begun = {"upsertBucket": {"bucket": BUCKET, "inserted": True}}
+            data = begun if b"UpsertBucket" in body else {"model": {"bucket": None}}
+            answer = json.dumps({"data": data}).encode()
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    http.daemon_threads = True
+    server.url = f"http://127.0.0.1:{http.server_port}"
+    threading.Thread(target=http.serve_forever, daemon=True).start()
+    try:
+        yield server
+    finally:
+        server.closed.set()
+        http.shutdown()
+        http.server_close()

@@ -190,7 +190,7 @@ class WandbRunLogger(WandbLogger):
                 try:
                     return self._open_online(wandb)
                 except Exception as error:
-                    self._warn(f"{_line(error)}; {self._later()}")
+                    self._warn(f"{_line(error)}; recorded offline, upload later: {self._sync()}")
             return self._open(wandb, "offline")
         except Exception as error:  # a broken install can raise anything
             return self._without(error)
@@ -218,7 +218,8 @@ class WandbRunLogger(WandbLogger):
         settings = wandb.Settings(
             mode=mode,
             init_timeout=self.timeout / 2,  # the rest is for starting anew, offline
-            finish_timeout=self.timeout,
+            finish_timeout=self.timeout / 2,  # the rest is what W&B takes to give up at exit
+            finish_timeout_raises=True,
             silent=True,
             x_transaction_log_flush_interval=1.0,  # seconds that a killed run loses at most
             **({} if self.record_machine else PRIVATE),
@@ -270,13 +271,13 @@ class WandbRunLogger(WandbLogger):
         run.summary.update(final | cycle)
 
     def _without(self, why: object) -> Any:
-        rest = f"; what it has is {self._later()}" if self._experiment else ""
+        rest = f"; what it has can be uploaded later: {self._sync()}" if self._experiment else ""
         self._warn(f"{_line(why)}; the run goes on without it, see {self._save_dir}{rest}")
         self._off = True
         return DummyLogger().experiment
 
-    def _later(self) -> str:
-        return f"recorded offline, upload it by: wandb sync {self._save_dir}/wandb/offline-run-*"
+    def _sync(self) -> str:
+        return f"wandb sync {self._save_dir}/wandb/*run-*"
 
     def _warn(self, text: str) -> None:
         rank_zero_warn(f"Weights & Biases: {text}")
