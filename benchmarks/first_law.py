@@ -38,7 +38,7 @@ def run(root: Path, name: str, seed: int, steps: int) -> str:
     config["seed_everything"] = seed
     directory = root / f"{name}_{seed}_{steps}"
     config["trainer"]["default_root_dir"] = str(directory)
-    process = config["trainer"]["callbacks"][0]
+    process = config["trainer"]["callbacks"][-1]
     assert process["class_path"] == "IsoClassification"
     process["init_args"]["steps"] = steps
     file = root / "config.yaml"

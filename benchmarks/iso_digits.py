@@ -38,7 +38,7 @@ def run(root: Path, name: str, seed: int, switches: dict[str, bool]) -> str:
     config = yaml.safe_load(CONFIG.read_text())
     config["seed_everything"] = seed
     config["trainer"]["default_root_dir"] = str(root / f"{name.replace(' ', '_')}_{seed}")
-    process = config["trainer"]["callbacks"][0]
+    process = config["trainer"]["callbacks"][-1]
     assert process["class_path"] == "IsoClassification"
     process["init_args"] |= switches
     file = root / "config.yaml"

@@ -10,6 +10,7 @@ from thermo_pl.callbacks.entropy_report import EntropyReport
 from thermo_pl.callbacks.free_energy_surface import FreeEnergySurface
 from thermo_pl.callbacks.iso_classification import IsoClassification
 from thermo_pl.callbacks.law_monitor import LawMonitor
+from thermo_pl.callbacks.path_logger import PathLogger
 from thermo_pl.callbacks.prediction_writer import PredictionWriter
 from thermo_pl.callbacks.progress import ProcessProgress
 from thermo_pl.callbacks.quasi_static import QuasiStatic
@@ -38,6 +39,7 @@ __all__ = [
     "IsoClassification",
     "LawMonitor",
     "Motion",
+    "PathLogger",
     "PredictionWriter",
     "Probes",
     "ProcessProgress",

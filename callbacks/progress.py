@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from contextlib import ExitStack
 from typing import Any
 
 import pytorch_lightning as pl
@@ -13,12 +14,14 @@ from tqdm import tqdm
 
 from thermo_pl.callbacks.quasi_static import QuasiStatic, find_process
 from thermo_pl.path import Row
+from thermo_pl.progress import StageBar, shown
 
 
 class ProcessProgress(ProgressBar):
     """Shows stroke, t, λ, γ, C/C* and the time left, at a width of 100 columns.
 
-    Takes the place of Lightning's own bar, which would count batches.
+    On a terminal a solve of more than a second has a bar of its own, for as long as it takes. Takes
+    the place of Lightning's own bar, which would count batches.
     """
 
     def __init__(self) -> None:
@@ -28,6 +31,7 @@ class ProcessProgress(ProgressBar):
         self._enabled = True
         self._process: QuasiStatic | None = None
         self._began: tuple[float, int] | None = None
+        self._solves = ExitStack()
 
     def disable(self) -> None:
         """Show nothing (Lightning calls this on all ranks but the first)."""
@@ -53,6 +57,7 @@ class ProcessProgress(ProgressBar):
                 ncols=100,
                 file=sys.stderr,
             )
+            self._solves.enter_context(shown(StageBar(lines=False, delay=1.0)))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show the last check or the last row.
@@ -118,6 +123,7 @@ class ProcessProgress(ProgressBar):
         return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
     def _close(self) -> None:
+        self._solves.close()
         if self._bar is not None:
             self._bar.close()
             self._bar = None

@@ -9,6 +9,7 @@ from thermo_pl.datamodules.cache import ArrayCache
 from thermo_pl.datamodules.domains import Domain, Waypoint, check_waypoints, load_domains
 from thermo_pl.datamodules.path import LABEL_MODES, DataPath, LabelMode, build_path
 from thermo_pl.errors import require
+from thermo_pl.progress import StageBar, shown
 
 
 class InterpolatedDataModule(PathDataModule):
@@ -100,7 +101,11 @@ class InterpolatedDataModule(PathDataModule):
             The path.
         """
         orders = [waypoint.classes for waypoint in self.waypoints]
-        return build_path(self._loaded(), self.labels, self._cache, orders)
+        # where a trainer shows its progress, couplings show theirs
+        trainer = self.trainer
+        visible = trainer is not None and trainer.progress_bar_callback is not None
+        with shown(StageBar() if visible else None):
+            return build_path(self._loaded(), self.labels, self._cache, orders)
 
     def _loaded(self) -> list[Domain]:
         if self._domains is None:

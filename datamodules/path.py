@@ -23,6 +23,7 @@ from thermo_pl.datamodules.transport import (
     matched_coupling,
 )
 from thermo_pl.errors import DataError
+from thermo_pl.progress import stage
 
 LabelMode = Literal["matched", "ordered", "soft"]
 LABEL_MODES: tuple[LabelMode, ...] = ("matched", "ordered", "soft")
@@ -73,7 +74,7 @@ def build_path(
     matchings: list[dict[int, int]] | None = None
     if labels != "soft":
         matchings = (
-            [_match(a, b, cache) for a, b in pairwise(domains)]
+            [_match(leg, a, b, cache) for leg, (a, b) in enumerate(pairwise(domains))]
             if labels == "matched"
             else _ordered(domains, orders or [None] * len(domains))
         )
@@ -85,12 +86,13 @@ def build_path(
     return DataPath(legs, names, _fingerprint(domains, labels, indices), closed)
 
 
-def _match(a: Domain, b: Domain, cache: ArrayCache) -> dict[int, int]:
+def _match(leg: int, a: Domain, b: Domain, cache: ArrayCache) -> dict[int, int]:
     # Held-out images must not choose their own labels: the matching of train holds for all splits.
     (x_a, y_a), (x_b, y_b) = (domain.splits["train"] for domain in (a, b))
-    return match_classes(
-        x_a.numpy(), y_a.numpy(), x_b.numpy(), y_b.numpy(), a.classes, b.classes, cache
-    )
+    with stage(f"matching of classes, leg {leg}", len(a.classes) * len(b.classes)):
+        return match_classes(
+            x_a.numpy(), y_a.numpy(), x_b.numpy(), y_b.numpy(), a.classes, b.classes, cache
+        )
 
 
 def _ordered(
@@ -165,13 +167,15 @@ def _legs(
     legs = []
     for leg in range(len(domains) - 1):
         (x_a, y_a), (x_b, y_b) = parts[leg], parts[leg + 1]
-        coupling = (
-            exact_coupling(x_a.numpy(), x_b.numpy(), cache)
-            if matchings is None
-            else matched_coupling(
-                x_a.numpy(), y_a.numpy(), x_b.numpy(), y_b.numpy(), matchings[leg], cache
+        label = f"coupling, leg {leg}, {split}, {len(x_a)} × {len(x_b)} images"
+        with stage(label, 1 if matchings is None else len(matchings[leg])):
+            coupling = (
+                exact_coupling(x_a.numpy(), x_b.numpy(), cache)
+                if matchings is None
+                else matched_coupling(
+                    x_a.numpy(), y_a.numpy(), x_b.numpy(), y_b.numpy(), matchings[leg], cache
+                )
             )
-        )
         legs.append(CoupledImages(x_a, x_b, labels[leg], labels[leg + 1], coupling))
     return legs
 

@@ -31,6 +31,7 @@ from scipy.optimize import linear_sum_assignment
 
 from thermo_pl.datamodules.cache import ArrayCache, Arrays
 from thermo_pl.errors import DataError, TransportError
+from thermo_pl.progress import advance
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -178,12 +179,19 @@ def exact_coupling(
     """
     a, b = _points(x_a, x_b)
     w_a, w_b = _uniform(len(a)), _uniform(len(b))
+    computed = False
+
+    def compute() -> Arrays:
+        nonlocal computed
+        computed = True
+        return _uniform_plan(a, b)
 
     def check(arrays: Arrays) -> None:
         check_marginals(arrays["rows"], arrays["cols"], arrays["mass"], w_a, w_b)
 
-    arrays = _fetch(cache, "exact", [a, b], lambda: _uniform_plan(a, b), check)
+    arrays = _fetch(cache, "exact", [a, b], compute, check)
     check(arrays)
+    advance(computed)
     return _coupling(a, b, arrays["rows"], arrays["cols"], arrays["mass"])
 
 

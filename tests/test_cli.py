@@ -304,7 +304,7 @@ IN_YAML: list[tuple[tuple[str | int, ...], Any, list[str]]] = [
     (("trainer", "devices"), -5, ["trainer.devices: got -5", "int > 0"]),
     (("trainer", "max_steps"), -8, ["trainer.max_steps: got -8", "non-negative"]),
     (("trainer", "strategy"), "x", ["trainer.strategy: got 'x'", "ddp"]),
-    (("trainer", "logger"), "Foo", ["trainer.logger: got 'Foo'", "CSVLogger"]),
+    (("trainer", "logger"), "Foo", ["trainer.logger: got 'Foo'", "WandbRunLogger"]),
     (
         ("trainer", "logger"),
         {"class_path": "CSVLogger"},

@@ -13,7 +13,9 @@ import yaml
 from thermo_pl.cli import main
 from thermo_pl.rundir import read_csv
 
-CONFIGS = sorted((Path(__file__).parents[1] / "lightning_configs").glob("*.yaml"))
+FOLDER = Path(__file__).parents[1] / "lightning_configs"
+# a sweep of W&B is no config; see tests/test_wandb_logger.py
+CONFIGS = sorted(path for path in FOLDER.glob("*.yaml") if path.stem != "sweep")
 
 
 def write(config: dict[str, Any], folder: Path) -> Path:

@@ -359,7 +359,7 @@ def alphabet_of(config: dict[str, Any]) -> Alphabet:
 
 def categorical_run(folder: Path, steps: int | None = None) -> tuple[Rows, Alphabet]:
     config = yaml.safe_load((CONFIGS / "exact_categorical.yaml").read_text())
-    process = config["trainer"]["callbacks"][0]["init_args"]
+    process = config["trainer"]["callbacks"][-1]["init_args"]
     process["steps"] = steps or process["steps"]
     rows = fit_config(config, folder)
     assert len(rows) == 1 + process["steps"]

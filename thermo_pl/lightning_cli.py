@@ -23,10 +23,11 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCL
 from pytorch_lightning.loggers import CSVLogger
 
 from thermo_pl import cli_errors, config_lookup
-from thermo_pl.callbacks import EntropyReport, PredictionWriter, QuasiStatic
+from thermo_pl.callbacks import EntropyReport, PathLogger, PredictionWriter, QuasiStatic
 from thermo_pl.errors import ConfigError, ThermoError
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.rundir import create_run_directory, write_atomic
+from thermo_pl.wandb_logger import WandbRunLogger, checkpoint_version
 
 # Short class names in a config resolve only to classes that were imported before it is parsed.
 for _package in ("networks", "callbacks", "datamodules"):
@@ -206,14 +207,24 @@ class ThermoCLI(LightningCLI):
             The trainer.
         """
         kwargs["default_root_dir"] = str(self.run_dir)
-        if self._get(self.config_init, "trainer").logger in {None, True}:
+        if self._get(self.config_init, "trainer").logger in (None, True):
             # Empty name and version: metrics.csv lies in the run directory itself.
             kwargs["logger"] = CSVLogger(self.run_dir, name="", version="")
         trainer = super().instantiate_trainer(**kwargs)
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
                 callback.dirpath = str(self.run_dir / "checkpoints")
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbRunLogger):
+                self._describe(logger)
         return trainer
+
+    def _describe(self, logger: WandbRunLogger) -> None:
+        # a resumed fit goes on with the W&B run of its checkpoint; other commands are new ones
+        if self.subcommand == "fit":
+            logger.describe(self._plain, version=checkpoint_version(self._ckpt_path))
+        else:
+            logger.describe(self._plain, job_type=self.subcommand)
 
 
 def run(args: list[str]) -> int:
@@ -240,8 +251,8 @@ def run(args: list[str]) -> int:
             save_config_callback=None,  # config.yaml is written before anything can fail
             trainer_defaults={
                 "default_root_dir": "runs",
-                # the first only acts in predict, the second only in validate
-                "callbacks": [PredictionWriter(), EntropyReport()],
+                # the first only acts in predict, the second only in validate, the third only in fit
+                "callbacks": [PredictionWriter(), EntropyReport(), PathLogger()],
             },
             seed_everything_default=0,
             auto_configure_optimizers=False,  # the model has its own

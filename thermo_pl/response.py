@@ -28,6 +28,7 @@ from thermo_pl.objective import (
     unflatten,
     with_t_derivative,
 )
+from thermo_pl.progress import advance, stage
 from thermo_pl.solvers import (
     Matvec,
     Solution,
@@ -226,14 +227,16 @@ def _solve(
     matrix = CURVATURES[settings.curvature](objective, t, settings.memory)
 
     def damped(rows: Tensor) -> Tensor:
+        advance()
         return matrix(rows) + settings.damping * rows
 
-    if settings.solver == "dense":
-        return dense_solve(damped, rhs, tolerance)
-    if settings.solver == "minres":
-        return minres(damped, rhs, tolerance, limit, start)
-    preconditioner = _preconditioner(objective, t, settings) if settings.rank else None
-    return conjugate_gradient(damped, rhs, tolerance, limit, start, preconditioner)
+    with stage(f"linear response at t = {t:.4g}", limit):
+        if settings.solver == "dense":
+            return dense_solve(damped, rhs, tolerance)
+        if settings.solver == "minres":
+            return minres(damped, rhs, tolerance, limit, start)
+        preconditioner = _preconditioner(objective, t, settings) if settings.rank else None
+        return conjugate_gradient(damped, rhs, tolerance, limit, start, preconditioner)
 
 
 def _preconditioner(objective: Objective, t: float, settings: ResponseSettings) -> Matvec:

@@ -1,0 +1,133 @@
+"""Bars and lines of couplings and solves."""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from thermo_pl import response
+from thermo_pl.datamodules import InterpolatedDataModule, Waypoint
+from thermo_pl.progress import StageBar, advance, shown, stage
+
+
+class Terminal(io.StringIO):
+    """A text stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def built(cache: Path, visible: bool = True) -> InterpolatedDataModule:
+    """A DataModule that has built its path under a trainer with or without a progress bar."""
+    data = InterpolatedDataModule(
+        [Waypoint([0, 1]), Waypoint([5, 6])], batch_size=8, train_batches=1, cache_dir=cache
+    )
+    data.trainer = pl.Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=visible
+    )
+    data.setup()
+    return data
+
+
+@pytest.mark.parametrize("labels", ["matched", "soft"])
+def test_a_plain_line_for_each_coupling_that_is_computed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], labels: Any
+) -> None:
+    data = built(tmp_path / "first", visible=False)
+    assert capsys.readouterr().err == ""  # nobody asked
+    data = InterpolatedDataModule(
+        [Waypoint([0, 1]), Waypoint([5, 6])], labels=labels, cache_dir=tmp_path / "second"
+    )
+    data.trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    capsys.readouterr()
+    data.setup()
+    lines = capsys.readouterr().err.splitlines()
+    sizes = [len(data.coupling(split)) for split in ("train", "val", "test")]
+    assert all(sizes)
+    if labels == "matched":
+        assert re.fullmatch(r"matching of classes, leg 0: 4 plans in \d+\.\d s", lines[0])
+        # those of train are among the four
+        places, plans = ["val", "test"], "2 plans"
+        lines = lines[1:]
+    else:
+        places, plans = ["train", "val", "test"], "1 plan"
+    pattern = r"coupling, leg 0, (\w+), \d+ × \d+ images: (\d plans?) in \d+\.\d s"
+    found = [re.fullmatch(pattern, line) for line in lines]
+    assert [(m[1], m[2]) for m in found if m] == [(place, plans) for place in places]
+    again = InterpolatedDataModule(data.waypoints, labels=labels, cache_dir=tmp_path / "second")
+    again.trainer = data.trainer
+    again.setup()
+    assert capsys.readouterr().err == ""  # looked up
+
+
+def test_a_bar_for_couplings_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    built(tmp_path)
+    frames = [frame for frame in terminal.getvalue().split("\r") if frame.strip()]
+    assert max(map(len, frames)) <= 100
+    assert any(re.match(r"matching of classes, leg 0 \|.*\| [0-4]/4 ", frame) for frame in frames)
+    assert "plans in" not in terminal.getvalue()
+
+
+@pytest.mark.parametrize("solver", ["conjugate_gradient", "minres"])
+def test_a_long_solve_has_a_bar_on_a_terminal_and_nothing_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], solver: Any
+) -> None:
+    matrix = torch.diag(torch.linspace(1, 9, 20, dtype=torch.float64))
+
+    def slow(*_: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+        def product(rows: torch.Tensor) -> torch.Tensor:
+            time.sleep(0.01)
+            return rows @ matrix
+
+        return product
+
+    monkeypatch.setitem(response.CURVATURES, "gauss_newton", slow)
+    settings = response.ResponseSettings(damping=0.5, tolerance=1e-9, solver=solver)
+    solve: Any = response._solve
+    rhs = torch.ones(1, 20, dtype=torch.float64)
+    with shown(StageBar(lines=False)):
+        solve(None, 0.25, rhs, settings, None)
+    assert capsys.readouterr().err == ""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with shown(StageBar(lines=False, delay=60)):  # over sooner than that
+        solve(None, 0.25, rhs, settings, None)
+    assert terminal.getvalue().strip() == ""
+    with shown(StageBar(lines=False)):
+        solution = solve(None, 0.25, rhs, settings, None)
+    frames = [frame for frame in terminal.getvalue().split("\r") if frame.strip()]
+    counts = [int(m[1]) for frame in frames if (m := re.search(r"\| (\d+)/50 ", frame))]
+    assert frames[0].startswith("linear response at t = 0.25 |")
+    assert 0 < max(counts) <= solution.iterations
+    assert np.all(np.diff(counts) >= 0)
+
+
+def fails() -> None:
+    with stage("work", 3):
+        advance()
+        raise ValueError
+
+
+def test_a_stage_that_fails_is_closed(capsys: pytest.CaptureFixture[str]) -> None:
+    with shown(StageBar()):
+        with pytest.raises(ValueError):  # ruff: ignore[pytest-raises-too-broad]
+            fails()
+        advance()  # outside a stage: nothing happens
+        with stage("more", 1):
+            advance(computed=False)
+    assert capsys.readouterr().err.startswith("work: 1 plan in ")
+    with stage("unseen", 1):
+        advance()
+    assert capsys.readouterr().err == ""
