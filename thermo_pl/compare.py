@@ -49,7 +49,10 @@ RESULTS = {
     "gradients": "gradient evaluations of one image",
     "seconds": "wall time",
 }
-"""The results, in the order of the columns: name and meaning. A cycle adds ``closure_…``."""
+"""The results, in the order of the columns: name and meaning.
+
+A cycle adds ``closure_…``, and a run without a process what else it has logged of its validation.
+"""
 
 _PERCENT = {"drift_max", "first_law"}
 _WIDEST = 32  # characters of a text in a terminal
@@ -138,7 +141,7 @@ def compare(runs: Sequence[Run]) -> Table:
     short = shorten(keys, {"run", "status", *RESULTS, *results})
     columns = {"run": "the directory"} | {short[key]: key for key in keys}
     columns["status"] = "how the run ended, or how it stands"
-    columns |= {name: RESULTS.get(name, "what the cycle leaves open") for name in results}
+    columns |= {name: RESULTS.get(name) or _meaning(name) for name in results}
     rows = []
     for run, name in zip(runs, names([run.directory for run in runs]), strict=True):
         row = {"run": Cell(name, name)}
@@ -146,6 +149,13 @@ def compare(runs: Sequence[Run]) -> Table:
         row["status"] = Cell(run.status, run.status)
         rows.append(row | {name: _result_cell(run, name) for name in results})
     return Table(columns, rows)
+
+
+def _meaning(name: str) -> str:
+    kind, _, what = name.partition("_")
+    if kind == "closure":
+        return f"{what} at the end of the cycle less at its start"
+    return f"{what} on validation images, at the end"
 
 
 def _result_names(runs: Sequence[Run]) -> Iterator[str]:
@@ -330,24 +340,24 @@ def run(args: list[str]) -> int:
         DataError: if a file of a run cannot be read.
     """
     given = _parser().parse_intermixed_args(args[1:])
+    known = given.sort is not None or not given.descending
+    require(known, "--descending", "no --sort", "only with --sort COLUMN")
     runs = [read_run(directory) for directory in find_runs(given.runs)]
     table = compare(runs)
     shown = [name for name in table.columns if name != "run"]
     if given.columns is not None:
-        shown = [_column(table, "--columns", name.strip()) for name in given.columns.split(",")]
+        words = dict.fromkeys(map(str.strip, given.columns.split(",")))
+        shown = [_column(table, "--columns", word) for word in words if word != "run"]
     if given.sort is not None:
         order = table.order(_column(table, "--sort", given.sort), given.descending)
         table = Table(table.columns, [table.rows[i] for i in order])
         runs = [runs[i] for i in order]
-    require(
-        given.sort is not None or not given.descending, "--descending", True, "only with --sort"
-    )
-    # into a pipe or a file, each run is one line
-    print(text_table(table, shown, shutil.get_terminal_size((_NO_LIMIT, 24)).columns))
     if given.html is not None:
         from thermo_pl.compare_page import page
 
         _write(given.html, page(table, shown, runs))
+    # into a pipe or a file, each run is one line
+    print(text_table(table, shown, shutil.get_terminal_size((_NO_LIMIT, 24)).columns))
     return 0
 
 
@@ -366,4 +376,3 @@ def _write(file: str, text: str) -> None:
         raise ConfigError(
             f"--html: got {file!r} ({reason}); allowed: a file in a directory that exists"
         ) from error
-    print(f"page  {file}")
