@@ -204,6 +204,14 @@ def test_a_run_that_has_only_begun(tmp_path: Path) -> None:
     assert column(found, "C")[::2] == [None, None]
 
 
+def test_the_first_point_of_a_path_has_no_step_before_it(tmp_path: Path) -> None:
+    rows = path_of(3)[1:]
+    rows[0] |= {"stroke": "equilibration", "relaxation": "", "length": ""}
+    found = table_of(write_run(tmp_path, rows=rows))
+    assert column(found, "length") == [0.75]
+    assert column(found, "dissipation") == [pytest.approx(sum(r["relaxation"] for r in rows[1:]))]
+
+
 def test_a_path_of_an_older_version_lacks_columns_and_says_nothing_of_them(tmp_path: Path) -> None:
     late = {"relaxation", "length", "C_error", "J_t", "transition"}
     rows = [{n: v for n, v in row.items() if n not in late} for row in path_of(5)]
@@ -410,12 +418,15 @@ def test_a_long_text_is_cut_and_a_missing_value_is_a_dash() -> None:
 # --- which runs are meant ---
 
 
-def test_a_parent_stands_for_its_runs_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+def test_a_parent_stands_for_its_runs_in_the_order_of_their_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runs = three(tmp_path)
     (tmp_path / "version_3").mkdir()  # no run: nothing is in it
     write_run(tmp_path / "version_x")
     assert find_runs([str(tmp_path)]) == runs
-    assert find_runs([str(runs[1]), str(tmp_path), str(runs[0])]) == [runs[1], runs[0], runs[2]]
+    monkeypatch.chdir(tmp_path)
+    assert find_runs(["version_2", str(tmp_path), "version_0"]) == [runs[1], runs[0], runs[2]]
 
 
 def complaint(capsys: pytest.CaptureFixture[str], *words: str) -> str:
