@@ -26,6 +26,7 @@ COMMANDS = {
     "validate": ("evaluate a model on the validation data", "thermo_pl.lightning_cli"),
     "test": ("evaluate a model on the test data", "thermo_pl.lightning_cli"),
     "predict": ("run a model on the prediction data", "thermo_pl.lightning_cli"),
+    "compare": ("show runs side by side: what differs, and what came of it", "thermo_pl.compare"),
 }
 
 
@@ -38,6 +39,7 @@ def usage() -> str:
     lines = [f"  {name:<10}{text}" for name, (text, _) in COMMANDS.items()]
     return "\n".join([
         "usage: thermo-pl COMMAND --config FILE [--KEY VALUE ...]",
+        "       thermo-pl compare RUN [RUN ...] [--sort COLUMN] [--html FILE]",
         "",
         "Thermodynamics of representation learning.",
         "",
