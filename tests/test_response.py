@@ -373,6 +373,13 @@ MODELS: dict[str, Callable[[], FreeEnergyModel]] = {
         marginal=None,
         lam=0.0,
     ),
+    "one diagonal block": lambda: small(
+        encoder=IdentityEncoder(SHAPE),
+        classifier=GaussianClassifier(3, CLASSES, 0.3),
+        decoder=None,
+        marginal=None,
+        lam=0.0,
+    ),
     "conv": lambda: small(
         encoder=ConvEncoder(CONV, 2, channels=(2, 2)), decoder=ConvDecoder(CONV, 2, channels=(2, 2))
     ),
