@@ -180,7 +180,7 @@ def _output_hessian(slope: Pieces, here: Pieces) -> Linearisation:
         return lambda v: []
     largest = max(range(len(here)), key=lambda i: here[i].numel())
     generator = torch.Generator().manual_seed(0)
-    drawn = torch.randn(here[largest].shape, generator=generator).to(here[largest])
+    drawn = torch.rand(here[largest].shape, generator=generator).to(here[largest])
     diagonal, found = (
         _pull(slope, here, [v if i == largest else torch.zeros_like(x) for i, x in enumerate(here)])
         for v in (torch.ones_like(drawn), drawn)
