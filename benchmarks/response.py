@@ -1,4 +1,4 @@
-"""The linear response, measured: products, curvlinops, preconditioner and memory.
+"""The linear response, measured: products, curvlinops, preconditioner, damping, memory.
 
     OMP_NUM_THREADS=1 python benchmarks/response.py
 
@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from thermo_pl.curvature import gauss_newton
+from thermo_pl.damping import damping_effect
 from thermo_pl.module import FreeEnergyModel, Outputs
 from thermo_pl.networks import (
     GaussianPosterior,
@@ -266,6 +267,21 @@ def solves(model: FreeEnergyModel, probe: Probe) -> None:
     line("the same without the preconditioner", theirs / ours_plain, "")
 
 
+def damping(model: FreeEnergyModel, probe: Probe) -> None:
+    """What the damping does to the derivatives of C."""
+    settings = ResponseSettings(DAMPING, "gauss_newton", TOLERANCE, LIMIT, rank=RANK)
+    effect = damping_effect(Objective(model, probe), T, settings)
+    print(f"{'':<20}" + "".join(f"{name:>12}" for name in ("C_lambda", "C_gamma", "C_t")))
+    for name, values in (
+        (f"damping {2 * DAMPING:g}", effect.double.derivatives),
+        (f"damping {DAMPING:g}", effect.single.derivatives),
+        ("extrapolated", effect.extrapolated),
+    ):
+        print(f"{name:<20}" + "".join(f"{value:>12.4g}" for value in values[2].tolist()))
+    ratio = effect.double.solution.iterations / effect.single.solution.iterations
+    line("iterations at twice the damping / those from there", ratio, "")
+
+
 def status(key: str) -> float:
     """A line of /proc/self/status, in GiB."""
     for row in Path("/proc/self/status").read_text().splitlines():
@@ -307,6 +323,7 @@ def main() -> None:
     print(f"{count} parameters, probe of 2,048, threads: {threads}, damping {DAMPING}")
     products(model, probe, arguments.repeats)
     solves(model, probe)
+    damping(model, probe)
     subprocess.run([sys.executable, __file__, "--memory", "16384"], check=True)
 
 

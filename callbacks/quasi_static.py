@@ -26,6 +26,7 @@ from thermo_pl.callbacks.rows import Stand, energy_columns, length_columns, resp
 from thermo_pl.callbacks.settings import Control, Equilibration, Motion, Probes, State
 from thermo_pl.callbacks.step_control import Snapshot
 from thermo_pl.callbacks.transitions import SADDLE, OnTransition, TransitionMet, kick, transition
+from thermo_pl.damping import relaxation_damping
 from thermo_pl.errors import ConfigError, NonFinite, NotEquilibrated, SolverBreakdown, require
 from thermo_pl.ledger import summarise_strokes
 from thermo_pl.length import metric
@@ -268,6 +269,7 @@ class QuasiStatic(pl.Callback):
         rank = (trainer.global_rank,) if trainer.global_rank else ()
         torch.manual_seed(stream(self.state.seed or 0, "relax", trainer.current_epoch, *rank))
         self._validated = False
+        self.state.relaxation_time = 0.0
         if self.state.phase == "process":
             model = _model(pl_module)
             if self._before is None or self._before.leg != _data(trainer).leg:
@@ -277,7 +279,7 @@ class QuasiStatic(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Note the size of the batch.
+        """Note the size of the batch, and the learning rate.
 
         Args:
             trainer: the trainer.
@@ -286,6 +288,7 @@ class QuasiStatic(pl.Callback):
             batch_idx: not used.
         """
         self._batch = len(batch.weight)
+        self.state.relaxation_time += trainer.optimizers[0].param_groups[0]["lr"]
 
     def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Count the gradients; an optimiser with a line search takes several for a batch.
@@ -590,7 +593,11 @@ class QuasiStatic(pl.Callback):
         probe = self._source.drawn("solving", key, model, data, seed)
         witness = self._source.drawn("witness", key, model, data, seed)
         objective = Objective(model, probe)
-        response = linear_response(objective, data.t, self.response, Objective(model, witness))
+        damping = None
+        if self.response.damping == "auto":
+            damping = relaxation_damping(model, trainer.optimizers[0], self.state.relaxation_time)
+        other = Objective(model, witness)
+        response = linear_response(objective, data.t, self.response, other, damping=damping)
         solution = response.solution
         # a truncated solve is a damped one; what points the wrong way or nowhere is useless
         unusable = solution.status in {Status.NON_FINITE, Status.NEGATIVE_CURVATURE}

@@ -118,6 +118,7 @@ class State:
         predicted: C after the predictor of the present step.
         miss: |C/C* - 1| then, on the control probe.
         gradients: gradient evaluations since the last row.
+        relaxation_time: sum of the learning rates over the last relaxation.
     """
 
     phase: Literal["equilibration", "process", "done"] = "equilibration"
@@ -139,3 +140,4 @@ class State:
     predicted: float = NAN
     miss: float = NAN
     gradients: int = 0
+    relaxation_time: float = 0.0

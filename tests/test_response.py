@@ -373,6 +373,13 @@ MODELS: dict[str, Callable[[], FreeEnergyModel]] = {
         marginal=None,
         lam=0.0,
     ),
+    "one diagonal block": lambda: small(
+        encoder=IdentityEncoder(SHAPE),
+        classifier=GaussianClassifier(3, CLASSES, 0.3),
+        decoder=None,
+        marginal=None,
+        lam=0.0,
+    ),
     "conv": lambda: small(
         encoder=ConvEncoder(CONV, 2, channels=(2, 2)), decoder=ConvDecoder(CONV, 2, channels=(2, 2))
     ),
@@ -884,6 +891,47 @@ def test_more_damping_is_less_response() -> None:
     torch.testing.assert_close(1e8 * lengths(1e8), 1e9 * lengths(1e9), rtol=1e-5, atol=0)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"rank": 10}, {"solver": "dense"}, {"solver": "minres", "curvature": "hessian"}],
+    ids=str,
+)
+def test_a_damping_for_each_parameter(changes: dict[str, Any]) -> None:
+    objective = objective_of(small())
+    damping = 10 * randn(len(objective.theta), seed=2).exp()
+    settings = ResponseSettings("auto", tolerance=1e-10, max_iterations=1000, **changes)
+    found = linear_response(objective, T, settings, damping=damping)
+    assert found.solution.status is Status.CONVERGED
+    operator = hessian if changes.get("curvature") else gauss_newton
+    matrix = operator(objective, T)(eye(len(damping))) + damping.diag()
+    slopes = jacrev(lambda v: means_of(objective.model, objective.probe, v, T))(objective.theta)
+    expected = torch.linalg.solve(matrix, -slopes[1:].T).T
+    torch.testing.assert_close(found.directions[:2], expected, rtol=1e-6, atol=1e-8)
+    # the same start is taken in the same units
+    again = linear_response(objective, T, settings, start=found.solution.x, damping=damping)
+    if "solver" not in changes:
+        assert again.solution.iterations == 1
+    # one number for all is one number
+    number = ResponseSettings(7.0, tolerance=1e-10, max_iterations=1000, **changes)
+    same = linear_response(objective, T, settings, damping=torch.full_like(damping, 7.0))
+    torch.testing.assert_close(
+        same.directions, linear_response(objective, T, number).directions, rtol=1e-6, atol=1e-8
+    )
+
+
+def test_a_damping_for_each_parameter_is_given_where_it_is_asked_for() -> None:
+    objective = objective_of(small())
+    damping = torch.ones_like(objective.theta)
+    for chosen, damped, message in (
+        (ResponseSettings("auto"), None, "damping: got None; allowed: one for each parameter"),
+        (ResponseSettings(1.0), damping, "allowed: none, as response.damping is a number"),
+        (ResponseSettings("auto"), damping[1:], "allowed: one for each parameter"),
+        (ResponseSettings("auto"), 0 * damping, "damping: got 0.0; allowed: finite numbers > 0"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            linear_response(objective, T, chosen, damping=damped)
+
+
 # -- measurement --------------------------------------------------------------------------------
 
 
@@ -1115,9 +1163,13 @@ def test_single_precision_gives_the_same_response() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"damping": -0.1}, "response.damping: got -0.1; allowed: a finite number ≥ 0"),
-        ({"damping": math.inf}, "response.damping: got inf; allowed: a finite number ≥ 0"),
-        ({"damping": math.nan}, "response.damping: got nan; allowed: a finite number ≥ 0"),
+        ({"damping": -0.1}, "response.damping: got -0.1; allowed: a finite number ≥ 0, or auto"),
+        ({"damping": math.inf}, "response.damping: got inf; allowed: a finite number ≥ 0, or auto"),
+        ({"damping": math.nan}, "response.damping: got nan; allowed: a finite number ≥ 0, or auto"),
+        (
+            {"damping": "some"},
+            "response.damping: got 'some'; allowed: a finite number ≥ 0, or auto",
+        ),
         ({"tolerance": 0.0}, "response.tolerance: got 0.0; allowed: a number between 0 and 1"),
         ({"tolerance": 1.0}, "response.tolerance: got 1.0; allowed: a number between 0 and 1"),
         ({"max_iterations": 0}, "response.max_iterations: got 0; allowed: a whole number > 0"),

@@ -407,3 +407,76 @@ def test_the_preconditioner_saves_iterations_and_nothing_else() -> None:
     assert solution.iterations < 0.75 * plain.iterations
     torch.testing.assert_close(solution.x, plain.x, rtol=0, atol=1e-6)
     assert (true_residual(damped.matrix, solution.x, rhs) <= 2e-8).all()
+
+
+# -- the smallest Ritz value --------------------------------------------------------------------
+
+
+def krylov(matrix: Tensor, b: Tensor, k: int) -> Tensor:
+    """Orthonormal basis of b, Ab, ..., in columns."""
+    basis = b[:, None] / b.norm()
+    while basis.shape[1] < k:
+        ahead = matrix @ basis[:, -1]
+        for _ in range(2):
+            ahead = ahead - basis @ (basis.T @ ahead)
+        basis = torch.cat([basis, ahead[:, None] / ahead.norm()], 1)
+    return basis
+
+
+@pytest.mark.parametrize("solver", [conjugate_gradient, minres])
+def test_the_ritz_value_is_that_of_the_krylov_space(solver: Callable[..., Solution]) -> None:
+    matrix, _ = with_eigenvalues([0.3, 0.5, 1, 2, 3, 5, 8, 13])
+    rhs = randn(2, 8, seed=1)
+    for k in range(1, 9):
+        solution = solver(Counted(matrix), rhs, 1e-14, k)
+        bases = [krylov(matrix, b, k) for b in rhs]
+        expected = min(torch.linalg.eigvalsh(q.T @ matrix @ q)[0].item() for q in bases)
+        assert solution.lowest == pytest.approx(expected, rel=1e-9)
+    assert solution.lowest == pytest.approx(0.3, rel=1e-9)
+
+
+@pytest.mark.parametrize("lowest", [-0.7, 0.02])
+def test_minres_and_a_dense_solve_tell_the_smallest_eigenvalue(lowest: float) -> None:
+    matrix, _ = with_eigenvalues([lowest, 0.5, 1, 2, 3, 5, 8, 13])
+    rhs = randn(3, 8, seed=1)
+    solution = minres(Counted(matrix), rhs, 1e-12, 100)
+    assert solution.status is Status.CONVERGED
+    assert solution.lowest == pytest.approx(lowest, rel=1e-8)
+    assert dense_solve(Counted(matrix), rhs, 1e-10).lowest == pytest.approx(lowest, rel=1e-9)
+
+
+def test_the_ritz_value_ends_with_each_solve_and_sees_what_its_side_sees() -> None:
+    matrix, vectors = with_eigenvalues([1.0, 2, 3, 4, 5, 6, 7, 8])
+    # an eigenvector, zero, and a side without any part in the lowest eigenvector
+    rhs = torch.stack([vectors[:, 2], torch.zeros(8).double(), vectors[:, 1:].sum(1)])
+    for solver in (conjugate_gradient, minres):
+        assert solver(Counted(matrix), rhs[:1], 1e-10, 100).lowest == pytest.approx(3, rel=1e-12)
+        assert math.isnan(solver(Counted(matrix), rhs[1:2], 1e-10, 100).lowest)
+        assert solver(Counted(matrix), rhs, 1e-10, 100).lowest == pytest.approx(2, rel=1e-8)
+        assert math.isnan(solver(Counted(matrix), rhs, 1e-10, 0).lowest)
+
+
+def test_negative_curvature_has_a_ritz_value_that_is_not_positive() -> None:
+    matrix, _ = with_eigenvalues([-0.5, 1, 2, 3, 4, 5])
+    rhs = randn(1, 6, seed=1)
+    solution = conjugate_gradient(Counted(matrix), rhs, 1e-10, 100)
+    assert solution.status is Status.NEGATIVE_CURVATURE
+    basis = krylov(matrix, rhs[0], solution.iterations)
+    expected = torch.linalg.eigvalsh(basis.T @ matrix @ basis)[0].item()
+    assert expected <= 0
+    assert solution.lowest == pytest.approx(expected, rel=1e-9)
+
+
+def test_with_a_preconditioner_the_ritz_value_is_that_of_both_together() -> None:
+    values = [0.0, 0.1, 0.3, 0.7, 1, 2, 30, 100, 300, 1000]
+    matrix, _ = with_eigenvalues(values)
+    damping, identity = 0.05, torch.eye(10, dtype=torch.float64)
+    damped = matrix + damping * identity
+    inverse = nystrom(Counted(matrix), identity, 4, damping)
+    rhs = randn(2, 10, seed=1)
+    solution = conjugate_gradient(Counted(damped), rhs, 1e-13, 100, None, inverse)
+    both = torch.linalg.eigvals(inverse(identity) @ damped).real.min().item()
+    assert solution.lowest == pytest.approx(both, rel=1e-6)
+    # in units of the matrix
+    lowest = torch.linalg.eigvalsh(damped)[0].item()
+    assert damping * (1 - 1e-9) <= solution.lowest <= lowest * (1 + 1e-9)

@@ -162,12 +162,39 @@ def _linearised_gauss_newton(objective: Objective, t: float) -> Linearisation:
         if output.requires_grad and g is not None and g.requires_grad
     ]
     joint, here, slope = ([part[i] for i in used] for part in (joint, here, slope))
+    bend = _output_hessian(slope, here)
     cotangent = [torch.zeros_like(output, requires_grad=True) for output in joint]
     pulled = grad(joint, theta, cotangent, create_graph=True, materialize_grads=True)
 
     def product(v: Pieces) -> Pieces:
         pushed = _pull(pulled, cotangent, v)
-        return _pull(joint, theta, _pull(slope, here, pushed))
+        return _pull(joint, theta, bend(pushed))
+
+    return product
+
+
+def _output_hessian(slope: Pieces, here: Pieces) -> Linearisation:
+    # Products with H. Where its largest block is diagonal and coupled to no other, as that of
+    # Bernoulli or Gaussian pixels is, the diagonal is kept: the graph takes exponentials each time.
+    if not slope:
+        return lambda v: []
+    largest = max(range(len(here)), key=lambda i: here[i].numel())
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.rand(here[largest].shape, generator=generator).to(here[largest])
+    diagonal, found = (
+        _pull(slope, here, [v if i == largest else torch.zeros_like(x) for i, x in enumerate(here)])
+        for v in (torch.ones_like(drawn), drawn)
+    )
+    kept = diagonal[largest].detach()
+    gaps = [x - kept * drawn if i == largest else x for i, x in enumerate(found)]
+    rounding = 100 * torch.finfo(drawn.dtype).eps * found[largest].norm()
+    if any(gap.norm() > rounding for gap in gaps):
+        return lambda v: _pull(slope, here, v)
+    slope, here = ([*part[:largest], *part[largest + 1 :]] for part in (slope, here))
+
+    def product(v: Pieces) -> Pieces:
+        rest = [*_pull(slope, here, [*v[:largest], *v[largest + 1 :]])] if here else []
+        return [*rest[:largest], kept * v[largest], *rest[largest:]]
 
     return product
 

@@ -11,7 +11,7 @@ taken on a frozen probe: fixed particles and fixed noise (common random numbers)
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import torch
@@ -20,7 +20,7 @@ from torch.autograd import grad
 from torch.func import grad as functional_grad
 
 from thermo_pl.curvature import CURVATURES, MEMORY, Curvature, gauss_newton, hessian, part_size
-from thermo_pl.errors import require
+from thermo_pl.errors import ConfigError, require
 from thermo_pl.objective import (
     Objective,
     Probe,
@@ -44,6 +44,7 @@ __all__ = [
     "Probe",
     "Response",
     "ResponseSettings",
+    "ResponseSystem",
     "Solver",
     "gauss_newton",
     "gradient_of",
@@ -69,7 +70,8 @@ class Response:
         derivatives: total derivatives, rows R, D, C, columns λ, γ, t; float64, ``(3, 3)``.
         gradient_t: ∂_t∇J at fixed θ, shape ``(p,)``.
         stationarity: Newton decrement ½ gᵀ(A+μ)⁻¹g in nats, g = ∇J: what J would still fall by.
-        solution: how the linear systems were solved.
+        solution: how the linear systems were solved. With a damping for each parameter its
+            residuals and its ``lowest`` are those of the system scaled to one damping for all.
         gradients: gradient evaluations on the probe, a product counting as one for each
             right-hand side.
     """
@@ -87,7 +89,9 @@ class ResponseSettings:
     """How the linear response is computed.
 
     Attributes:
-        damping: μ of (A+μ); its inverse is the response after a relaxation time 1/μ.
+        damping: μ of (A+μ); its inverse is the response after a relaxation time 1/μ. Or ``auto``:
+            the caller gives one for each parameter, of the relaxation that follows; see
+            :func:`thermo_pl.damping.relaxation_damping`.
         curvature: ``gauss_newton``, positive semi-definite for convex losses, or ``hessian``.
         tolerance: relative residual of the solves.
         max_iterations: products with A at most.
@@ -98,7 +102,7 @@ class ResponseSettings:
         memory: MiB that the graphs of a solve may take; a larger probe is run in parts.
     """
 
-    damping: float = 1.0
+    damping: float | Literal["auto"] = 1.0
     curvature: Curvature = "gauss_newton"
     tolerance: float = 1e-2
     max_iterations: int = 50
@@ -108,8 +112,8 @@ class ResponseSettings:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        ok = 0 <= self.damping < math.inf
-        require(ok, "response.damping", self.damping, "a finite number ≥ 0")
+        ok = self.damping == "auto" if isinstance(self.damping, str) else _finite(self.damping)
+        require(ok, "response.damping", self.damping, "a finite number ≥ 0, or auto")
         ok = 0 < self.tolerance < 1
         require(ok, "response.tolerance", self.tolerance, "a number between 0 and 1")
         ok = self.max_iterations > 0
@@ -124,12 +128,17 @@ class ResponseSettings:
         require(ok, "response.rank", self.rank, allowed)
 
 
+def _finite(damping: float) -> bool:
+    return 0 <= damping < math.inf
+
+
 def linear_response(
     objective: Objective,
     t: float,
     settings: ResponseSettings,
     witness: Objective | None = None,
     start: Tensor | None = None,
+    damping: Tensor | None = None,
 ) -> Response:
     """Solve for θ_λ, θ_γ, θ_t and the Newton decrement, all right-hand sides together.
 
@@ -143,26 +152,129 @@ def linear_response(
         settings: curvature, damping and solver.
         witness: the model on an independent probe, for the decrement.
         start: where the solver starts, such as the ``solution.x`` of a nearby equilibrium.
+        damping: one for each parameter, > 0, shape ``(p,)``, where the settings say ``auto``.
 
     Returns:
         The response.
+
+    Raises:
+        ConfigError: if a damping is missing, or given and not wanted, or not positive.
     """
-    size = part_size(objective, t, settings.memory)
-    slopes = _slopes(objective, t, size)
-    gradient = objective.weights.to(slopes.jacobian) @ slopes.jacobian
-    rhs = torch.stack([-slopes.jacobian[1], -slopes.jacobian[2], -slopes.gradient_t, gradient])
-    solution = _solve(objective, t, rhs, settings, start)
-    directions = solution.x[:3]
-    derivatives = slopes.jacobian.double() @ directions.double().T
-    derivatives[:, 2] += slopes.partial_t
-    other = gradient if witness is None else gradient_of(witness, t, settings.memory)
-    decrement = 0.5 * float(other.double() @ solution.x[3].double())
-    # the three rows of the Jacobian, their t derivatives, the witness, and the preconditioner
-    gradients = 6 + (witness is not None) + len(rhs) * solution.iterations
-    gradients += math.ceil(settings.rank * min(1, SKETCHED / len(objective)))
-    return Response(
-        directions, derivatives.cpu(), slopes.gradient_t, decrement, solution, gradients
-    )
+    return ResponseSystem(objective, t, settings, damping).response(witness, start)
+
+
+class ResponseSystem:
+    """The linear systems of a response, with the linearisation kept: to solve them again is cheap.
+
+    With a damping d for each parameter in place of one number μ, θ = s θ' with s = √(μ/d), μ the
+    mean of d, makes (A + d) into s(A + d)s = sAs + μ: the same system in other units.
+    """
+
+    def __init__(
+        self, objective: Objective, t: float, settings: ResponseSettings, damping: Tensor | None
+    ) -> None:
+        """Take the derivatives and linearise.
+
+        Args:
+            objective: the model on the solving probe.
+            t: domain coordinate.
+            settings: curvature, damping and solver.
+            damping: one for each parameter where the settings say ``auto``.
+
+        Raises:
+            ConfigError: if a damping is missing, or given and not wanted, or not positive.
+        """
+        self._objective, self._t, self._settings = objective, t, settings
+        self._damping, self._units = _damping_and_units(settings, damping, objective.theta)
+        self._slopes = _slopes(objective, t, part_size(objective, t, settings.memory))
+        jacobian = self._slopes.jacobian
+        self._gradient = objective.weights.to(jacobian) @ jacobian
+        self._rhs = torch.stack([
+            -jacobian[1],
+            -jacobian[2],
+            -self._slopes.gradient_t,
+            self._gradient,
+        ])
+        self._matrix = CURVATURES[settings.curvature](objective, t, settings.memory)
+
+    def response(
+        self, witness: Objective | None = None, start: Tensor | None = None, factor: float = 1.0
+    ) -> Response:
+        """Solve.
+
+        Args:
+            witness: the model on an independent probe, for the decrement.
+            start: where the solver starts.
+            factor: what the damping is multiplied by.
+
+        Returns:
+            The response.
+        """
+        solution = self._solve(start, factor * self._damping)
+        directions = solution.x[:3]
+        derivatives = self._slopes.jacobian.double() @ directions.double().T
+        derivatives[:, 2] += self._slopes.partial_t
+        memory, rank = self._settings.memory, self._settings.rank
+        other = self._gradient if witness is None else gradient_of(witness, self._t, memory)
+        decrement = 0.5 * float(other.double() @ solution.x[3].double())
+        # the three rows of the Jacobian, their t derivatives, the witness, and the preconditioner
+        gradients = 6 + (witness is not None) + len(self._rhs) * solution.iterations
+        gradients += math.ceil(rank * min(1, SKETCHED / len(self._objective)))
+        return Response(
+            directions, derivatives.cpu(), self._slopes.gradient_t, decrement, solution, gradients
+        )
+
+    def _solve(self, start: Tensor | None, damping: float) -> Solution:
+        settings, units = self._settings, self._units
+        tolerance, limit = settings.tolerance, settings.max_iterations
+        scaled = _scaled(self._matrix, units)
+
+        def damped(rows: Tensor) -> Tensor:
+            advance()
+            return scaled(rows) + damping * rows
+
+        rhs = units * self._rhs
+        if start is not None:
+            start = start.to(rhs) / units
+        with stage(f"linear response at t = {self._t:.4g}", limit):
+            if settings.solver == "dense":
+                solution = dense_solve(damped, rhs, tolerance)
+            elif settings.solver == "minres":
+                solution = minres(damped, rhs, tolerance, limit, start)
+            else:
+                preconditioner = self._preconditioner(damping) if settings.rank else None
+                solution = conjugate_gradient(damped, rhs, tolerance, limit, start, preconditioner)
+        return replace(solution, x=units * solution.x)
+
+    def _preconditioner(self, damping: float) -> Matvec:
+        # of the Gauss-Newton matrix on a few particles, at random: a probe can be in some order
+        generator = torch.Generator().manual_seed(0)
+        some = torch.randperm(len(self._objective), generator=generator)[:SKETCHED]
+        matrix = gauss_newton(self._objective.subset(some), self._t, self._settings.memory)
+        matrix = _scaled(matrix, self._units)
+        return nystrom(matrix, self._objective.theta, self._settings.rank, damping)
+
+
+def _scaled(matrix: Matvec, units: Tensor | float) -> Matvec:
+    return lambda rows: units * matrix(units * rows)
+
+
+def _damping_and_units(
+    settings: ResponseSettings, damping: Tensor | None, theta: Tensor
+) -> tuple[float, Tensor | float]:
+    # one damping for all parameters, and the units of θ in which it is one
+    if settings.damping != "auto":
+        allowed = "none, as response.damping is a number"
+        require(damping is None, "damping", "one for each parameter", allowed)
+        return float(settings.damping), 1.0
+    allowed = "one for each parameter, from relaxation_damping, as response.damping is auto"
+    if damping is None:
+        raise ConfigError(f"damping: got None; allowed: {allowed}")
+    require(damping.shape == theta.shape, "damping", list(damping.shape), allowed)
+    ok = bool((damping > 0).all()) and bool(damping.isfinite().all())
+    require(ok, "damping", damping.min().item(), "finite numbers > 0")
+    mean = damping.mean()
+    return float(mean), (mean / damping).sqrt().to(theta)
 
 
 def gradient_of(objective: Objective, t: float, memory: int = MEMORY) -> Tensor:
@@ -218,30 +330,3 @@ def _slopes_of(part: Objective, t: float) -> _Slopes:
 def _value_and_means(part: Objective, theta: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
     means = part.means(theta, t)
     return part.value(means), means
-
-
-def _solve(
-    objective: Objective, t: float, rhs: Tensor, settings: ResponseSettings, start: Tensor | None
-) -> Solution:
-    tolerance, limit = settings.tolerance, settings.max_iterations
-    matrix = CURVATURES[settings.curvature](objective, t, settings.memory)
-
-    def damped(rows: Tensor) -> Tensor:
-        advance()
-        return matrix(rows) + settings.damping * rows
-
-    with stage(f"linear response at t = {t:.4g}", limit):
-        if settings.solver == "dense":
-            return dense_solve(damped, rhs, tolerance)
-        if settings.solver == "minres":
-            return minres(damped, rhs, tolerance, limit, start)
-        preconditioner = _preconditioner(objective, t, settings) if settings.rank else None
-        return conjugate_gradient(damped, rhs, tolerance, limit, start, preconditioner)
-
-
-def _preconditioner(objective: Objective, t: float, settings: ResponseSettings) -> Matvec:
-    # of the Gauss-Newton matrix on a few particles, at random: a probe can be in some order
-    generator = torch.Generator().manual_seed(0)
-    some = torch.randperm(len(objective), generator=generator)[:SKETCHED]
-    matrix = gauss_newton(objective.subset(some), t, settings.memory)
-    return nystrom(matrix, objective.theta, settings.rank, settings.damping)

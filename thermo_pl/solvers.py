@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
 import torch
+from scipy.linalg import eigvalsh_tridiagonal
 from torch import Tensor
 
 from thermo_pl.errors import require
@@ -55,12 +57,16 @@ class Solution:
         residual: relative residual of each right-hand side, shape ``(rhs,)``. It is relative to
             the right-hand side, or to 1e-12/tolerance of the largest one if that is more: a
             right-hand side that is rounding beside the others counts as solved.
+        lowest: smallest Ritz value met, over all right-hand sides: from above, the smallest
+            eigenvalue of the matrix that they can see; the smallest eigenvalue itself in a dense
+            solve, nan where no product was taken. With a preconditioner P it is that of PA.
     """
 
     x: Tensor
     status: Status
     iterations: int
     residual: Tensor
+    lowest: float = math.nan
 
     @property
     def message(self) -> str:
@@ -87,7 +93,14 @@ def conjugate_gradient(
     curvature, stops moving at its last good iterate. From a zero start, null directions of the
     matrix do no harm, as long as the right-hand side has no part in them.
 
-    Source: Hestenes & Stiefel 1952; the exit as in Nocedal & Wright 2006, algorithm 7.1.
+    The coefficients are those of a Lanczos process, whose Ritz values come out on the way. With a
+    preconditioner P they are those of PA. The one of :func:`nystrom` is scaled to lie between 0
+    and 1 and to be 1 where the sketch sees nothing, at the lower end: an eigenvalue of PA is then
+    in units of A, the smallest of PA is at most that of A, and at least the damping if the sketch
+    is one of the same matrix.
+
+    Source: Hestenes & Stiefel 1952; the exit as in Nocedal & Wright 2006, algorithm 7.1; the Ritz
+    values as in Golub & Van Loan 2013, section 11.3.5.
 
     Args:
         matvec: products with the matrix, ``(rhs, p) -> (rhs, p)``.
@@ -106,6 +119,8 @@ def conjugate_gradient(
     direction = ahead.clone()
     product_of_both = (residual * ahead).sum(1)
     negative = torch.zeros_like(product_of_both, dtype=torch.bool)
+    lanczos = _Tridiagonal()
+    above = beside = torch.zeros_like(product_of_both)
     while True:
         norm = residual.norm(dim=1)
         active = ~negative & (norm > tolerance * scale)
@@ -114,6 +129,8 @@ def conjugate_gradient(
         product = matvec(direction)
         iterations += 1
         curvature = (direction * product).sum(1)
+        inverse = curvature / product_of_both  # 1/α
+        lanczos.append(above + inverse, beside, active)
         negative |= active & (curvature <= 0)
         active &= ~negative
         alpha = torch.where(active, product_of_both / curvature, 0.0)
@@ -122,9 +139,11 @@ def conjugate_gradient(
         ahead = residual if preconditioner is None else preconditioner(residual)
         before, product_of_both = product_of_both, (residual * ahead).sum(1)
         beta = torch.where(active, product_of_both / before, 0.0)
+        above, beside = beta * inverse, beta.sqrt() * inverse
         direction = torch.where(active[:, None], ahead + beta[:, None] * direction, direction)
     relative = norm / scale
-    return Solution(x, _status(relative, negative, tolerance), iterations, relative)
+    status = _status(relative, negative, tolerance)
+    return Solution(x, status, iterations, relative, lanczos.lowest())
 
 
 def minres(
@@ -160,6 +179,7 @@ def minres(
     cosine, sine, delta_bar, epsilon, largest = (torch.zeros_like(beta) for _ in range(5))
     cosine -= 1
     stuck = torch.zeros_like(beta, dtype=torch.bool)
+    lanczos = _Tridiagonal()
     while True:
         active = ~stuck & (norm > tolerance * scale)
         if iterations >= max_iterations or not active.any() or not norm.isfinite().all():
@@ -168,6 +188,7 @@ def minres(
         product = matvec(v) - beta[:, None] * v_old
         iterations += 1
         alpha = (v * product).sum(1)
+        lanczos.append(alpha, beta, active)
         product -= alpha[:, None] * v
         largest = torch.maximum(largest, alpha.abs() + beta * (iterations > 1))
         beta = product.norm(dim=1)
@@ -187,7 +208,8 @@ def minres(
         x += torch.where(active, cosine * norm, 0.0)[:, None] * w
         norm = torch.where(active, sine * norm, norm)
     relative = norm / scale
-    return Solution(x, _status(relative, stuck, tolerance, Status.SINGULAR), iterations, relative)
+    status = _status(relative, stuck, tolerance, Status.SINGULAR)
+    return Solution(x, status, iterations, relative, lanczos.lowest())
 
 
 def dense_solve(matvec: Matvec, rhs: Tensor, tolerance: float) -> Solution:
@@ -214,7 +236,7 @@ def dense_solve(matvec: Matvec, rhs: Tensor, tolerance: float) -> Solution:
     scale = _scale(rhs, tolerance)
     if not matrix.isfinite().all() or not rhs.isfinite().all():
         relative = torch.full_like(scale, torch.nan)
-        return Solution(torch.zeros_like(rhs), Status.NON_FINITE, size, relative)
+        return Solution(torch.zeros_like(rhs), Status.NON_FINITE, size, relative, math.nan)
     matrix = (matrix + matrix.T) / 2
     values, vectors = torch.linalg.eigh(matrix)
     # products in single precision know the eigenvalues only to its rounding
@@ -224,7 +246,7 @@ def dense_solve(matvec: Matvec, rhs: Tensor, tolerance: float) -> Solution:
     relative = (rhs - x @ matrix).norm(dim=1).to(rhs.dtype) / scale
     singular = relative > tolerance
     status = _status(relative, singular, tolerance, Status.SINGULAR)
-    return Solution(x.to(rhs.dtype), status, size, relative)
+    return Solution(x.to(rhs.dtype), status, size, relative, float(values[0]))
 
 
 def nystrom(matvec: Matvec, like: Tensor, rank: int, damping: float) -> Matvec:
@@ -266,6 +288,36 @@ def nystrom(matvec: Matvec, like: Tensor, rank: int, damping: float) -> Matvec:
         return rest
 
     return product
+
+
+class _Tridiagonal:
+    # the Lanczos matrices of all right-hand sides, each as long as its own solve
+
+    def __init__(self) -> None:
+        self._diagonal: list[Tensor] = []
+        self._beside: list[Tensor] = []
+
+    def append(self, diagonal: Tensor, beside: Tensor, active: Tensor) -> None:
+        self._diagonal.append(torch.where(active, diagonal, torch.nan))
+        self._beside.append(beside)
+
+    def lowest(self) -> float:
+        if not self._diagonal:
+            return math.nan
+        columns = (torch.stack(part, 1).double().cpu() for part in (self._diagonal, self._beside))
+        found = [_lowest(*pair) for pair in zip(*columns, strict=True)]
+        return min((value for value in found if math.isfinite(value)), default=math.nan)
+
+
+def _lowest(diagonal: Tensor, beside: Tensor) -> float:
+    # an entry that is no number ends the matrix
+    size = int(
+        torch.cat([diagonal + beside, diagonal.new_tensor([torch.nan])]).isfinite().int().argmin()
+    )
+    if size == 0:
+        return math.nan
+    ends = eigvalsh_tridiagonal(diagonal[:size], beside[1:size], select="i", select_range=(0, 0))
+    return float(ends[0])
 
 
 def _scale(rhs: Tensor, tolerance: float) -> Tensor:

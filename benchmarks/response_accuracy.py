@@ -1,0 +1,185 @@
+"""The linear response of the digits' model against relaxations that really took place.
+
+    python benchmarks/response_accuracy.py
+
+The model of lightning_configs/iso_digits.yaml is brought to equilibrium at its (λ, γ) and t = 0.1.
+Then λ, γ or t is moved a little to either side, and Adam relaxes as a macro-step does: the config's
+batches, fresh noise, the learning rate annealed to zero. Central differences of C and D over these
+pairs are what is true of a relaxation of this length. Both sides share the noise of the relaxation
+and that of the measuring probe; the error is over seeds. Beside them the predictions, with the
+config's damping and with that of the relaxation itself, and how far off they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from copy import deepcopy
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+import yaml
+from jsonargparse import ArgumentParser
+from torch import Tensor
+
+import thermo_pl.datamodules  # ruff: ignore[unused-import]
+import thermo_pl.networks  # ruff: ignore[unused-import]
+from thermo_pl.damping import damping_effect, relaxation_damping
+from thermo_pl.fluctuation import fluctuation_response
+from thermo_pl.measurement import measure
+from thermo_pl.module import FreeEnergyModel
+from thermo_pl.objective import Objective, Probe
+from thermo_pl.particles import Particles, interpolate
+from thermo_pl.response import ResponseSettings, linear_response
+
+CONFIG = Path(__file__).parents[1] / "lightning_configs" / "iso_digits.yaml"
+T, RATE, BATCH = 0.1, 0.02, 256
+STEPS = {"lambda": 0.1, "gamma": 0.2, "t": 0.05}
+"""How far a control is moved, to either side."""
+SHOWN = {"C_lambda": (2, 0), "C_gamma": (2, 1), "C_t": (2, 2), "D_lambda": (1, 0), "D_t": (1, 2)}
+
+
+def built() -> tuple[FreeEnergyModel, Particles]:
+    """The config's model, and all pairs of its first leg."""
+    config = yaml.safe_load(CONFIG.read_text())
+    parser = ArgumentParser()
+    parser.add_subclass_arguments(FreeEnergyModel, "model")
+    parser.add_subclass_arguments(pl.LightningDataModule, "data")
+    torch.manual_seed(0)
+    made = parser.instantiate(parser.parse_object({k: config[k] for k in ("model", "data")}))
+    made.data.setup()
+    return made.model, made.data.coupling("train").all()
+
+
+def relax(
+    model: FreeEnergyModel,
+    pairs: Particles,
+    optimizer: torch.optim.Optimizer,
+    t: float,
+    steps: int,
+    rate: float,
+    seed: int,
+    batch: int = BATCH,
+) -> None:
+    """Train on drawn pairs and fresh noise, the learning rate falling to zero like a cosine."""
+    generator = torch.Generator().manual_seed(seed)
+    data = interpolate(pairs, t)
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * step / steps))
+        index = torch.multinomial(pairs.weight, batch, replacement=True, generator=generator)
+        x, y = data.x[index], data.y[index]
+        rate_, distortion, loss = model.terms(model(x, model.noise(1, batch, generator)), x, y)
+        optimizer.zero_grad()
+        (rate_ + model.lam * distortion + model.gam * loss).mean().backward()
+        optimizer.step()
+
+
+def probe_of(model: FreeEnergyModel, pairs: Particles, samples: int, seed: int) -> Probe:
+    """All pairs, with noise."""
+    generator = torch.Generator().manual_seed(seed)
+    return Probe(pairs, model.noise(samples, len(pairs.weight), generator))
+
+
+def adam(model: FreeEnergyModel) -> torch.optim.Optimizer:
+    """The config's optimiser."""
+    return torch.optim.Adam(model.parameters(), lr=RATE, fused=True)
+
+
+class Relaxations:
+    """Central differences between relaxed equilibria."""
+
+    def __init__(
+        self, model: FreeEnergyModel, pairs: Particles, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Start from this equilibrium and this state of the optimiser."""
+        self.model, self.pairs = model, pairs
+        self.start = deepcopy(model.state_dict()), deepcopy(optimizer.state_dict())
+        self.probe = probe_of(model, pairs, 128, 77)
+
+    def end(self, control: str, size: float, steps: int, seed: int) -> Tensor:
+        """R, D and C after a relaxation at a control that was moved."""
+        model, optimizer = self.model, adam(self.model)
+        model.load_state_dict(self.start[0])
+        optimizer.load_state_dict(deepcopy(self.start[1]))
+        if control != "t":
+            getattr(model, {"lambda": "lam", "gamma": "gam"}[control]).add_(size)
+        t = T + size * (control == "t")
+        relax(model, self.pairs, optimizer, t, steps, RATE, seed)
+        found = measure(model, self.probe, t, 16)
+        model.load_state_dict(self.start[0])
+        terms = found.rate, found.distortion, found.classification
+        return torch.tensor([term.value for term in terms], dtype=torch.float64)
+
+    def slopes(self, steps: int, seeds: int) -> tuple[Tensor, Tensor]:
+        """Rows R, D, C, columns λ, γ, t; and the standard errors."""
+        runs = []
+        for seed in range(seeds):
+            columns = [
+                (self.end(name, h, steps, seed) - self.end(name, -h, steps, seed)) / (2 * h)
+                for name, h in STEPS.items()
+            ]
+            runs.append(torch.stack(columns, 1))
+        each = torch.stack(runs)
+        return each.mean(0), each.std(0) / math.sqrt(seeds)
+
+
+def line(name: str, values: Tensor, note: str, truth: Tensor | None = None) -> None:
+    """One row of the table."""
+    cells = []
+    for place in SHOWN.values():
+        off = "" if truth is None else f" {values[place] / truth[place] - 1:+.0%}"
+        cells.append(f"{values[place]:>9.4f}{off:>6}")
+    print(f"{name:<32}" + "".join(cells) + f"  {note}", flush=True)
+
+
+def main() -> None:
+    """Equilibrate, relax, predict."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--equilibration", type=int, default=12, help="rounds of 15,000 steps")
+    parser.add_argument("--state", type=Path, help="keeps the equilibrium; read if it is there")
+    parser.add_argument("--steps", type=int, nargs="+", default=[150, 600], help="of a relaxation")
+    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--samples", type=int, default=16, help="noise draws of the solving probe")
+    parser.add_argument("--iterations", type=int, default=200)
+    arguments = parser.parse_args()
+    model, pairs = built()
+    begun = time.monotonic()
+    if arguments.state and arguments.state.exists():
+        model.load_state_dict(torch.load(arguments.state))
+    else:
+        for round_ in range(arguments.equilibration):
+            relax(model, pairs, adam(model), T, 15_000, 0.01, 1_000 + round_, 2 * BATCH)
+        if arguments.state:
+            torch.save(model.state_dict(), arguments.state)
+    optimizer = adam(model)
+    relax(model, pairs, optimizer, T, 2_000, 0.0, 1)  # only to learn the noise of the gradient
+    count = sum(p.numel() for p in model.parameters())
+    print(f"{count} parameters, {len(pairs.weight)} pairs; λ {model.lam:g}, γ {model.gam:g}, t {T}")
+    print(f"equilibrated after {time.monotonic() - begun:.0f} s")
+    print(f"{'':<32}" + "".join(f"{name:>15}" for name in SHOWN), flush=True)
+    truths = Relaxations(model, pairs, optimizer)
+    objective = Objective(model, probe_of(model, pairs, arguments.samples, 5))
+    for steps in arguments.steps:
+        truth, error = truths.slopes(steps, arguments.seeds)
+        line(f"relaxed, {steps} steps", truth, f"{time.monotonic() - begun:.0f} s")
+        line("  standard error", error, f"over {arguments.seeds} seeds")
+        damping = relaxation_damping(model, optimizer, RATE * steps / 2)
+        for curvature, solver in (("gauss_newton", "conjugate_gradient"), ("hessian", "minres")):
+            rest = curvature, 1e-2, arguments.iterations, solver
+            found = linear_response(objective, T, ResponseSettings(0.5, *rest))
+            line(f"{curvature}, 0.5", found.derivatives, found.solution.message[:40], truth)
+            effect = damping_effect(objective, T, ResponseSettings("auto", *rest), damping)
+            note = effect.single.solution.message[:40]
+            line(f"{curvature}, auto", effect.single.derivatives, note, truth)
+            line("  damping twice that", effect.double.derivatives, "", truth)
+            line("  extrapolated", effect.extrapolated, "", truth)
+        found = fluctuation_response(model, probe_of(model, pairs, 64, 6), T, biased=True)
+        line("covariances under e(z|x)", found.derivatives, f"biased: {found.bias}", truth)
+    print(f"{time.monotonic() - begun:.0f} s in all")
+
+
+if __name__ == "__main__":
+    main()
