@@ -34,6 +34,7 @@ class Adiabatic(StrokeProcess):
         steps: int = 20,
         tolerance: float = 1e-3,
         parts: int = 1,
+        newton: bool = False,
         equilibration: Equilibration | None = None,
         probes: Probes | None = None,
         response: ResponseSettings | None = None,
@@ -48,6 +49,8 @@ class Adiabatic(StrokeProcess):
             tolerance: at which the corrector is content: miss of S relative to γC, on the control
                 probe.
             parts: parts into which each relaxation is cut; a correction follows each of them.
+            newton: solve the response anew for each correction, and take a Newton step in θ first:
+                for systems without sampling noise, where it leads to the last digits.
             equilibration: how the run is brought to equilibrium first.
             probes: the solving, the control and the measuring probe.
             response: how the linear response is solved.
@@ -56,7 +59,7 @@ class Adiabatic(StrokeProcess):
         """
         self.stroke = Stroke("adiabat", steps, gam=0.0, S=0.0, clock=k)
         settings = equilibration, probes, response, predictor, on_transition
-        super().__init__([self.stroke], tolerance, parts, *settings)
+        super().__init__([self.stroke], tolerance, parts, newton, *settings)
 
     def check(self, model: FreeEnergyModel, data: Any) -> None:
         """Lay a stroke on every leg, and refuse data that do not move.

@@ -40,6 +40,7 @@ class CarnotCycle(Cycle):
         passes: tuple[int, int] = (1, 6),
         tolerance: float = 1e-3,
         parts: int = 1,
+        newton: bool = False,
         equilibration: Equilibration | None = None,
         probes: Probes | None = None,
         response: ResponseSettings | None = None,
@@ -61,6 +62,8 @@ class CarnotCycle(Cycle):
             tolerance: at which the corrector is content: miss of C relative to C, and of S
                 relative to γC, on the control probe.
             parts: parts into which each relaxation is cut; a correction follows each of them.
+            newton: solve the response anew for each correction, and take a Newton step in θ first:
+                for systems without sampling noise, where it leads to the last digits.
             equilibration: how the run is brought to equilibrium first.
             probes: the solving, the control and the measuring probe.
             response: how the linear response is solved.
@@ -83,4 +86,4 @@ class CarnotCycle(Cycle):
             else Stroke("heating", steps, lam=RETURN, gam=0.0),
         ]
         settings = equilibration, probes, response, predictor, on_transition
-        super().__init__(strokes, closure, passes, tolerance, parts, *settings)
+        super().__init__(strokes, closure, passes, tolerance, parts, newton, *settings)

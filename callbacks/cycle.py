@@ -49,6 +49,7 @@ class Cycle(StrokeProcess):
         passes: tuple[int, int] = (1, 6),
         tolerance: float = 1e-3,
         parts: int = 1,
+        newton: bool = False,
         equilibration: Equilibration | None = None,
         probes: Probes | None = None,
         response: ResponseSettings | None = None,
@@ -65,6 +66,8 @@ class Cycle(StrokeProcess):
             tolerance: at which the corrector is content: miss of C relative to C, and of S
                 relative to γC, on the control probe.
             parts: parts into which each relaxation is cut; a correction follows each of them.
+            newton: solve the response anew for each correction, and take a Newton step in θ first:
+                for systems without sampling noise, where it leads to the last digits.
             equilibration: how the run is brought to equilibrium first.
             probes: the solving, the control and the measuring probe.
             response: how the linear response is solved.
@@ -72,7 +75,7 @@ class Cycle(StrokeProcess):
             on_transition: ``mark``, ``continue`` or ``stop``; see :class:`QuasiStatic`.
         """
         settings = equilibration, probes, response, predictor, on_transition
-        super().__init__(strokes, tolerance, parts, *settings)
+        super().__init__(strokes, tolerance, parts, newton, *settings)
         adjusted = [stroke.name for stroke in strokes if stroke.adjust]
         require(len(adjusted) in {0, 2}, "strokes with adjust", adjusted, "two of them, or none")
         ok = min(closure) > 0

@@ -73,10 +73,12 @@ class QuasiStatic(pl.Callback):
     Attributes:
         steers_distortion: whether the process steers by D on the control probe, too.
         parts: parts into which a relaxation is cut; each one is followed by corrections.
+        newton: whether the corrector solves the response anew and takes a Newton step in θ first.
     """
 
     steers_distortion = False
     parts = 1
+    newton = False
 
     def __init__(
         self,
@@ -468,6 +470,8 @@ class QuasiStatic(pl.Callback):
         # Newton's method; without the predictor θ stays, and C with it: a second step would count
         # the same miss twice
         largest = math.inf
+        if self.newton:
+            shift_parameters(model, -self._respond(trainer, model).solution.x[3])
         for _ in range(CORRECTIONS if self.predictor else 1):
             control = self._control(trainer, model)
             motion = self.correction(model, control)
@@ -587,6 +591,13 @@ class QuasiStatic(pl.Callback):
         return measured
 
     def _solve(self, trainer: pl.Trainer, model: FreeEnergyModel) -> Response:
+        # the response at the end of a macro-step, and the metric there
+        response = self._respond(trainer, model)
+        self._metric_before = self.state.metric
+        self.state.metric = metric(response)
+        return response
+
+    def _respond(self, trainer: pl.Trainer, model: FreeEnergyModel) -> Response:
         # solve the response on the solving probe and keep it for the next motion
         data, seed = _data(trainer), self.state.seed or 0
         key = trainer.current_epoch if self.probes.redraw else 0
@@ -613,8 +624,6 @@ class QuasiStatic(pl.Callback):
         check_same(trainer, objective.theta, response, data.t)
         self.state.directions = response.directions
         self.state.derivatives = response.derivatives
-        self._metric_before = self.state.metric
-        self.state.metric = metric(response)
         self.state.gradients += probe.noise.shape[:2].numel() * response.gradients
         return response
 

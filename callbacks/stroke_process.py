@@ -37,6 +37,7 @@ class StrokeProcess(QuasiStatic):
         strokes: list[Stroke],
         tolerance: float = 1e-3,
         parts: int = 1,
+        newton: bool = False,
         equilibration: Equilibration | None = None,
         probes: Probes | None = None,
         response: ResponseSettings | None = None,
@@ -50,6 +51,8 @@ class StrokeProcess(QuasiStatic):
             tolerance: at which the corrector is content: miss of C relative to C, and of S
                 relative to γC, on the control probe.
             parts: parts into which each relaxation is cut; a correction follows each of them.
+            newton: solve the response anew for each correction, and take a Newton step in θ first:
+                for systems without sampling noise, where it leads to the last digits.
             equilibration: how the run is brought to equilibrium first.
             probes: the solving, the control and the measuring probe.
             response: how the linear response is solved.
@@ -65,6 +68,7 @@ class StrokeProcess(QuasiStatic):
         self.strokes = strokes
         self.tolerance = tolerance
         self.parts = parts
+        self.newton = newton
 
     def check(self, model: FreeEnergyModel, data: Any) -> None:
         """Refuse strokes that do not fit the data or the model.

@@ -42,37 +42,41 @@ class GaussianNoise(nn.Module):
         Returns:
             The noisy images, in [0, 1].
         """
-        content = zlib.crc32(np.ascontiguousarray(images.cpu().numpy()).data)
-        generator = np.random.default_rng([self.seed, content])
-        noise = generator.standard_normal(tuple(images.shape), dtype=np.float32)
+        noise = _generator(self.seed, images).standard_normal(tuple(images.shape), np.float32)
         return (images + self.std * torch.from_numpy(noise).to(images)).clamp(0, 1)
 
 
 class Occlusion(nn.Module):
-    """Cover a rectangle of every image with one grey."""
+    """Cover a rectangle of every image with static: uniform noise, drawn once and for all.
+
+    The draw depends on ``seed`` and on the images given, as that of :class:`GaussianNoise`.
+    """
 
     def __init__(
         self,
         rows: tuple[float, float] = (0.0, 1.0),
         columns: tuple[float, float] = (0.0, 1.0),
-        grey: float = 0.5,
+        contrast: float = 1.0,
+        seed: int = 0,
     ) -> None:
         """Set it up.
 
         Args:
             rows: where the rectangle begins and ends from the top, as shares of the height.
             columns: the same from the left, as shares of the width.
-            grey: value of the pixels there; 0.5 is the hardest to encode.
+            contrast: width of the static around the middle grey; 0 is a plain grey.
+            seed: seed of the draw.
 
         Raises:
-            ConfigError: if the shares or the value are not within [0, 1].
+            ConfigError: if a share or the contrast is not within [0, 1], or the seed is negative.
         """
         super().__init__()
         for name, (begin, end) in (("rows", rows), ("columns", columns)):
             ok = 0 <= begin < end <= 1
             require(ok, name, [begin, end], "two shares, 0 ≤ begin < end ≤ 1")
-        require(0 <= grey <= 1, "grey", grey, "a number from 0 to 1")
-        self.rows, self.columns, self.grey = rows, columns, grey
+        require(0 <= contrast <= 1, "contrast", contrast, "a number from 0 to 1")
+        require(seed >= 0, "seed", seed, "an integer from 0")
+        self.rows, self.columns, self.contrast, self.seed = rows, columns, contrast, seed
 
     def forward(self, images: Tensor) -> Tensor:
         """Cover the rectangle.
@@ -87,5 +91,13 @@ class Occlusion(nn.Module):
         top, bottom = (round(share * height) for share in self.rows)
         left, right = (round(share * width) for share in self.columns)
         covered = images.clone()
-        covered[..., top:bottom, left:right] = self.grey
+        hidden = covered[..., top:bottom, left:right]
+        static = _generator(self.seed, images).random(tuple(hidden.shape), dtype=np.float32)
+        hidden.copy_(0.5 + self.contrast * (torch.from_numpy(static) - 0.5))
         return covered
+
+
+def _generator(seed: int, images: Tensor) -> np.random.Generator:
+    # the same split always gets the same noise, and different splits independent noise
+    content = zlib.crc32(np.ascontiguousarray(images.cpu().numpy()).data)
+    return np.random.default_rng([seed, content])

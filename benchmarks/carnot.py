@@ -1,0 +1,220 @@
+"""Carnot's theorem, measured: efficiencies, dissipation against speed, and the main job's figures.
+
+    python benchmarks/carnot.py            # the exact system: cycles, speeds, one figure
+    python benchmarks/carnot.py --digits   # carnot_digits.yaml for seeds 0, 1 and 2
+
+Exact system (lightning_configs/carnot_exact.yaml): the Carnot cycle, closed by shooting, at 4 speeds
+(N, 2N, 4N and 8N macro-steps per stroke), and two other cycles between the same C_c and C_h. Every
+number is read from the run's own cycle.json and path.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+from matplotlib.figure import Figure
+
+from thermo_pl.rundir import read_csv
+
+CONFIGS = Path(__file__).parents[1] / "lightning_configs"
+Config = dict[str, Any]
+
+
+def run(config: Config, root: Path, name: str) -> tuple[Path, float]:
+    """Run a config; its directory and the seconds it took."""
+    config["trainer"]["default_root_dir"] = str(root / name)
+    file = root / f"{name}.yaml"
+    file.write_text(yaml.safe_dump(config, allow_unicode=True))
+    start = time.monotonic()
+    command = [sys.executable, "-m", "thermo_pl", "fit", "--config", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode not in {0, 3}:
+        raise SystemExit(done.stderr)
+    (directory,) = (root / name).glob("version_*")
+    if done.returncode:
+        print(f"{name}: {done.stderr.strip().splitlines()[-1]}", flush=True)
+    return directory, time.monotonic() - start
+
+
+def arguments_of(config: Config) -> Config:
+    """The arguments of the process of a config."""
+    process = config["trainer"]["callbacks"][-1]
+    assert process["class_path"] in {"CarnotCycle", "Cycle"}
+    return process["init_args"]
+
+
+def load(name: str) -> Config:
+    """A shipped config."""
+    return yaml.safe_load((CONFIGS / name).read_text())
+
+
+def ledger(directory: Path) -> Config:
+    """cycle.json of a run."""
+    return json.loads((directory / "cycle.json").read_text())
+
+
+def other_cycles(corners: list[Config], carnot: Config) -> dict[str, list[Config]]:
+    """Two cycles between the same C_c and C_h, from the corners A, B, C, D of the Carnot cycle.
+
+    Both take in heat at C_h, and give off a part of it while C falls; the second also moves λ back
+    while it does. The last stroke leads straight back to A.
+    """
+    a, b, c, _ = corners
+    rise = b["gamma"] - a["gamma"]
+    hot = {"name": "hot", "lam": b["lambda"] - a["lambda"], "C": 0.0}
+    fall = carnot["C_cold"] - carnot["C_hot"]
+    back = {"name": "back", "lam": "return", "gam": "return"}
+    return {
+        "falling": [
+            hot,
+            {"name": "down", "C": fall, "gam": -0.3 * rise},
+            {"name": "cold", "C": 0.0, "gam": -0.5 * rise},
+            back,
+        ],
+        "iso-lambda": [
+            hot,
+            {"name": "down", "C": fall, "lam": 0.0},
+            {"name": "cold", "C": 0.0, "lam": c["lambda"] - b["lambda"]},
+            back,
+        ],
+    }
+
+
+def describe(name: str, steps: int, directory: Path, seconds: float) -> str:
+    """One line of the table."""
+    found = ledger(directory)
+    works = found["work_control"] + found["work_domain"]
+    gap = found["carnot_efficiency"] - found["efficiency"]
+    return (
+        f"{name:<12}{steps:>6}{found['C_hot']:>9.4f}{found['C_cold']:>9.4f}{found['work']:>11.6f}"
+        f"{works:>11.6f}{found['efficiency']:>10.6f}{gap:>10.1e}{found['finite_efficiency']:>9.3f}"
+        f"{found['dissipation']:>12.5f}{steps * found['dissipation']:>9.4f}"
+        f"{max(abs(found['closure'][x]) for x in ('lambda', 'gamma')):>10.1e}{seconds:>6.0f}"
+    )
+
+
+HEADER = (
+    f"{'cycle':<12}{'steps':>6}{'C_h':>9}{'C_c':>9}{'W':>11}{'W mech.':>11}{'eta':>10}"
+    f"{'eta_C-eta':>10}{'finite':>9}{'dissipation':>12}{'x steps':>9}{'closure':>10}{'s':>6}"
+)
+
+
+def exact(root: Path, steps: int) -> None:
+    """The exact system: speeds, other cycles, figure."""
+    print(HEADER, flush=True)
+    config = load("carnot_exact.yaml")
+    arguments_of(config)["steps"] = steps
+    speeds: list[tuple[int, Config]] = []
+    names: list[tuple[str, Config]] = []
+    for factor in (1, 2, 4, 8):
+        arguments_of(config)["steps"] = factor * steps
+        directory, seconds = run(copy.deepcopy(config), root, f"carnot_{factor * steps}")
+        print(describe("Carnot", factor * steps, directory, seconds), flush=True)
+        found = ledger(directory)
+        speeds.append((factor * steps, found))
+        if factor == 1:  # where the cycle closes does not depend on the steps
+            arguments_of(config)["k_hot"] = found["changes"]["hot"]
+            arguments_of(config)["k_cold"] = found["changes"]["cold"]
+            names.append(("Carnot", found))
+            rows = [row for row in read_csv(directory / "path.csv") if row["phase"] in {0, 1, 2, 3}]
+            corners = [next(r for r in reversed(rows) if r["phase"] == k) for k in range(4)]
+    arguments = arguments_of(config)
+    for name in ("k_hot", "k_cold", "steps"):
+        del arguments[name]
+    config["trainer"]["callbacks"][-1]["class_path"] = "Cycle"
+    for name, strokes in other_cycles(corners, names[0][1]).items():
+        arguments["strokes"] = [stroke | {"steps": steps} for stroke in strokes]
+        directory, seconds = run(copy.deepcopy(config), root, name)
+        print(describe(name, steps, directory, seconds), flush=True)
+        names.append((name, ledger(directory)))
+    picture(speeds, names).savefig(root / "carnot_theorem.png", dpi=150)
+    print(f"figure: {root / 'carnot_theorem.png'}")
+
+
+def picture(speeds: list[tuple[int, Config]], cycles: list[tuple[str, Config]]) -> Figure:
+    """Dissipation against the number of steps, and the efficiencies."""
+    figure = Figure(figsize=(8.4, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    n, lost = zip(*[(n, found["dissipation"]) for n, found in speeds], strict=True)
+    left.loglog(n, lost, "o-", color="#0072B2", label="measured")
+    left.loglog(n, [lost[-1] * n[-1] / x for x in n], ":", color="#7F7F7F", label="∝ 1/N")
+    bound = [found["length"] ** 2 / (2 * 4 * n) for n, found in speeds]
+    left.loglog(n, bound, "--", color="#D55E00", label="L²/2N, steps of equal length")
+    left.set_xticks(n, [str(x) for x in n])
+    left.minorticks_off()
+    left.set_xlabel("macro-steps per stroke")
+    left.set_ylabel("dissipation of a cycle (nats)")
+    left.legend(fontsize="small", frameon=False)
+    places = range(len(cycles))
+    right.bar(places, [found["efficiency"] for _, found in cycles], color="#0072B2", width=0.5)
+    for x, (_, found) in zip(places, cycles, strict=True):
+        right.hlines(found["carnot_efficiency"], x - 0.4, x + 0.4, color="#D55E00")
+    right.set_xticks(places, [name for name, _ in cycles])
+    right.set_ylabel("efficiency η (line: 1 - C_c/C_h)")
+    return figure
+
+
+DIGITS = (
+    f"{'seed':>4}{'C_h':>8}{'C_c':>8}{'iso drift':>11}{'S drift':>9}{'d lam':>8}{'d gam':>8}"
+    f"{'R':>8}{'D':>8}{'C':>8}{'eta':>8}{'eta_C':>8}{'W':>9}{'W mech.':>18}{'passes':>7}{'s':>6}"
+)
+
+
+def digits(root: Path, seeds: list[int]) -> None:
+    """The main job over seeds."""
+    print(DIGITS, flush=True)
+    for seed in seeds:
+        config = load("carnot_digits.yaml")
+        config["seed_everything"] = seed
+        directory, seconds = run(config, root, f"digits_{seed}")
+        if not (directory / "cycle.json").exists():
+            continue
+        found = ledger(directory)
+        rows = [row for row in read_csv(directory / "path.csv") if row["cycle"] == found["cycle"]]
+        held = [abs(r["C"] / r["C_target"] - 1) for r in rows if r["C_target"]]
+        heat = [0.0]
+        for stroke in ("cooling", "heating"):
+            values = [
+                r["lambda"] * r["D"] + r["gamma"] * r["C"] for r in rows if r["stroke"] == stroke
+            ]
+            heat += [abs(value / values[0] - 1) for value in values]
+            assert len({r["gamma"] for r in rows if r["stroke"] == stroke}) == 1
+        closed = found["relative_closure"]
+        works = found["work_control"] + found["work_domain"]
+        error = (found["work_control_error"] ** 2 + found["work_domain_error"] ** 2) ** 0.5
+        print(
+            f"{seed:>4}{found['C_hot']:>8.4f}{found['C_cold']:>8.4f}{max(held):>11.2%}"
+            f"{max(heat):>9.2%}{closed['lambda']:>8.2%}{closed['gamma']:>8.2%}{closed['R']:>8.2%}"
+            f"{closed['D']:>8.2%}{closed['C']:>8.2%}{found['efficiency']:>8.4f}"
+            f"{found['carnot_efficiency']:>8.4f}{found['work']:>9.4f}"
+            f"{works:>10.4f} ± {error:<6.3f}{found['cycle'] + 1:>6}{seconds:>6.0f}",
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Run what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--root", type=Path, default=Path("runs/benchmark_carnot"))
+    parser.add_argument("--steps", type=int, default=10, help="N, macro-steps per stroke")
+    parser.add_argument("--digits", action="store_true", help="the main job instead")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    arguments = parser.parse_args()
+    root = arguments.root / time.strftime("%Y%m%d-%H%M%S")
+    root.mkdir(parents=True)
+    if arguments.digits:
+        digits(root, arguments.seeds)
+    else:
+        exact(root, arguments.steps)
+
+
+if __name__ == "__main__":
+    main()
