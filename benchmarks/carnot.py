@@ -3,9 +3,9 @@
     python benchmarks/carnot.py            # the exact system: cycles, speeds, one figure
     python benchmarks/carnot.py --digits   # carnot_digits.yaml for seeds 0, 1 and 2
 
-Exact system (lightning_configs/carnot_exact.yaml): the Carnot cycle, closed by shooting, at 4 speeds
-(N, 2N, 4N and 8N macro-steps per stroke), and two other cycles between the same C_c and C_h. Every
-number is read from the run's own cycle.json and path.csv.
+Exact system (lightning_configs/carnot_exact.yaml): the Carnot cycle, closed by shooting, at 4
+speeds (N, 2N, 4N and 8N macro-steps per stroke), and two other cycles between the same C_c and C_h.
+Every number is read from the run's own cycle.json and path.csv.
 """
 
 from __future__ import annotations
