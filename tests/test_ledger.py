@@ -296,7 +296,7 @@ def test_kelvin_at_a_single_c_there_is_no_work() -> None:
         gaps.append(found.work_mechanical.value)
     assert abs(gaps[-1]) < 1e-3
     assert order(gaps) > 3.5, gaps
-    assert abs(found.work_control.value) > 0.1  # the loop has an area
+    assert abs(found.work_control.value) > 0.01  # the loop has an area
     checks = {check.law: check for check in cycle_checks(found)}
     assert checks["Kelvin, W = 0 at a single C"].verdict == Verdict.HOLDS
     assert not any(law.startswith("Carnot") for law in checks)
