@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from itertools import pairwise
 from typing import Any
@@ -13,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from thermo_pl.ledger import summarise_strokes
 from thermo_pl.path import (
     COLUMNS,
     Row,
     drift,
     first_law_residual,
     relative_first_law_residual,
+    stroke_paths,
 )
 
 Array = NDArray[np.float64]
@@ -169,63 +168,25 @@ def test_drift_by_hand() -> None:
     assert all(math.isnan(v) for v in drift([]))
 
 
-def made(stroke: str, steps: range, leg: int = 0, cycle: int = 0) -> list[Row]:
-    """Rows on the exact surface; λ follows the step."""
-    nan = float("nan")
-    rows = []
-    for step in steps:
-        row = point(1 + 0.01 * step, 1.0, 0.1, gaussian, leg=leg, step=step)
-        row |= {"cycle": cycle, "stroke": stroke, "stationarity": 0.1 * step, "gradients": 10}
-        row |= {"J": row["R"] + row["lambda"] * row["D"] + row["C"], "seconds": 0.5}
-        row |= {"time": 0.1 * step}
-        target = nan if stroke == "equilibration" else row["C"] / 1.02
-        rows.append(row | {"C_target": target})
-    return rows
-
-
-ROWS = [
-    *made("equilibration", range(1)),
-    *made("iso", range(1, 4)),
-    *made("adiabat", range(4, 6)),
-    *made("iso", range(6, 8), leg=1),
-]
-
-
-def test_strokes_by_hand() -> None:
-    found = summarise_strokes(ROWS, "running")
-    assert [(s["cycle"], s["stroke"]) for s in found] == [
-        (0, "equilibration"),
-        (0, "iso"),
-        (0, "adiabat"),
-        (0, "iso"),
+def test_a_stroke_begins_where_the_one_before_it_ended_on_its_leg_and_in_its_cycle() -> None:
+    places = [
+        (0, "equilibration", 0),
+        (0, "hot", 0),
+        (0, "hot", 0),
+        (0, "cold", 1),  # settles on another leg
+        (0, "cold", 1),
+        (0, "still", 1),
+        (1, "hot", 1),  # set back to the start
+        (1, "hot", 1),
     ]
-    assert [s["status"] for s in found] == ["done", "done", "done", "running"]
-    assert [s["steps"] for s in found] == [[0, 0], [1, 3], [4, 5], [6, 7]]
-    assert [s["gradients"] for s in found] == [10, 30, 20, 20]
-    assert [s["seconds"] for s in found] == [0.5, 1.5, 1.0, 1.0]
-    assert [s["leg"] for s in found] == [0, 0, 0, 1]
-    iso = found[1]
-    # a stroke starts where the one before it ended; on another leg, where it has settled there
-    for name in ("t", "lambda", "gamma", "R", "D", "C", "J"):
-        assert iso[name] == [ROWS[0][name], ROWS[3][name]]
-        assert found[2][name] == [ROWS[3][name], ROWS[5][name]]
-        assert found[3][name] == [ROWS[6][name], ROWS[7][name]]
-    # C is 2% above its target in every row of the stroke, and in no other row that counts
-    assert (iso["drift_max"], iso["drift_mean"]) == pytest.approx((0.02, 0.02))
-    assert math.isnan(found[0]["drift_max"])
-    assert math.isnan(found[0]["first_law_residual_median"])
-    assert iso["stationarity"] == pytest.approx(0.3)
-    assert iso["C_target"] == ROWS[3]["C_target"]
-    steps = [first_law_residual(a, b) for a, b in pairwise(ROWS[:4])]
-    assert iso["first_law_residual_median"] == relative_first_law_residual(ROWS[:4])
-    assert max(map(abs, steps)) > 0
-
-
-def test_a_stopped_process_says_why_in_its_last_stroke() -> None:
-    reason = "C* is infeasible"
-    found = summarise_strokes(ROWS[:3], reason)
-    assert [s["status"] for s in found] == ["done", reason]
-    assert found[1]["steps"] == [1, 2]
-    before = {"cycle": 0, "stroke": "equilibration", "status": reason}
-    assert summarise_strokes([], reason) == [before]
-    json.dumps(found)  # plain values only
+    rows = [
+        {"step": step, "cycle": cycle, "stroke": name, "leg": leg}
+        for step, (cycle, name, leg) in enumerate(places)
+    ]
+    found = stroke_paths(rows)
+    assert [(s.cycle, s.name) for s in found] == list(dict.fromkeys(p[:2] for p in places))
+    steps = [[row["step"] for row in s.members] for s in found]
+    assert steps == [[0], [1, 2], [3, 4], [5], [6, 7]]
+    steps = [[row["step"] for row in s.path] for s in found]
+    assert steps == [[0], [0, 1, 2], [3, 4], [4, 5], [6, 7]]
+    assert stroke_paths([]) == []

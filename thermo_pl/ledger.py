@@ -21,7 +21,7 @@ training adds from run to run is not in them: compare seeds.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -37,6 +37,8 @@ Array = NDArray[np.float64]
 
 TOLERANCE = 0.05
 """Of the checks, relative to the heat taken in."""
+NEGLIGIBLE = 1e-9
+"""Parts of a step in γ below this share of its range are nothing but rounding."""
 GAUSS = np.polynomial.legendre.leggauss(3)
 """Exact for the product of a cubic and the slope of another."""
 
@@ -73,16 +75,47 @@ def add(*values: Value) -> Value:
     return Value(sum(v.value for v in values), math.hypot(*(v.error for v in values)))
 
 
-def weights(control: Sequence[float]) -> Array:
+class Part(NamedTuple):
+    """One of the terms of a sum.
+
+    Attributes:
+        leg: where it was measured.
+        value: the term.
+        error: its standard error with a sign: on a leg all terms share their draws.
+    """
+
+    leg: int
+    value: float
+    error: float
+
+
+def together(parts: Iterable[Part]) -> Value:
+    """Sum of terms: errors add with their signs on a leg, and in quadrature across legs.
+
+    Args:
+        parts: the terms.
+
+    Returns:
+        Their sum.
+    """
+    value, legs = 0.0, dict[int, float]()
+    for part in parts:
+        value += part.value
+        legs[part.leg] = legs.get(part.leg, 0.0) + part.error
+    return Value(value, math.hypot(*legs.values()))
+
+
+def weights(control: Sequence[float], turns: bool = False) -> Array:
     """Weights w with ∫ y dx = Σ_k w_jk y_k over each step j along points of a path.
 
     x and y are splined over the number of the point, so that x may stand still or turn around.
 
     Args:
         control: x at each point, n of them.
+        turns: also cut the steps where x turns around, so that x has one direction in each part.
 
     Returns:
-        Shape ``(n - 1, n)``.
+        Shape ``(n - 1, n)``, or more rows where steps are cut.
     """
     n = len(control)
     if n == 1:
@@ -90,8 +123,12 @@ def weights(control: Sequence[float]) -> Array:
     index = np.arange(n, dtype=np.float64)
     slope = CubicSpline(index, np.asarray(control, dtype=np.float64)).derivative()
     basis = CubicSpline(index, np.eye(n))
-    nodes = index[:-1, None] + (1 + GAUSS[0]) / 2
-    return np.asarray(np.einsum("g,jg,jgk->jk", GAUSS[1] / 2, slope(nodes), basis(nodes)))
+    cuts = slope.roots(extrapolate=False) if turns else index[:0]
+    edges = np.unique(np.concatenate([index, cuts[np.isfinite(cuts)]]))
+    widths = np.diff(edges)[:, None]
+    nodes = edges[:-1, None] + widths * (1 + GAUSS[0]) / 2
+    scales = widths * GAUSS[1] / 2
+    return np.asarray(np.einsum("jg,jg,jgk->jk", scales, slope(nodes), basis(nodes)))
 
 
 def step_integrals(rows: Sequence[Row], name: str, control: str) -> Array:
@@ -131,12 +168,7 @@ def integral(rows: Sequence[Row], name: str, control: str) -> Value:
     Returns:
         The integral; errors as the module says.
     """
-    value = step_integrals(rows, name, control).sum()
-    errors = step_integrals(rows, f"{name}_error", control)
-    # a step belongs to the leg it ends on
-    legs = np.array([row["leg"] for row in rows[1:]])
-    common = [errors[legs == leg].sum() for leg in dict.fromkeys(legs.tolist())]
-    return Value(float(value), math.hypot(*common) if common else 0.0)
+    return together(_parts(rows, name, control))
 
 
 def change(rows: Sequence[Row], name: str) -> Value:
@@ -234,7 +266,7 @@ class Flow(NamedTuple):
         C_reservoir: C* on a stroke that holds C; C itself elsewhere.
     """
 
-    heat: Value
+    heat: Part
     C: float
     C_reservoir: float
 
@@ -261,12 +293,12 @@ class Balance(NamedTuple):
     @property
     def heat_hot(self) -> Value:
         """Q_h, all the heat that is taken in."""
-        return add(*(flow.heat for flow in self.flows if flow.heat.value > 0))
+        return together(flow.heat for flow in self.flows if flow.heat.value > 0)
 
     @property
     def heat_cold(self) -> Value:
         """Q_c ≥ 0, all the heat that is given off."""
-        return add(*(-flow.heat for flow in self.flows if flow.heat.value < 0))
+        return -together(flow.heat for flow in self.flows if flow.heat.value < 0)
 
     @property
     def loss_hot(self) -> float:
@@ -281,7 +313,7 @@ class Balance(NamedTuple):
     @property
     def work(self) -> Value:
         """W = Q_h - Q_c = ∮ C dγ, the better conditioned of the two ways to the work."""
-        return add(self.heat_hot, -self.heat_cold)
+        return together(flow.heat for flow in self.flows)
 
     @property
     def work_mechanical(self) -> Value:
@@ -291,11 +323,14 @@ class Balance(NamedTuple):
     @property
     def efficiency(self) -> Value:
         """η = W/Q_h; nan where no heat is taken in."""
-        hot, cold = self.heat_hot, self.heat_cold
-        if not hot.value:
+        hot = self.heat_hot.value
+        if not hot:
             return Value(math.nan, math.nan)
-        ratio = cold.value / hot.value
-        return Value(1 - ratio, math.hypot(cold.error, ratio * hot.error) / hot.value)
+        ratio = self.heat_cold.value / hot
+        heats = [flow.heat for flow in self.flows]
+        # dη = (Q_c/Q_h dQ_h - dQ_c)/Q_h
+        shares = (Part(leg, 0.0, e * (ratio if q > 0 else 1.0) / hot) for leg, q, e in heats)
+        return Value(1 - ratio, together(shares).error)
 
     @property
     def finite_efficiency(self) -> Value:
@@ -313,16 +348,19 @@ class Balance(NamedTuple):
     @property
     def clausius(self) -> Value:
         """∮ δQ/C over the reservoirs, which is ∮ dγ = 0 for a closed quasi-static cycle."""
-        value = sum(flow.heat.value / flow.C_reservoir for flow in self.flows)
-        errors = (flow.heat.error / flow.C_reservoir for flow in self.flows)
-        return Value(value, math.hypot(self.gamma_error, *errors))
+        found = together(
+            Part(leg, value / flow.C_reservoir, error / flow.C_reservoir)
+            for flow in self.flows
+            for leg, value, error in [flow.heat]
+        )
+        return add(found, Value(0.0, self.gamma_error))
 
 
 def cycle_balance(strokes: Sequence[Sequence[Row]]) -> Balance:
     """The ledger of a cycle.
 
     Heat exchanged on a stroke that holds C counts net, as it is exchanged with one reservoir;
-    elsewhere every step counts for itself.
+    elsewhere every step counts for itself, cut where γ turns around.
 
     Args:
         strokes: the rows of each stroke, the point it begins at included.
@@ -335,8 +373,8 @@ def cycle_balance(strokes: Sequence[Sequence[Row]]) -> Balance:
     ends = (float(row["C_error"] / row["C_gamma"]) for row in (first, last))
     return Balance(
         [flow for rows in strokes for flow in _flows(rows)],
-        add(*(-integral(rows, "D", "lambda") for rows in strokes)),
-        add(*(-integral(rows, "J_t", "t") for rows in strokes)),
+        -together(part for rows in strokes for part in _parts(rows, "D", "lambda")),
+        -together(part for rows in strokes for part in _parts(rows, "J_t", "t")),
         Value(
             total(paid, "relaxation"), math.hypot(*(_number(r, "relaxation_error") for r in paid))
         ),
@@ -417,25 +455,39 @@ def cycle_checks(balance: Balance, tolerance: float = TOLERANCE) -> list[Check]:
     return [*checks, inequality("Carnot, η ≤ 1 - C_c/C_h", "η_C - η ≥ 0", *slack, tolerance)]
 
 
+def _parts(rows: Sequence[Row], name: str, control: str) -> list[Part]:
+    # ∫ y dx over each step, which belongs to the leg it ends on
+    values = step_integrals(rows, name, control).tolist()
+    errors = step_integrals(rows, f"{name}_error", control).tolist()
+    legs = (row["leg"] for row in rows[1:])
+    return [Part(*part) for part in zip(legs, values, errors, strict=True)]
+
+
 def _flows(rows: Sequence[Row]) -> list[Flow]:
-    steps = step_integrals(rows, "C", "gamma")
-    width = np.diff([row["gamma"] for row in rows])
-    if not width.any():
-        return []
-    if _holds_loss(rows):
-        heat, rise = integral(rows, "C", "gamma"), float(width.sum())
-        return [Flow(heat, heat.value / rise, float(rows[-1]["C_target"]))] if rise else []
-    errors = np.abs(step_integrals(rows, "C_error", "gamma"))
+    return [flow for leg in _legs(rows) for flow in _exchanges(leg)]
+
+
+def _exchanges(rows: Sequence[Row]) -> list[Flow]:
+    # the heat of a stroke on its leg: all of it where C is held, else part by part
+    gamma = [row["gamma"] for row in rows]
+    shares = weights(gamma, turns=True)
+    target = _held_loss(rows)
+    if target is not None:
+        shares = shares.sum(0, keepdims=True)
+    widths = shares.sum(1)
+    heats, errors = (shares @ [_number(row, name) for row in rows] for name in ("C", "C_error"))
+    least = NEGLIGIBLE * float(np.ptp(gamma))  # too narrow to say at which C
     return [
-        Flow(Value(float(q), float(e)), float(q / w), float(q / w))
-        for q, e, w in zip(steps, errors, width, strict=True)
-        if w
+        Flow(Part(rows[0]["leg"], q, e), q / w, q / w if target is None else target)
+        for q, e, w in zip(heats.tolist(), errors.tolist(), widths.tolist(), strict=True)
+        if abs(w) > least
     ]
 
 
-def _holds_loss(rows: Sequence[Row]) -> bool:
-    targets = {row["C_target"] for row in rows[1:]}
-    return len(targets) == 1 and math.isfinite(targets.pop())
+def _held_loss(rows: Sequence[Row]) -> float | None:
+    targets = {float(row["C_target"]) for row in rows[1:]}
+    target = targets.pop() if len(targets) == 1 else math.nan
+    return target if math.isfinite(target) else None
 
 
 def _products(row: Row) -> dict[str, float]:

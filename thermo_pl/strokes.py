@@ -155,12 +155,19 @@ def motion(point: Point, targets: Mapping[str, float], dt: float) -> tuple[float
         SolverBreakdown: if the two conditions do not fix a motion there.
     """
     names = list(targets)
-    rows = np.stack([point.gradient(name) for name in names])
+    rows = _conditions(point, names)
     misses = np.array([targets[name] - point.value(name) for name in names]) - rows[:, 2] * dt
-    matrix, size = rows[:, :2], np.stack([_terms(point, name) for name in names])
+    step = np.linalg.solve(rows[:, :2], misses)
+    return float(step[0]), float(step[1])
+
+
+def _conditions(point: Point, names: Sequence[str]) -> Array:
+    # the gradients of two quantities, refused where they do not fix a motion in λ and γ
+    rows = np.stack([point.gradient(name) for name in names])
+    size = np.stack([_terms(point, name) for name in names])
     # a determinant of terms that cancel is zero within the solver's error
     terms = size[0, 0] * size[1, 1] + size[0, 1] * size[1, 0]
-    if abs(np.linalg.det(matrix)) <= VANISHES * terms:
+    if abs(np.linalg.det(rows[:, :2])) <= VANISHES * terms:
         detail = ""
         if set(names) == {"gam", "S"}:
             detail = ": the denominator D + lam D_lam + gam C_lam of the adiabat vanishes"
@@ -169,8 +176,7 @@ def motion(point: Point, targets: Mapping[str, float], dt: float) -> tuple[float
             f"{point.lam:.4g}, gamma = {point.gam:.4g}{detail}; allowed: two independent ones; "
             "take another stroke, start elsewhere, or look for a transition here"
         )
-    step = np.linalg.solve(matrix, misses)
-    return float(step[0]), float(step[1])
+    return rows
 
 
 def _terms(point: Point, name: str) -> Array:
@@ -206,7 +212,8 @@ def closing_step(
         What to add to the two adjustable changes, in the order of the strokes.
 
     Raises:
-        SolverBreakdown: if the closure does not depend on them.
+        SolverBreakdown: if the closure does not depend on them, or if the two conditions of a
+            stroke do not fix a motion at its end.
     """
     adjusted = [index for index, stroke in enumerate(strokes) if stroke.adjust]
     ends: list[Array] = []
@@ -219,7 +226,7 @@ def closing_step(
         for row, name in enumerate(names):
             if stroke.changes[name] != RETURN:  # that one forgets where the stroke began
                 change[row] += start.gradient(name)[:2] @ state
-        matrix = np.stack([end.gradient(name)[:2] for name in names])
+        matrix = _conditions(end, names)[:, :2]
         state = np.asarray(np.linalg.solve(matrix, change), dtype=np.float64)
         ends.append(state / np.array([[end.lam], [end.gam]]))
     if abs(np.linalg.det(state)) <= VANISHES * np.abs(state).max() ** 2:
