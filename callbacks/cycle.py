@@ -157,8 +157,8 @@ class Cycle(StrokeProcess):
                 f"{most} passes; allowed: {self.closure[0]:.2%} and {self.closure[1]:.2%}; allow "
                 "more passes or a wider closure, start from other changes, or relax more"
             )
-        if adjustable:
-            more = closing_step(self.strokes, self._corners(), defect)
+        if not closed:
+            more = closing_step(self.strokes, self._corners(), defect, self._allowed())
             memory["added"] = [a + b for a, b in zip(memory["added"], more, strict=True)]
             self._adjust()
         self.state.cycle += 1
@@ -194,9 +194,12 @@ class Cycle(StrokeProcess):
             for name in ("lambda", "gamma")
         ]
 
+    def _allowed(self) -> tuple[float, float]:
+        lam, gam = self._ranges()
+        return self.closure[0] * lam, self.closure[1] * gam
+
     def _closes(self, defect: tuple[float, float]) -> bool:
-        allowed = (share * width for share, width in zip(self.closure, self._ranges(), strict=True))
-        return all(abs(miss) <= most for miss, most in zip(defect, allowed, strict=True))
+        return all(abs(gap) <= most for gap, most in zip(defect, self._allowed(), strict=True))
 
     def _paths(self) -> list[list[Row]]:
         # the rows of the strokes of the last pass

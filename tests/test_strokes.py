@@ -30,6 +30,9 @@ SYSTEM = LEGS[1]
 PLACES = [(1.2, 1.7, 0.3), (2.0, 2.4, 0.0), (1.0, 1.5, 1.0), (0.7, 3.0, 0.6)]
 PAIRS = list(combinations(QUANTITIES, 2))
 
+TIGHT = (1e-12, 1e-12)
+"""Of a closure: with so little allowed the step is Newton's."""
+
 
 def quantity(name: str, place: Sequence[float]) -> float:
     """Its definition, on the exact surface."""
@@ -238,9 +241,10 @@ def test_the_step_of_closing_has_the_derivative_of_the_exact_closure(
     columns = [slope_of_defect(changes, axis) for axis in (0, 1)]
     derivative = np.stack(columns, axis=1)
     strokes, ends = carnot_strokes(*changes), corners(*changes)
-    # the steps for the defects (1, 0) and (0, 1) are the columns of minus the inverse
-    steps = [closing_step(strokes, ends, miss) for miss in ((1.0, 0.0), (0.0, 1.0))]
-    found = -np.linalg.inv(np.array(steps).T)
+    # the steps for the defects (ε, 0) and (0, ε) are the columns of minus the inverse, times ε
+    small = 1e-3
+    steps = [closing_step(strokes, ends, miss, TIGHT) for miss in ((small, 0.0), (0.0, small))]
+    found = -small * np.linalg.inv(np.array(steps).T)
     assert found == pytest.approx(derivative, rel=1e-6)
     assert np.abs(derivative).min() > 0.01  # every entry is seen
 
@@ -257,7 +261,7 @@ def test_newtons_method_closes_the_cycle_to_the_last_digits() -> None:
     misses = [max(map(abs, defect(*changes)))]
     while misses[-1] > 1e-12 and len(misses) < 8:
         now = tuple(changes.tolist())
-        changes += closing_step(carnot_strokes(*now), corners(*now), defect(*now))
+        changes += closing_step(carnot_strokes(*now), corners(*now), defect(*now), TIGHT)
         misses.append(max(map(abs, defect(*changes))))
     assert misses[0] > 0.1
     assert misses[-1] <= 1e-12
@@ -268,6 +272,29 @@ def test_newtons_method_closes_the_cycle_to_the_last_digits() -> None:
     assert max(constants) < 10 * min(constants), misses
 
 
+def test_a_far_step_of_closing_is_shortened() -> None:
+    strokes, ends = carnot_strokes(*CHANGES), corners(*CHANGES)
+    near, far = (
+        np.array(closing_step(strokes, ends, (scale, -scale), TIGHT)) for scale in (1e-3, 10.0)
+    )
+    # along the same direction, until some corner would move by half
+    assert far / np.linalg.norm(far) == pytest.approx(near / np.linalg.norm(near), rel=1e-9)
+    assert np.linalg.norm(far) < 1e4 * np.linalg.norm(near)
+    assert abs(far[0] / ends[0][1].lam) <= 0.5 * (1 + 1e-9)
+
+
+def test_closing_balances_the_defect_against_the_changes() -> None:
+    strokes, ends = carnot_strokes(*CHANGES), corners(*CHANGES)
+    miss, allowed = np.array([0.01, -0.02]), np.array([0.03, 0.1])
+    step = np.array(closing_step(strokes, ends, (0.01, -0.02), (0.03, 0.1)))
+    slope = np.stack([slope_of_defect(CHANGES, axis) for axis in (0, 1)], axis=1)
+    sizes = np.array([ends[0][1].lam, ends[2][1].lam])
+    # the gradient of |(miss + slope step)/allowed|² + |step/sizes|² vanishes
+    parts = slope.T @ ((miss + slope @ step) / allowed**2), step / sizes**2
+    assert parts[0] == pytest.approx(-parts[1], rel=1e-5)
+    assert np.abs(miss + slope @ step).max() > 1e-3  # Newton's step would leave nothing
+
+
 def test_a_stroke_that_returns_forgets_where_it_began() -> None:
     first, last = corners(*CHANGES)[0]
     strokes = [
@@ -276,7 +303,7 @@ def test_a_stroke_that_returns_forgets_where_it_began() -> None:
         Stroke("c", lam=0.0, gam=0.2, adjust="gam"),
     ]
     # λ at the end is λ_0 + k_a + 0.1, γ is γ_0 + k_c, whatever γ did on the first stroke
-    step = closing_step(strokes, [(first, last)] * 3, (0.3, -0.2))
+    step = closing_step(strokes, [(first, last)] * 3, (0.3, -0.2), TIGHT)
     assert step == pytest.approx([-0.3, 0.2], rel=1e-12)
 
 
@@ -289,11 +316,11 @@ def test_changes_on_which_the_closure_does_not_depend_break_down() -> None:
     ]
     ends = [corners(*CHANGES)[0]] * 3
     with pytest.raises(SolverBreakdown, match="closing: got two changes"):
-        closing_step(strokes, ends, (0.1, 0.1))
+        closing_step(strokes, ends, (0.1, 0.1), TIGHT)
 
 
 def test_a_corner_at_which_an_adiabat_breaks_down_stops_the_closing() -> None:
     strokes, ends = carnot_strokes(*CHANGES), corners(*CHANGES)
     ends[1] = ends[1][0], vanishing(0.0)
     with pytest.raises(SolverBreakdown, match=r"denominator .* of the adiabat vanishes"):
-        closing_step(strokes, ends, (0.1, 0.1))
+        closing_step(strokes, ends, (0.1, 0.1), TIGHT)

@@ -189,9 +189,12 @@ def _terms(point: Point, name: str) -> Array:
 
 
 def closing_step(
-    strokes: Sequence[Stroke], corners: Sequence[tuple[Point, Point]], defect: tuple[float, float]
+    strokes: Sequence[Stroke],
+    corners: Sequence[tuple[Point, Point]],
+    defect: tuple[float, float],
+    allowed: tuple[float, float],
 ) -> list[float]:
-    """Newton's step towards a closed cycle in the changes that may be adjusted.
+    """A step towards a closed cycle in the changes that may be adjusted.
 
     The ends of a stroke are points of the equilibrium surface, and its two quantities have there
     the values at its start plus the changes. So the end (λ, γ) follows the start and the changes by
@@ -199,14 +202,19 @@ def closing_step(
         G_end d(λ, γ)_end = G_start d(λ, γ)_start + d(changes),
 
     G the total derivatives of both quantities in λ and γ. Chained over the strokes this is the
-    derivative of the closure, exact on the surface, from responses that are known anyway. Steps
-    that would move λ or γ at a corner by more than half are shortened: the closure is no linear
-    function so far away.
+    derivative of the closure, exact on the surface, from responses that are known anyway.
+
+    The step is Newton's, in the sense of least squares: the defect counts in units of what is
+    allowed of it, and a change in units of its size, so that one on which the closure hardly
+    depends is left alone where the other will do. As the allowed defect goes to zero it is Newton's
+    step itself. Steps that would move λ or γ at a corner by more than half are shortened: the
+    closure is no linear function so far away.
 
     Args:
         strokes: the strokes of the cycle; two of them have ``adjust``.
         corners: for each stroke the points at its start and at its end.
         defect: (λ, γ) at the end of the cycle less those at its start.
+        allowed: the defect that is allowed.
 
     Returns:
         What to add to the two adjustable changes, in the order of the strokes.
@@ -216,8 +224,8 @@ def closing_step(
             stroke do not fix a motion at its end.
     """
     adjusted = [index for index, stroke in enumerate(strokes) if stroke.adjust]
-    ends: list[Array] = []
     state: Array = np.zeros((2, 2))  # d(λ, γ) / d(the two adjustable changes)
+    ends: list[Array] = []
     for index, (stroke, (start, end)) in enumerate(zip(strokes, corners, strict=True)):
         names = list(stroke.changes)
         change = np.zeros((2, 2))
@@ -234,6 +242,9 @@ def closing_step(
             "closing: got two changes on which (lambda, gamma) at the end of the cycle do not "
             "depend independently; allowed: two that do; adjust others, or start elsewhere"
         )
-    step = np.linalg.solve(state, -np.asarray(defect))
+    sizes = [abs(corners[k][1].value(str(strokes[k].adjust))) for k in adjusted]
+    unit = np.asarray(allowed)
+    rows = np.vstack([state / unit[:, None], np.diag(1 / np.asarray(sizes))])
+    step = np.linalg.lstsq(rows, np.concatenate([-np.asarray(defect) / unit, np.zeros(2)]))[0]
     farthest = max(float(np.abs(end @ step).max()) for end in ends)
     return [float(x) for x in step * min(1.0, FARTHEST / farthest if farthest else 1.0)]
