@@ -58,7 +58,7 @@ class CarnotCycle(Cycle):
                 then the S of the last stroke is the closure defect.
             clock: |λ̇| on the adiabats.
             closure: how near λ and γ must come to where they began, as a share of their ranges.
-            passes: passes at least and at most.
+            passes: passes at least and at most; the first ones, up to the least, run the model in.
             tolerance: at which the corrector is content: miss of C relative to C, and of S
                 relative to γC, on the control probe.
             parts: parts into which each relaxation is cut; a correction follows each of them.

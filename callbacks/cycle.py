@@ -62,7 +62,8 @@ class Cycle(StrokeProcess):
             strokes: in order; two of them have ``adjust``, or none.
             closure: how near λ and γ must come to where they began, as a share of their ranges
                 over the cycle; a single pass is not held to it.
-            passes: passes at least and at most; those before the last one run the model in.
+            passes: passes at least and at most. Nothing is adjusted before the least is done: the
+                first passes run the model in.
             tolerance: at which the corrector is content: miss of C relative to C, and of S
                 relative to γC, on the control probe.
             parts: parts into which each relaxation is cut; a correction follows each of them.
@@ -157,7 +158,7 @@ class Cycle(StrokeProcess):
                 f"{most} passes; allowed: {self.closure[0]:.2%} and {self.closure[1]:.2%}; allow "
                 "more passes or a wider closure, start from other changes, or relax more"
             )
-        if not closed:
+        if not closed and self.state.cycle + 1 >= least:
             more = closing_step(self.strokes, self._corners(), defect, self._allowed())
             memory["added"] = [a + b for a, b in zip(memory["added"], more, strict=True)]
             self._adjust()

@@ -110,6 +110,7 @@ class QuasiStatic(pl.Callback):
         self._source = ProbeSource(self.probes)
         self._before: Stand | None = None
         self._work: Estimate | None = None
+        self._steers: Control | None = None  # what the control probe says, where it is known
         self._metric_before: Tensor | None = None
         self._saddle = False
         self._rejected = 0
@@ -473,14 +474,15 @@ class QuasiStatic(pl.Callback):
         if self.newton:
             shift_parameters(model, -self._respond(trainer, model).solution.x[3])
         for _ in range(CORRECTIONS if self.predictor else 1):
-            control = self._control(trainer, model)
+            control = self._steers = self._control(trainer, model)
             motion = self.correction(model, control)
             size = max(map(abs, motion))
             if size == 0 or size >= largest:  # done, or not converging
-                break
+                return
             self._move(trainer, model, motion, self._steered(model, control))
             self._corrections += 1
             largest = size
+        self._steers = None
 
     def _steered(self, model: FreeEnergyModel, control: Control) -> Measurement:
         # For the work D Δλ + C Δγ of a correction C and D on the control probe will do, and are
@@ -520,7 +522,8 @@ class QuasiStatic(pl.Callback):
         stand = self._stand(trainer, model)
         # Lightning keeps the metrics of an earlier validation
         validation = trainer.callback_metrics if self._validated else {}
-        state.control, state.control_distortion = self._control(trainer, model)
+        state.control, state.control_distortion = self._steers or self._control(trainer, model)
+        self._steers = None
         before = state.rows[-1] if state.rows else None
         same_leg = before is not None and before["leg"] == stand.leg
         row = {
