@@ -82,20 +82,20 @@ def cycle_figure(rows: Sequence[Row], summary: Mapping[str, Any] | None, cycle: 
     figure = Figure(figsize=(10.2, 4.9), layout="constrained")
     heat, work = figure.subplots(1, 2)
     for axes, x, y in ((heat, "gamma", "C"), (work, "lambda", "D")):
-        _earlier(axes, rows, cycle, x, y)
         if summary:
             loop = [row for stroke in strokes for row in stroke.path]
             axes.fill(column(loop, x), column(loop, y), color=GREY, alpha=0.15, lw=0)
         for stroke, style in zip(strokes, styles(strokes), strict=True):
             _draw_stroke(axes, stroke, style, x, y)
+        _earlier(axes, rows, cycle, x, y)
         axes.margins(0.12)
         _name_corners(axes, strokes, x, y)
         axes.set_xlabel(AXES[x])
         axes.set_ylabel(AXES[y])
     if summary:
         _reservoirs(heat, summary)
-        heat.set_title(f"W = ∮ C dγ = {_nats(summary, 'work')}", fontsize="medium")
-        text = f"W$_λ$ = -∮ D dλ = {_nats(summary, 'work_control')}"
+        heat.set_title(f"∮ C dγ = {_nats(summary, 'work')}, the work W", fontsize="medium")
+        text = f"-∮ D dλ = {_nats(summary, 'work_control')}, the work of the control"
         work.set_title(text, fontsize="medium")
         figure.suptitle(_headline(summary), fontsize="medium")
     # of both panels: the points may be anywhere in them
@@ -122,7 +122,7 @@ def terms_figure(rows: Sequence[Row], cycle: int) -> Figure:
         for stroke, style in zip(strokes, styles(strokes), strict=True):
             _draw_stroke(axes, stroke, style, "phase", name)
             axes.axvline(stroke.path[0]["phase"], color=GREY, lw=0.8, ls=":")
-        axes.set_ylabel(AXES[name].split("  ")[0])
+        axes.set_ylabel(AXES[name].split("  ")[0], fontsize="small")
     loss = panels[2]
     for stroke in strokes:
         held = stroke.members  # the first point belongs to the stroke before
@@ -202,9 +202,9 @@ def adiabat_figure(rows: Sequence[Row]) -> Figure:
     loss.fill_between(s, measured - error, measured + error, color=BLUE, alpha=0.25, lw=0)
     loss.plot(s, measured, ".-", color=BLUE)
     loss.set_ylabel("C (nats)")
-    parts = control * column(rows, "D"), strength * measured
+    work, exchange = control * column(rows, "D"), strength * measured
     kinds = (("λD + γC", ".-", BLUE), ("λD", "--", ORANGE), ("γC", ":", GREEN))
-    for (label, form, color), y in zip(kinds, (sum(parts), *parts), strict=True):
+    for (label, form, color), y in zip(kinds, (work + exchange, work, exchange), strict=True):
         heat.plot(s, y - y[0], form, color=color, label=label)
     heat.set_ylabel("change since the start (nats)")
     heat.legend(fontsize="small", ncols=3, loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
@@ -236,10 +236,15 @@ def _arrow(axes: Axes, points: NDArray[np.float64], color: str) -> None:
 def _earlier(axes: Axes, rows: Sequence[Row], cycle: int, x: str, y: str) -> None:
     # the passes that ran the model in
     strokes = [stroke for earlier in range(cycle) for stroke in strokes_of_pass(rows, earlier)]
-    for number, stroke in enumerate(strokes):
-        label = "_" if number else "earlier passes"
+    for index, stroke in enumerate(strokes):
+        label = "_" if index else "earlier passes"
         axes.plot(
-            column(stroke.path, x), column(stroke.path, y), color=GREY, lw=0.5, label=label
+            column(stroke.path, x),
+            column(stroke.path, y),
+            color=GREY,
+            lw=0.5,
+            zorder=1,
+            label=label,
         )
 
 
@@ -250,13 +255,18 @@ def _name_corners(axes: Axes, strokes: Sequence[StrokePath], x: str, y: str) -> 
     spans = np.maximum(np.ptp(loop, axis=0), np.finfo(np.float64).tiny)
     following = np.roll(loop, -1, axis=0)
     turn = np.sign((loop[:, 0] * following[:, 1] - following[:, 0] * loop[:, 1]).sum())
-    for number, letter in enumerate(_letters(strokes)):
-        before, after = points[number - 1], points[number]
+    for index, letter in enumerate(_letters(strokes)):
+        before, after = points[index - 1], points[index]
         ways = [np.diff(part, axis=0).sum(0) / spans for part in (before[-2:], after[:2])]
         along = sum(way / max(float(np.hypot(*way)), 1e-12) for way in ways)
         across = turn * np.array([along[1], -along[0]])
         offset = 12 * across / max(float(np.hypot(*across)), 1e-12)
-        place = {"textcoords": "offset points", "ha": "center", "va": "center", "weight": "bold"}
+        place: Any = {
+            "textcoords": "offset points",
+            "ha": "center",
+            "va": "center",
+            "weight": "bold",
+        }
         axes.annotate(letter, tuple(after[0]), tuple(offset), **place)
 
 
