@@ -50,6 +50,7 @@ class RunReport(pl.Callback):
         self.frames = frames
         self._strip: dict[int, Frame] = {}  # by the step of its row
         self._accuracy: dict[str, list[float]] = {}
+        self._there: dict[str, float] = {}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Look at the model on held-out images.
@@ -65,6 +66,9 @@ class RunReport(pl.Callback):
         model: Any = pl_module
         if not self._accuracy and model.classifies:
             self._accuracy = {name: [value] for name, value in _accuracies(model, data).items()}
+        if model.classifies and _is_round_trip(data) and process.last["t"] == 0:
+            leg = process.last["leg"]
+            self._there[_letter(leg)] = _accuracy_at(model, data, leg, 0.0)
         if data.class_names:
             self._strip[process.last["step"]] = _frame(model, data)
 
@@ -96,7 +100,7 @@ class RunReport(pl.Callback):
         Returns:
             Plain values and tensors.
         """
-        return {"strip": self._strip, "accuracy": self._accuracy}
+        return {"strip": self._strip, "accuracy": self._accuracy, "there": self._there}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take it up again.
@@ -105,6 +109,7 @@ class RunReport(pl.Callback):
             state_dict: what :meth:`state_dict` gave.
         """
         self._strip, self._accuracy = state_dict["strip"], state_dict["accuracy"]
+        self._there = state_dict["there"]
 
     def _report(self, trainer: pl.Trainer, model: Any) -> None:
         process: QuasiStatic = find_process(trainer)
@@ -117,7 +122,7 @@ class RunReport(pl.Callback):
         summary = summarise_ledger(rows, ending, found) if strokes else summarise(rows)
         now = _accuracies(model, data) if self._accuracy else {}
         summary["accuracy"] = {name: [*start, now[name]] for name, start in self._accuracy.items()}
-        summary["ending"] = ending
+        summary |= {"accuracy_there": self._there, "ending": ending}
         write_json(directory / "summary.json", summary)
         cycles = isinstance(process, Cycle) and summary["strokes"]
         figures = self._cycle(summary, rows, data) if cycles else self._path(process, data)
@@ -168,15 +173,21 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 def _accuracies(model: FreeEnergyModel, data: Any) -> dict[str, float]:
     # on the test images of the first and of the last domain; of a round trip, on those of all
-    place = (data.leg, data.t)
     ends = {"A": (0, 0.0), "B": (data.n_legs - 1, 1.0)}
-    if data.closed and data.n_legs > 1:
+    if _is_round_trip(data):
         ends = {_letter(leg): (leg, 0.0) for leg in range(data.n_legs)}
-    result = {}
-    for name, (leg, t) in ends.items():
-        data.move_to(leg, t)
-        result[name] = accuracy(model, interpolate(data.coupling("test").all(), t))
-    data.move_to(*place)
+    return {name: _accuracy_at(model, data, *place) for name, place in ends.items()}
+
+
+def _is_round_trip(data: Any) -> bool:
+    return bool(data.closed and data.n_legs > 1)
+
+
+def _accuracy_at(model: FreeEnergyModel, data: Any, leg: int, t: float) -> float:
+    here = (data.leg, data.t)
+    data.move_to(leg, t)
+    result = accuracy(model, interpolate(data.coupling("test").all(), t))
+    data.move_to(*here)
     return result
 
 

@@ -59,8 +59,9 @@ def ledger_table(summary: Mapping[str, Any], ending: str, directory: str) -> str
     """The summary as text, at most 100 columns wide.
 
     Args:
-        summary: of :func:`summarise_ledger`, with ``accuracy`` added: a mapping from the name of a
-            held-out domain to its accuracies at the start and at the end of the run.
+        summary: of :func:`summarise_ledger`, with ``accuracy`` added, a mapping from the name of a
+            held-out domain to its accuracies at the start and at the end of the run, and with
+            ``accuracy_there``, one to that when the model was last in the domain.
         ending: how the process ended.
         directory: where the files are.
 
@@ -74,8 +75,11 @@ def ledger_table(summary: Mapping[str, Any], ending: str, directory: str) -> str
     if summary["cycle"]:
         parts.append(_pairs(_cycle_lines(summary["cycle"])))
         parts.append(checks.table([checks.Check(**check) for check in summary["cycle"]["checks"]]))
-    accuracies = summary["accuracy"].items()
-    others = {f"test accuracy {name}": f"{a:.4f} → {b:.4f}" for name, (a, b) in accuracies}
+    others = {}
+    for name, (start, end) in summary["accuracy"].items():
+        there = summary["accuracy_there"].get(name)
+        then = "" if there is None else f", {there:.4f} when the model was there"
+        others[f"test accuracy {name}"] = f"{start:.4f} → {end:.4f}{then}"
     parts.append(_pairs({**others, "files": directory}))
     return "\n\n".join(parts)
 
@@ -101,7 +105,8 @@ def _cycle_lines(found: Mapping[str, Any]) -> dict[str, str]:
         "C_h, C_c": f"{number(found['C_hot'])}, {number(found['C_cold'])}",
         "η = W/Q_h": value("efficiency"),
         "η_C = 1 - C_c/C_h": number(found["carnot_efficiency"]),
-        "η at finite speed": f"{value('finite_efficiency')}, with {value('dissipation')} dissipated",
+        "η at finite speed": value("finite_efficiency"),
+        "dissipation": f"{value('dissipation')}, length {number(found['length'])} nats^½",
         "end less start": closure({"lambda": "λ", "gamma": "γ"}) + " of their ranges",
         "": closure({"R": "R", "D": "D", "C": "C"}) + " of the start",
         "|Δθ|/|θ|": number(gaps["theta"]),
