@@ -206,7 +206,7 @@ def adiabat_figure(rows: Sequence[Row]) -> Figure:
     kinds = (("λD + γC", ".-", BLUE), ("λD", "--", ORANGE), ("γC", ":", GREEN))
     for (label, form, color), y in zip(kinds, (work + exchange, work, exchange), strict=True):
         heat.plot(s, y - y[0], form, color=color, label=label)
-    heat.set_ylabel("change since the start (nats)")
+    heat.set_ylabel("change (nats)")
     heat.legend(fontsize="small", ncols=3, loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
     heat.set_xlabel(path_coordinate(rows))
     mark_transitions(rows, (lam, gamma, loss, heat))

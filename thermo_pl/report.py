@@ -60,7 +60,8 @@ def number(value: float | None, error: float | None = 0.0) -> str:
     """
     if value is None or math.isnan(value):
         return "?"
-    return f"{value:.4g} ± {error:.1g}" if error else f"{value:.4g}"
+    shown = f"{value + 0.0:.4g}"  # no -0
+    return f"{shown} ± {error:.1g}" if error else shown
 
 
 def summarise(rows: Sequence[Row]) -> dict[str, Any]:
