@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -122,10 +123,10 @@ def test_table_of_the_strokes_by_hand() -> None:
         for cell, value, error in zip(found[name], values, errors, strict=True):
             assert values_of(cell) == pytest.approx([value, error][: 1 + bool(error)]), name
     heat = [1 * 6 + 0.8, 1.5 * 5 + 1.6, 2 * 3 + 0.8, 1.2 * 4 + 0.4, 6.8]
-    expected = [a - b for a, b in zip(heat, heat[1:], strict=False)]
+    expected = [a - b for a, b in pairwise(heat)]
     assert [values_of(c)[0] for c in found["S = ΔR - ΔF"]] == pytest.approx(expected)
     energies = [c[2] + s for c, s in zip(CORNERS, heat, strict=True)]
-    expected = [b - a for a, b in zip(energies, energies[1:], strict=False)]
+    expected = [b - a for a, b in pairwise(energies)]
     assert [values_of(c)[0] for c in found["ΔF"]] == pytest.approx(expected, rel=1e-3)
     # a stroke's with the step that settles on its leg, the cycle's without
     assert found["length (nats^½)"] == ["1.5"] * 4
