@@ -95,6 +95,20 @@ def test_an_arrow_points_along_each_stroke(cycle: Figure, plane: int) -> None:
         assert np.linalg.det([way, whole]) == pytest.approx(0, abs=1e-12)
 
 
+def test_what_rounding_does_to_a_held_loss_does_not_choose_where_the_arrow_is() -> None:
+    # γ makes a step of 0.9 and one of 0.1 back, C one of 1e-15 only in the latter
+    changes = {0.0: (1.0, 0.8), 0.5: (1.9, 0.8), 1.0: (1.8, 0.8 + 1e-15)}
+    rows = [
+        made | dict(zip(("gamma", "C"), changes[made["phase"]], strict=True))
+        if made["stroke"] in {"hot", "equilibration"}
+        else made
+        for made in one_pass(0)
+    ]
+    arrows = [text for text in cycle_figure(rows, None, 0).axes[0].texts if not text.get_text()]
+    assert arrows[0].xy == pytest.approx((1 + 0.6 * 0.9, 0.8))
+    assert arrows[0].xyann == (1.0, 0.8)
+
+
 @pytest.mark.parametrize("plane", [0, 1])
 def test_corners_are_named_outside_the_area(cycle: Figure, plane: int) -> None:
     axes = cycle.axes[plane]

@@ -89,6 +89,7 @@ def cycle_figure(rows: Sequence[Row], summary: Mapping[str, Any] | None, cycle: 
             _draw_stroke(axes, stroke, style, x, y)
         _earlier(axes, rows, cycle, x, y)
         axes.margins(0.12)
+        _draw_arrows(axes, strokes, x, y)
         _name_corners(axes, strokes, x, y)
         axes.set_xlabel(AXES[x])
         axes.set_ylabel(AXES[y])
@@ -214,23 +215,34 @@ def adiabat_figure(rows: Sequence[Row]) -> Figure:
 
 
 def _draw_stroke(axes: Axes, stroke: StrokePath, style: Style, x: str, y: str) -> None:
-    # its points, y's standard error where it has one, and an arrow in its longest step
+    # its points, and y's standard error where it has one
     horizontal, vertical = column(stroke.path, x), column(stroke.path, y)
     error = column(stroke.path, f"{y}_error")
     low, high = vertical - error, vertical + error
     axes.fill_between(horizontal, low, high, color=style.color, alpha=0.25, lw=0)
     axes.plot(horizontal, vertical, **style._asdict(), ms=4, lw=1.5, label=stroke.name)
-    if x != "phase" and len(horizontal) > 1:
-        _arrow(axes, np.stack([horizontal, vertical], 1), style.color)
 
 
-def _arrow(axes: Axes, points: NDArray[np.float64], color: str) -> None:
-    steps = np.diff(points, axis=0)
-    spans = np.maximum(np.ptp(points, axis=0), np.finfo(np.float64).tiny)
-    k = int(np.argmax(np.abs(steps / spans).sum(1)))
-    head = {"arrowstyle": "-|>", "color": color, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 18}
-    middle = points[k] + 0.6 * steps[k]
-    axes.annotate("", tuple(middle), tuple(points[k]), arrowprops=head)
+def _draw_arrows(axes: Axes, strokes: Sequence[StrokePath], x: str, y: str) -> None:
+    # in the longest step of each stroke
+    points, spans = _points(strokes, x, y)
+    for part, style in zip(points, styles(strokes), strict=True):
+        steps = np.diff(part, axis=0)
+        if not len(steps):
+            continue
+        k = int(np.argmax(np.hypot(*(steps / spans).T)))
+        look: Any = {"color": style.color, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 18}
+        middle = part[k] + 0.6 * steps[k]
+        axes.annotate("", tuple(middle), tuple(part[k]), arrowprops=look | {"arrowstyle": "-|>"})
+
+
+def _points(
+    strokes: Sequence[StrokePath], x: str, y: str
+) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
+    # of each stroke, and the ranges of both coordinates over all of them
+    points = [np.stack([column(stroke.path, name) for name in (x, y)], 1) for stroke in strokes]
+    spans = np.ptp(np.concatenate(points), axis=0)
+    return points, np.maximum(spans, np.finfo(np.float64).tiny)
 
 
 def _earlier(axes: Axes, rows: Sequence[Row], cycle: int, x: str, y: str) -> None:
@@ -250,9 +262,8 @@ def _earlier(axes: Axes, rows: Sequence[Row], cycle: int, x: str, y: str) -> Non
 
 def _name_corners(axes: Axes, strokes: Sequence[StrokePath], x: str, y: str) -> None:
     # outside the corner: across the mean direction of the two strokes that meet there
-    points = [np.stack([column(stroke.path, name) for name in (x, y)], 1) for stroke in strokes]
+    points, spans = _points(strokes, x, y)
     loop = np.concatenate(points)
-    spans = np.maximum(np.ptp(loop, axis=0), np.finfo(np.float64).tiny)
     following = np.roll(loop, -1, axis=0)
     turn = np.sign((loop[:, 0] * following[:, 1] - following[:, 0] * loop[:, 1]).sum())
     for index, letter in enumerate(_letters(strokes)):
