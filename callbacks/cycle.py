@@ -40,6 +40,9 @@ class Cycle(StrokeProcess):
     missing is reported.
 
     The last pass is the result: path.csv has all of them, cycle.json the ledger of the last.
+
+    Attributes:
+        summary: what cycle.json has; None before the end of the first pass.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class Cycle(StrokeProcess):
         least, most = passes
         require(1 <= least <= most, "passes", list(passes), "two whole numbers, 1 ≤ least ≤ most")
         self.closure, self.passes = closure, passes
+        self.summary: dict[str, Any] | None = None
         self._given = strokes
 
     def check(self, model: FreeEnergyModel, data: Any) -> None:
@@ -224,6 +228,7 @@ class Cycle(StrokeProcess):
             stroke.name: getattr(stroke, stroke.adjust) for stroke in self.strokes if stroke.adjust
         }
         write_json(Path(trainer.default_root_dir) / "cycle.json", summary)
+        self.summary = summary
 
 
 def _point(row: Row) -> Point:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,12 +11,27 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from thermo_pl.callbacks.adiabatic import Adiabatic
+from thermo_pl.callbacks.cycle import Cycle
 from thermo_pl.callbacks.quasi_static import QuasiStatic, find_process, is_fitting
+from thermo_pl.callbacks.stroke_process import StrokeProcess
+from thermo_pl.cycle_figures import (
+    adiabat_figure,
+    cycle_figure,
+    domains_figure,
+    stroke_space_figure,
+    terms_figure,
+)
 from thermo_pl.figures import DPI, control_figure, space_figure, strip_figure
+from thermo_pl.ledger_report import ledger_table, summarise_ledger
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.particles import Batch, Particles, interpolate, weighted_mean
-from thermo_pl.report import moving, summarise, table
+from thermo_pl.path import CLOSURE, Row
+from thermo_pl.report import moving, strokes_of_pass, summarise, table
 from thermo_pl.rundir import write_json
+
+Frame = tuple[float, Tensor, Tensor | None]
+"""Path coordinate, images and what the model makes of them."""
 
 
 class RunReport(pl.Callback):
@@ -32,8 +48,9 @@ class RunReport(pl.Callback):
             frames: moments in the strip of images, at most.
         """
         self.frames = frames
-        self._strip: list[tuple[float, Tensor, Tensor | None]] = []
+        self._strip: dict[int, Frame] = {}  # by the step of its row
         self._accuracy: dict[str, list[float]] = {}
+        self._there: dict[str, float] = {}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Look at the model on held-out images.
@@ -49,8 +66,11 @@ class RunReport(pl.Callback):
         model: Any = pl_module
         if not self._accuracy and model.classifies:
             self._accuracy = {name: [value] for name, value in _accuracies(model, data).items()}
+        if model.classifies and _is_round_trip(data) and process.last["t"] == 0:
+            leg = process.last["leg"]
+            self._there[_letter(leg)] = _accuracy_at(model, data, leg, 0.0)
         if data.class_names:
-            self._strip.append(_frame(model, data))
+            self._strip[process.last["step"]] = _frame(model, data)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the report and print the table.
@@ -80,7 +100,7 @@ class RunReport(pl.Callback):
         Returns:
             Plain values and tensors.
         """
-        return {"strip": self._strip, "accuracy": self._accuracy}
+        return {"strip": self._strip, "accuracy": self._accuracy, "there": self._there}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take it up again.
@@ -89,32 +109,55 @@ class RunReport(pl.Callback):
             state_dict: what :meth:`state_dict` gave.
         """
         self._strip, self._accuracy = state_dict["strip"], state_dict["accuracy"]
+        self._there = state_dict["there"]
 
     def _report(self, trainer: pl.Trainer, model: Any) -> None:
         process: QuasiStatic = find_process(trainer)
         rows, data = process.state.rows, trainer.datamodule  # type: ignore[attr-defined]
         if not rows or not trainer.is_global_zero:
             return
-        directory = Path(trainer.default_root_dir)
-        summary = summarise(rows)
+        directory, ending = Path(trainer.default_root_dir), process.ending
+        found = process.summary if isinstance(process, Cycle) else None
+        strokes = isinstance(process, StrokeProcess)
+        summary = summarise_ledger(rows, ending, found) if strokes else summarise(rows)
         now = _accuracies(model, data) if self._accuracy else {}
         summary["accuracy"] = {name: [*start, now[name]] for name, start in self._accuracy.items()}
-        summary["ending"] = process.ending
+        summary |= {"accuracy_there": self._there, "ending": ending}
         write_json(directory / "summary.json", summary)
-        path = moving(rows)
-        save_figure(control_figure(path), directory / "figures" / "control.png")
-        save_figure(space_figure(path), directory / "figures" / "rdc_space.png")
-        if self._strip:
-            names = [data.class_names[c] for c in _one_of_each_class(data)]
-            figure = strip_figure(self._chosen_frames(), names)
-            save_figure(figure, directory / "figures" / "images.png")
-        print(table(summary, process.ending, str(directory)), flush=True)
+        cycles = isinstance(process, Cycle) and summary["strokes"]
+        figures = self._cycle(summary, rows, data) if cycles else self._path(process, data)
+        for name, figure in figures.items():
+            save_figure(figure, directory / "figures" / f"{name}.png")
+        text = ledger_table if strokes else table
+        print(text(summary, ending, str(directory)), flush=True)
 
-    def _chosen_frames(self) -> list[tuple[float, Any, Any]]:
-        last = len(self._strip) - 1
-        count = min(self.frames, last + 1)
-        chosen = [self._strip[round(i * last / max(count - 1, 1))] for i in range(count)]
-        return [(s, x.numpy(), None if y is None else y.numpy()) for s, x, y in chosen]
+    def _path(self, process: QuasiStatic, data: Any) -> dict[str, Figure]:
+        path = moving(process.state.rows)
+        control = adiabat_figure if isinstance(process, Adiabatic) else control_figure
+        figures = {"control": control(path), "rdc_space": space_figure(path)}
+        if self._strip:
+            frames = list(self._strip.values())
+            last, count = len(frames) - 1, min(self.frames, len(frames))
+            chosen = [frames[round(i * last / max(count - 1, 1))] for i in range(count)]
+            figures["images"] = strip_figure([*map(_arrays, chosen)], _class_names(data))
+        return figures
+
+    def _cycle(self, summary: dict[str, Any], rows: list[Row], data: Any) -> dict[str, Figure]:
+        cycle = summary["pass"]
+        figures = {
+            "cycle": cycle_figure(rows, summary["cycle"], cycle),
+            "cycle_terms": terms_figure(rows, cycle),
+            "rdc_space": stroke_space_figure(rows, cycle),
+        }
+        starts = [stroke.path[0] for stroke in strokes_of_pass(rows, cycle)]
+        places = {_letter(row["leg"]): row["step"] for row in starts if row["t"] == 0}
+        if rows[-1]["stroke"] == CLOSURE:
+            places["A, at the end"] = rows[-1]["step"]
+        seen = {name: self._strip[step] for name, step in places.items() if step in self._strip}
+        if seen:
+            frames = [*map(_arrays, seen.values())]
+            figures["domains"] = domains_figure(frames, list(seen), _class_names(data))
+        return figures
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -129,14 +172,22 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def _accuracies(model: FreeEnergyModel, data: Any) -> dict[str, float]:
-    # on the test images of the first and of the last domain
-    place = (data.leg, data.t)
+    # on the test images of the first and of the last domain; of a round trip, on those of all
     ends = {"A": (0, 0.0), "B": (data.n_legs - 1, 1.0)}
-    result = {}
-    for name, (leg, t) in ends.items():
-        data.move_to(leg, t)
-        result[name] = accuracy(model, interpolate(data.coupling("test").all(), t))
-    data.move_to(*place)
+    if _is_round_trip(data):
+        ends = {_letter(leg): (leg, 0.0) for leg in range(data.n_legs)}
+    return {name: _accuracy_at(model, data, *place) for name, place in ends.items()}
+
+
+def _is_round_trip(data: Any) -> bool:
+    return bool(data.closed and data.n_legs > 1)
+
+
+def _accuracy_at(model: FreeEnergyModel, data: Any, leg: int, t: float) -> float:
+    here = (data.leg, data.t)
+    data.move_to(leg, t)
+    result = accuracy(model, interpolate(data.coupling("test").all(), t))
+    data.move_to(*here)
     return result
 
 
@@ -158,6 +209,22 @@ def accuracy(model: FreeEnergyModel, batch: Batch) -> float:
     return float(weighted_mean(right.to(batch.weight), batch.weight))
 
 
+def _letter(leg: int) -> str:
+    # of the domain that a leg begins at
+    return chr(ord("A") + leg)
+
+
+def _class_names(data: Any) -> list[str]:
+    # domains that follow each other with the same class are named once
+    names = (data.class_names[c].split("→") for c in _one_of_each_class(data))
+    return ["→".join(name for name, _ in groupby(parts)) for parts in names]
+
+
+def _arrays(frame: Frame) -> tuple[float, Any, Any]:
+    s, images, decoded = frame
+    return s, images.numpy(), None if decoded is None else decoded.numpy()
+
+
 def _one_of_each_class(data: Any) -> dict[int, int]:
     # index of the first validation particle of each class that the leg starts from
     labels = data.coupling("val").all().source_label.argmax(-1).tolist()
@@ -165,7 +232,7 @@ def _one_of_each_class(data: Any) -> dict[int, int]:
 
 
 @torch.no_grad()
-def _frame(model: FreeEnergyModel, data: Any) -> tuple[float, Tensor, Tensor | None]:
+def _frame(model: FreeEnergyModel, data: Any) -> Frame:
     # one validation particle of each class, and what the model makes of it
     particles = data.coupling("val").all()
     chosen = list(_one_of_each_class(data).values())

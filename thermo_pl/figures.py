@@ -62,7 +62,7 @@ def control_figure(rows: Sequence[Row]) -> Figure:
     gamma.set_ylim(bottom=0)
     lam.plot(s, column(rows, "lambda"), ".-", color=BLUE)
     lam.set_ylabel("λ")
-    lam.set_xlabel(_coordinate(rows))
+    lam.set_xlabel(path_coordinate(rows))
     mark_transitions(rows, (held, loss, gamma, lam))
     return figure
 
@@ -90,7 +90,15 @@ def mark_transitions(rows: Sequence[Row], panels: Sequence[Axes]) -> None:
             )
 
 
-def _coordinate(rows: Sequence[Row]) -> str:
+def path_coordinate(rows: Sequence[Row]) -> str:
+    """What the horizontal axis of a path is.
+
+    Args:
+        rows: the path.
+
+    Returns:
+        A label: t on a single leg, leg + t on several.
+    """
     several = any(row["leg"] for row in rows)
     return "path coordinate leg + t" if several else "domain coordinate t"
 
@@ -116,7 +124,7 @@ def space_figure(rows: Sequence[Row]) -> Figure:
     axes.set_xlabel("rate R (nats)")
     axes.set_ylabel("distortion D (nats)")
     axes.set_zlabel("classification loss C (nats)", labelpad=8)
-    figure.colorbar(points, label=_coordinate(rows), shrink=0.6, pad=0.12)
+    figure.colorbar(points, label=path_coordinate(rows), shrink=0.6, pad=0.12)
     return figure
 
 

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from thermo_pl.path import Row, drift, hysteresis, relative_first_law_residual, total
+from thermo_pl.path import (
+    CLOSURE,
+    Row,
+    StrokePath,
+    drift,
+    hysteresis,
+    relative_first_law_residual,
+    stroke_paths,
+    total,
+)
 
 PREPARATION = ("equilibration", "approach")
 """Strokes that bring the model to the start of the path."""
@@ -22,6 +32,36 @@ def moving(rows: Sequence[Row]) -> list[Row]:
     """
     first = sum(row["stroke"] in PREPARATION for row in rows)
     return list(rows[max(first - 1, 0) :])
+
+
+def strokes_of_pass(rows: Sequence[Row], cycle: int) -> list[StrokePath]:
+    """The strokes of one pass of a cycle.
+
+    Args:
+        rows: the path, all passes.
+        cycle: number of the pass.
+
+    Returns:
+        Its strokes in order, without the preparation and the closing row.
+    """
+    others = (*PREPARATION, CLOSURE)
+    return [s for s in stroke_paths(rows) if s.cycle == cycle and s.name not in others]
+
+
+def number(value: float | None, error: float | None = 0.0) -> str:
+    """A number for a reader.
+
+    Args:
+        value: the number; None, as JSON has it, where it is not known.
+        error: its standard error; 0 where no noise enters.
+
+    Returns:
+        Four digits, and the error if there is one.
+    """
+    if value is None or math.isnan(value):
+        return "?"
+    shown = f"{value + 0.0:.4g}"  # no -0
+    return f"{shown} ± {error:.1g}" if error else shown
 
 
 def summarise(rows: Sequence[Row]) -> dict[str, Any]:

@@ -174,7 +174,7 @@ def test_the_order_of_the_callbacks_does_not_matter(
     summary = json_of(tmp_path / "summary.json")
     assert (summary["ending"], summary["steps"]) == ("done", 3)
     report: Any = others[0]
-    assert [frame[0] for frame in report._strip] == pytest.approx([0, 1 / 3, 2 / 3, 1])
+    assert [frame[0] for frame in report._strip.values()] == pytest.approx([0, 1 / 3, 2 / 3, 1])
 
 
 def test_early_stopping_is_noted(tmp_path: Path, data: Data) -> None:
