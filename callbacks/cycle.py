@@ -100,6 +100,18 @@ class Cycle(StrokeProcess):
         super().check(model, data)
         require(data.closed, "data", "a path whose last domain is not its first", "a closed path")
 
+    def length(self, data: Any) -> int:
+        """Macro-steps of the passes up to the present one, or to the least that are made.
+
+        Args:
+            data: the DataModule.
+
+        Returns:
+            The count; a settling step ends each pass where data moved.
+        """
+        passes = max(self.passes[0], self.state.cycle + 1)
+        return passes * (super().length(data) + 1)
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up a state again, with the changes as they were adjusted.
 
