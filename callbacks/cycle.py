@@ -167,12 +167,12 @@ class Cycle(StrokeProcess):
             data.move_to(0, 0.0)
             return Motion()
         if self.state.cycle + 1 >= most:
-            ranges = self._ranges()
+            shares = [abs(gap) / width for gap, width in zip(defect, self._ranges(), strict=True)]
             raise CycleOpen(
-                f"closure: got a cycle that misses its start by {abs(defect[0]) / ranges[0]:.2%} "
-                f"of its range in lambda and {abs(defect[1]) / ranges[1]:.2%} in gamma after "
-                f"{most} passes; allowed: {self.closure[0]:.2%} and {self.closure[1]:.2%}; allow "
-                "more passes or a wider closure, start from other changes, or relax more"
+                f"closure: got a cycle that misses its start by {shares[0]:.3g} of its range in "
+                f"lambda and {shares[1]:.3g} in gamma after {most} passes; allowed: "
+                f"{self.closure[0]:.3g} and {self.closure[1]:.3g}; allow more passes or a wider "
+                "closure, start from other changes, or relax more"
             )
         if not closed and self.state.cycle + 1 >= least:
             more = closing_step(self.strokes, self._corners(), defect, self._allowed())

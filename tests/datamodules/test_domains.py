@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from thermo_pl.datamodules import Digits, GaussianNoise, ImageSource, Split, Waypoint
+from thermo_pl.datamodules import Digits, GaussianNoise, ImageSource, Occlusion, Split, Waypoint
 from thermo_pl.datamodules.domains import load_domains
 from thermo_pl.errors import ConfigError, DataError
 
@@ -94,6 +95,62 @@ def test_noise_is_clamped() -> None:
         GaussianNoise(-1)
     with pytest.raises(ConfigError, match="seed: got -1"):
         GaussianNoise(0.1, seed=-1)
+
+
+def test_occlusion_covers_a_rectangle_by_hand() -> None:
+    image = torch.arange(16.0).reshape(1, 1, 4, 4) / 16
+    expected = image.clone()
+    expected[0, 0, 1, 2] = expected[0, 0, 1, 3] = 0.25
+    expected[0, 0, 2, 2] = expected[0, 0, 2, 3] = 0.25
+    kept = image.clone()
+    covered = Occlusion(rows=(0.25, 0.75), columns=(0.5, 1.0), grey=0.25)(image)
+    assert torch.equal(covered, expected)
+    assert torch.equal(image, kept)  # and leaves what it was given
+
+
+def test_occlusion_covers_all_images_and_channels_alike() -> None:
+    images = torch.rand(5, 3, 8, 6, generator=torch.Generator().manual_seed(0))
+    upper = Occlusion(rows=(0.0, 0.5))(images)
+    assert set(upper[:, :, :4].flatten().tolist()) == {0.5}
+    assert torch.equal(upper[:, :, 4:], images[:, :, 4:])
+    left = Occlusion(columns=(0.0, 1 / 3), grey=1.0)(images)
+    assert set(left[..., :2].flatten().tolist()) == {1.0}
+    assert torch.equal(left[..., 2:], images[..., 2:])
+    assert set(Occlusion()(images).flatten().tolist()) == {0.5}
+    assert upper.shape == images.shape
+    assert upper.dtype == images.dtype
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"rows": (0.5, 0.5)}, r"rows: got \[0\.5, 0\.5\]; allowed: two shares"),
+        ({"rows": (0.6, 0.5)}, r"rows: got"),
+        ({"columns": (-0.1, 0.5)}, r"columns: got"),
+        ({"columns": (0.5, 1.1)}, r"columns: got"),
+        ({"rows": (float("nan"), 1.0)}, r"rows: got"),
+        ({"grey": 1.5}, r"grey: got 1\.5; allowed: a number from 0 to 1"),
+        ({"grey": -0.5}, r"grey: got"),
+        ({"grey": float("nan")}, r"grey: got"),
+    ],
+    ids=str,
+)
+def test_occlusion_refuses(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Occlusion(**arguments)
+
+
+def test_occluded_waypoints_are_domains_of_their_own() -> None:
+    upper, lower = Occlusion(rows=(0.0, 0.5)), Occlusion(rows=(0.5, 1.0))
+    plain, one, same, other = load_domains([
+        Waypoint([0, 1]),
+        Waypoint([0, 1], transform=upper),
+        Waypoint([0, 1], transform=Occlusion(rows=(0.0, 0.5))),
+        Waypoint([0, 1], transform=lower),
+    ])
+    assert one.fingerprint == same.fingerprint
+    assert len({plain.fingerprint, one.fingerprint, other.fingerprint}) == 3
+    assert torch.equal(one.splits["val"].images, upper(plain.splits["val"].images))
 
 
 def test_waypoint_selects_classes_and_transforms_the_whole_split() -> None:

@@ -199,6 +199,13 @@ P_X = [0.3, 0.15, 0.2, 0.1, 0.25]
 P_Y_GIVEN_X = [[0.95, 0.05], [0.7, 0.3], [0.4, 0.6], [0.3, 0.7], [0.0, 1.0]]
 
 
+def test_gaussians_are_closed_if_they_end_where_they_began() -> None:
+    assert gaussians(1).closed
+    assert gaussians(1, 2, 1).closed
+    assert not gaussians(1, 2).closed
+    assert not gaussians(1, 2, 3).closed
+
+
 def alphabet(**changes: Any) -> FiniteAlphabet:
     return FiniteAlphabet(**({"p_x": P_X, "p_y_given_x": P_Y_GIVEN_X} | changes))
 

@@ -101,6 +101,92 @@ def test_labels_are_carried_through_all_legs(datamodule: Maker, toys: ToyMaker) 
             assert (everything.target_label[chosen, k] == 1).all()
 
 
+def ordered_pair(toys: ToyMaker) -> tuple[ImageSource, ImageSource]:
+    """Classes 0 and 5 are near each other, and 1 and 6."""
+    a = toys({0: [0.1, 0.2], 1: [0.8, 0.9]})
+    b = toys({5: [0.25, 0.15], 6: [0.95, 0.85]})
+    return a, b
+
+
+@pytest.mark.parametrize(
+    ("orders", "names", "pairs"),
+    [
+        # by the order of the classes, against what is near
+        (([0, 1], [6, 5]), ["0→6", "1→5"], [(0.1, 0.85), (0.2, 0.95), (0.8, 0.15), (0.9, 0.25)]),
+        (([1, 0], [5, 6]), ["0→6", "1→5"], [(0.1, 0.85), (0.2, 0.95), (0.8, 0.15), (0.9, 0.25)]),
+        (([1, 0], [6, 5]), ["0→5", "1→6"], [(0.1, 0.15), (0.2, 0.25), (0.8, 0.85), (0.9, 0.95)]),
+        # sorted where nothing is said
+        ((None, None), ["0→5", "1→6"], [(0.1, 0.15), (0.2, 0.25), (0.8, 0.85), (0.9, 0.95)]),
+        ((None, [6, 5]), ["0→6", "1→5"], [(0.1, 0.85), (0.2, 0.95), (0.8, 0.15), (0.9, 0.25)]),
+    ],
+    ids=str,
+)
+def test_ordered_labels_go_by_the_order_of_the_classes(
+    datamodule: Maker,
+    toys: ToyMaker,
+    orders: tuple[list[int] | None, list[int] | None],
+    names: list[str],
+    pairs: list[tuple[float, float]],
+) -> None:
+    sources = ordered_pair(toys)
+    waypoints = [
+        Waypoint(order, source=source) for order, source in zip(orders, sources, strict=True)
+    ]
+    data = datamodule(*waypoints, labels="ordered")
+    assert data.class_names == names
+    assert data.n_classes == 2
+    for split in ("train", "val", "test"):
+        everything = data.coupling(split).all()
+        found = sorted(zip(everything.source.flatten(), everything.target.flatten(), strict=True))
+        # the plan is exact inside each pair of classes: in one dimension it keeps the order
+        torch.testing.assert_close(torch.tensor(found), torch.tensor(pairs))
+        assert torch.equal(everything.source_label, everything.target_label)
+        # labels are the sorted classes of the first waypoint, whatever their order
+        assert torch.equal(everything.source_label[:, 1] == 1, everything.source.flatten() > 0.5)
+
+
+def test_ordered_labels_are_carried_through_all_legs(datamodule: Maker) -> None:
+    orders = [0, 1, 2], [5, 7, 8], [9, 3, 4], [0, 1, 2]
+    data = datamodule(*(Waypoint(order) for order in orders), labels="ordered")
+    assert data.class_names == ["0→5→9→0", "1→7→3→1", "2→8→4→2"]
+    assert data.closed
+
+
+def test_waypoints_of_other_numbers_of_classes_cannot_be_ordered(datamodule: Maker) -> None:
+    with pytest.raises(DataError, match=r"got ordered, and waypoints of \[2, 3\] classes; allowed"):
+        datamodule(Waypoint([0, 1]), Waypoint([5, 6, 7]), labels="ordered")
+
+
+def test_an_order_that_does_not_lead_back_is_refused(datamodule: Maker) -> None:
+    there = Waypoint([0, 1]), Waypoint([6, 5])
+    assert datamodule(*there, Waypoint([0, 1]), labels="ordered").closed
+    with pytest.raises(DataError, match=r"class 0 comes back with the label of class 1"):
+        datamodule(*there, Waypoint([1, 0]), labels="ordered")
+
+
+def test_a_checkpoint_of_another_order_is_refused(datamodule: Maker) -> None:
+    near = datamodule(Waypoint([0, 1]), Waypoint([5, 6]), labels="ordered")
+    far = datamodule(Waypoint([0, 1]), Waypoint([6, 5]), labels="ordered")
+    near.load_state_dict(near.state_dict())
+    with pytest.raises(DataError, match="was saved on another path of domains"):
+        far.load_state_dict(near.state_dict())
+
+
+def test_a_path_is_closed_if_it_ends_where_it_began(datamodule: Maker) -> None:
+    low, high = Waypoint([0, 1]), Waypoint([5, 6])
+    assert datamodule(low).closed
+    assert datamodule(low, high, low).closed
+    assert datamodule(low, high, low, labels="soft").closed
+    assert not datamodule(low, high).closed
+    # the same classes, but not the same images
+    assert not datamodule(low, high, Waypoint([0, 1], transform=GaussianNoise(0.1))).closed
+
+
+def test_unknown_labels_are_refused() -> None:
+    with pytest.raises(ConfigError, match="labels: got 'sorted'; allowed: matched, ordered, soft"):
+        InterpolatedDataModule([Waypoint([0, 1])], labels="sorted")  # type: ignore[arg-type]
+
+
 def test_a_cycle_that_swaps_classes_is_refused(datamodule: Maker, toys: ToyMaker) -> None:
     # Three sets of two points on a triangle: each leg takes the nearest class, and going round
     # once leads from one class to the other, as on a Möbius strip.
@@ -118,6 +204,10 @@ def test_a_cycle_that_swaps_classes_is_refused(datamodule: Maker, toys: ToyMaker
         datamodule(*waypoints, waypoints[0])
     assert datamodule(*waypoints, waypoints[0], labels="soft").n_legs == 3
     assert datamodule(*waypoints, waypoints[1], waypoints[0]).n_legs == 4
+    # declared, the classes return
+    declared = datamodule(*waypoints, waypoints[0], labels="ordered")
+    assert declared.class_names == ["0→0→0→0", "1→1→1→1"]
+    assert declared.closed
 
 
 def test_a_cycle_on_digits_closes(datamodule: Maker) -> None:
