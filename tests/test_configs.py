@@ -43,8 +43,10 @@ def shortened(path: Path, folder: Path) -> Path:
                 "equilibration": {"stationarity": 1e3, "max_epochs": 4, "check_every": 1},
                 "probes": {"solving_particles": 64, "measuring_particles": 64},
             }
-        if name == "IsoClassification" and has_pictures(config):
+        if name in {"IsoClassification", "Adiabatic", "CarnotCycle"} and has_pictures(config):
             arguments["steps"] = 2
+        if name == "CarnotCycle":  # so short a cycle closes in no number of passes
+            arguments |= {"closing": "one_pass", "passes": [1, 1]}
         if name == "FreeEnergySurface":
             arguments |= {axis: arguments[axis][:2] for axis in ("lam", "gam")}
     return write(config, folder)
@@ -64,11 +66,21 @@ def has_pictures(config: dict[str, Any]) -> bool:
 def check_run(run: Path, config: dict[str, Any]) -> None:
     """What the processes and reports of a shortened config must have left behind."""
     callbacks = callbacks_of(config)
-    if not {"IsoClassification", "FreeEnergySurface"} & set(callbacks):
+    processes = {"IsoClassification", "FreeEnergySurface", "Adiabatic", "CarnotCycle"}
+    if not processes & set(callbacks):
         return
     rows = read_csv(run / "path.csv")
     assert all(np.isfinite([row[name] for name in "RDCJ"]).all() for row in rows)
-    if "IsoClassification" in callbacks:
+    if "CarnotCycle" in callbacks and has_pictures(config):
+        check_cycle(run, rows)
+        return
+    if "CarnotCycle" in callbacks:  # cut off by the trainer
+        assert not (run / "cycle.json").exists()
+        return
+    if "Adiabatic" in callbacks:
+        assert len({row["gamma"] for row in rows}) == 1
+        assert [row["t"] for row in rows] == [0.0, 0.5, 1.0]
+    elif "IsoClassification" in callbacks:
         steps = callbacks["IsoClassification"]["steps"]
         assert [row["t"] for row in rows] == [0.0, 1 / steps, 2 / steps]
     else:  # around the one cell of the grid
@@ -81,6 +93,27 @@ def check_run(run: Path, config: dict[str, Any]) -> None:
         figures.add("images")
     assert {path.stem for path in (run / "figures").glob("*.png")} == figures
     assert (run / "laws.json").exists() == ("LawMonitor" in callbacks)
+
+
+def check_cycle(run: Path, rows: list[dict[str, Any]]) -> None:
+    """What a shortened cycle must have left behind."""
+    names = [row["stroke"] for row in rows]
+    assert list(dict.fromkeys(names)) == [
+        "equilibration",
+        "hot",
+        "cooling",
+        "cold",
+        "heating",
+        "closure",
+    ]
+    # two steps for each stroke, one to settle on each leg after the first, and one to close
+    assert len(rows) == 1 + 4 * 2 + 3 + 1
+    found = json.loads((run / "cycle.json").read_text())
+    # one pass: λ and γ are led back
+    assert found["closure"]["lambda"] == pytest.approx(0, abs=1e-9)
+    assert found["closure"]["gamma"] == pytest.approx(0, abs=1e-9)
+    figures = {"cycle", "cycle_terms", "rdc_space", "domains"}
+    assert {path.stem for path in (run / "figures").glob("*.png")} == figures
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
