@@ -15,6 +15,7 @@ import yaml
 from carnot_system import CHANGES, COVARIANCES, GAM, LABELS, LAM, LEGS, NOISE, course
 from exact_runs import make_linear_model
 from process_runs import Run, fit, json_of, last_checkpoint, make_model, same_model, same_path
+from scipy.optimize import brentq
 
 from thermo_pl.callbacks import (
     Adiabatic,
@@ -297,6 +298,38 @@ def test_a_carnot_cycle_settles_on_each_leg(carnot: Cycled) -> None:
     assert passes[0] == ["equilibration", *passes[1][1:]]
     assert (rows[-1]["stroke"], rows[-1]["leg"], rows[-1]["t"]) == ("closure", 0, 0.0)
     assert [s["status"] for s in carnot.strokes] == ["done"] * len(carnot.strokes)
+
+
+@pytest.mark.slow
+def test_in_one_pass_the_s_of_the_last_stroke_is_the_closure_defect(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    run = fit(
+        tmp_path,
+        gaussians(),  # type: ignore[arg-type]
+        model=make_linear_model(LEGS[0], LAM, GAM),
+        process=CarnotCycle(0.9, 0.0, 6, closing="one_pass", **EXACT),  # type: ignore[arg-type]
+        precision="64-true",
+    )
+    assert {row["cycle"] for row in run.rows} == {0}
+    found = json_of(tmp_path / "cycle.json")
+    assert abs(found["closure"]["lambda"]) < 1e-12
+    assert abs(found["closure"]["gamma"]) < 1e-12
+    assert found["changes"] == {}
+    # where γ is back at C_c: a root on the exact surface, one of two
+    _, ((*_, lam), (*_, gam), _), *_ = course(0.9, -1.0)
+    cold, system = LEGS[2].state(lam, gam).C, LEGS[3]
+    back = brentq(lambda at: system.state(at, GAM).C - cold, 1.7, 5, xtol=1e-13)
+    strokes = {stroke["stroke"]: stroke for stroke in run.strokes}
+    end = strokes["heating"]["lambda"][0]
+    assert end == pytest.approx(back, abs=1e-3)  # C hardly depends on λ there
+    heat = [
+        lam * state.D + GAM * state.C
+        for lam, state in ((end, system.state(end, GAM)), (LAM, LEGS[0].state(LAM, GAM)))
+    ]
+    assert strokes["heating"]["S"] == pytest.approx(heat[0] - heat[1], abs=1e-5)
+    assert abs(strokes["heating"]["S"]) > 0.01
+    assert abs(strokes["cooling"]["S"]) < 1e-8
+    assert found["efficiency"] == pytest.approx(1 - cold / LEGS[0].state(LAM, GAM).C, abs=1e-5)
 
 
 # --- cycles at a domain that does not move ---
