@@ -269,7 +269,7 @@ class StrokeProcess(QuasiStatic):
             )
 
     def _check_moves(self, stroke: Stroke, data: Any) -> None:
-        still = not stroke.moves or getattr(data, "static", False)
+        still = not stroke.moves or data.static
         if still and set(stroke.changes) == {"gam", "S"} and not any(stroke.changes.values()):
             require(
                 False,

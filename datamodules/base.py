@@ -94,6 +94,11 @@ class PathDataModule(pl.LightningDataModule):
         return self._built().closed
 
     @property
+    def static(self) -> bool:
+        """Whether there is a single domain, so that nothing moves with t. May build the path."""
+        return self.n_legs == 1 and self.closed
+
+    @property
     def class_names(self) -> list[str]:
         """Name of each class index, such as "0→5". Builds the path if need be."""
         return list(self._built().class_names)

@@ -96,6 +96,8 @@ def test_an_adiabat_on_data_that_do_not_move_is_refused(data: Data, tmp_path: Pa
     assert "give two waypoints or more" in message
     still = Stroke("still", gam=0.0, S=0.0)
     assert "an adiabat on data that do not move" in refused(StrokeProcess([still]), data((0, 1)))
+    message = refused(Adiabatic(k=1.0), gaussians(0, 0))
+    assert message.startswith("stroke adiabat: got 'an adiabat on data that do not move'; ")
     # and by the fit, before the first epoch
     run = fit(tmp_path, data((0, 1)), process=Adiabatic(k=1.0), fails=True)  # type: ignore[arg-type]
     assert isinstance(run.error, ConfigError)
