@@ -288,7 +288,7 @@ def test_closing_balances_the_defect_against_the_changes() -> None:
     miss, allowed = np.array([0.01, -0.02]), np.array([0.03, 0.1])
     step = np.array(closing_step(strokes, ends, (0.01, -0.02), (0.03, 0.1)))
     slope = np.stack([slope_of_defect(CHANGES, axis) for axis in (0, 1)], axis=1)
-    sizes = np.array([ends[0][1].lam, ends[2][1].lam])
+    sizes = 0.1 * np.array([ends[0][1].lam, ends[2][1].lam])
     # the gradient of |(miss + slope step)/allowed|² + |step/sizes|² vanishes
     parts = slope.T @ ((miss + slope @ step) / allowed**2), step / sizes**2
     assert parts[0] == pytest.approx(-parts[1], rel=1e-5)

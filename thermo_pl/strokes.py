@@ -30,6 +30,8 @@ RETURN: Literal["return"] = "return"
 """In place of a change: back to the value at the start of the cycle."""
 FARTHEST = 0.5
 """By how much λ and γ at a corner may change at once, relative, while a cycle is closed."""
+LIGHTLY = 0.1
+"""By how much of its size a change is moved as lightly as all of the allowed defect is left."""
 VANISHES = 1e-6
 """What counts as zero, relative to the terms it is made of."""
 
@@ -205,10 +207,10 @@ def closing_step(
     derivative of the closure, exact on the surface, from responses that are known anyway.
 
     The step is Newton's, in the sense of least squares: the defect counts in units of what is
-    allowed of it, and a change in units of its size, so that one on which the closure hardly
-    depends is left alone where the other will do. As the allowed defect goes to zero it is Newton's
-    step itself. Steps that would move λ or γ at a corner by more than half are shortened: the
-    closure is no linear function so far away.
+    allowed of it, and a change in units of a tenth of its quantity, so that one on which the
+    closure hardly depends is left alone where the other will do. As the allowed defect goes to zero
+    it is Newton's step itself. Steps that would move λ or γ at a corner by more than half are
+    shortened: the closure is no linear function so far away.
 
     Args:
         strokes: the strokes of the cycle; two of them have ``adjust``.
@@ -242,7 +244,7 @@ def closing_step(
             "closing: got two changes on which (lambda, gamma) at the end of the cycle do not "
             "depend independently; allowed: two that do; adjust others, or start elsewhere"
         )
-    sizes = [abs(corners[k][1].value(str(strokes[k].adjust))) for k in adjusted]
+    sizes = [LIGHTLY * abs(corners[k][1].value(str(strokes[k].adjust))) for k in adjusted]
     unit = np.asarray(allowed)
     rows = np.vstack([state / unit[:, None], np.diag(1 / np.asarray(sizes))])
     step = np.linalg.lstsq(rows, np.concatenate([-np.asarray(defect) / unit, np.zeros(2)]))[0]
