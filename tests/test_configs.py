@@ -41,7 +41,11 @@ def shortened(path: Path, folder: Path) -> Path:
         if "equilibration" in arguments:
             arguments |= {
                 "equilibration": {"stationarity": 1e3, "max_epochs": 4, "check_every": 1},
-                "probes": {"solving_particles": 64, "measuring_particles": 64},
+                "probes": {
+                    f"{kind}_{what}": number
+                    for kind in ("solving", "control", "measuring")
+                    for what, number in (("particles", 64), ("samples", 4))
+                },
             }
         if name in {"IsoClassification", "Adiabatic", "CarnotCycle"} and has_pictures(config):
             arguments["steps"] = 2
