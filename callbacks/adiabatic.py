@@ -13,11 +13,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from thermo_pl.callbacks.settings import Equilibration, Probes
 from thermo_pl.callbacks.stroke_process import StrokeProcess
-from thermo_pl.callbacks.transitions import OnTransition
 from thermo_pl.module import FreeEnergyModel
-from thermo_pl.response import ResponseSettings
 from thermo_pl.strokes import Stroke
 
 
@@ -32,34 +29,17 @@ class Adiabatic(StrokeProcess):
         self,
         k: float = 1.0,
         steps: int = 20,
-        tolerance: float = 1e-3,
-        parts: int = 1,
-        newton: bool = False,
-        equilibration: Equilibration | None = None,
-        probes: Probes | None = None,
-        response: ResponseSettings | None = None,
-        predictor: bool = True,
-        on_transition: OnTransition = "mark",
+        **settings: Any,
     ) -> None:
         """Keep the settings.
 
         Args:
             k: |λ̇|, which sets the clock; the sign is that of dλ/ds.
             steps: macro-steps on one leg.
-            tolerance: at which the corrector is content: miss of S relative to γC, on the control
-                probe.
-            parts: parts into which each relaxation is cut; a correction follows each of them.
-            newton: solve the response anew for each correction, and take a Newton step in θ first:
-                for systems without sampling noise, where it leads to the last digits.
-            equilibration: how the run is brought to equilibrium first.
-            probes: the solving, the control and the measuring probe.
-            response: how the linear response is solved.
-            predictor: move θ by the response before each relaxation.
-            on_transition: ``mark``, ``continue`` or ``stop``; see :class:`QuasiStatic`.
+            **settings: of any :class:`StrokeProcess`.
         """
         self.stroke = Stroke("adiabat", steps, gam=0.0, S=0.0, clock=k)
-        settings = equilibration, probes, response, predictor, on_transition
-        super().__init__([self.stroke], tolerance, parts, newton, *settings)
+        super().__init__([self.stroke], **settings)
 
     def check(self, model: FreeEnergyModel, data: Any) -> None:
         """Lay a stroke on every leg, and refuse data that do not move.

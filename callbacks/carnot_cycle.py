@@ -12,13 +12,10 @@ On the iso strokes λ̇ = k; the two k are what closes the cycle.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from thermo_pl.callbacks.cycle import Cycle
-from thermo_pl.callbacks.settings import Equilibration, Probes
-from thermo_pl.callbacks.transitions import OnTransition
 from thermo_pl.errors import require
-from thermo_pl.response import ResponseSettings
 from thermo_pl.strokes import RETURN, Stroke
 
 
@@ -36,16 +33,7 @@ class CarnotCycle(Cycle):
         steps: int = 10,
         closing: Literal["shooting", "one_pass"] = "shooting",
         clock: float = 1.0,
-        closure: tuple[float, float] = (0.01, 0.03),
-        passes: tuple[int, int] = (1, 6),
-        tolerance: float = 1e-3,
-        parts: int = 1,
-        newton: bool = False,
-        equilibration: Equilibration | None = None,
-        probes: Probes | None = None,
-        response: ResponseSettings | None = None,
-        predictor: bool = True,
-        on_transition: OnTransition = "mark",
+        **settings: Any,
     ) -> None:
         """Keep the settings.
 
@@ -57,18 +45,7 @@ class CarnotCycle(Cycle):
                 ``one_pass`` ends the cold stroke where γ returns and the last one where λ returns:
                 then the S of the last stroke is the closure defect.
             clock: |λ̇| on the adiabats.
-            closure: how near λ and γ must come to where they began, as a share of their ranges.
-            passes: passes at least and at most; the first ones, up to the least, run the model in.
-            tolerance: at which the corrector is content: miss of C relative to C, and of S
-                relative to γC, on the control probe.
-            parts: parts into which each relaxation is cut; a correction follows each of them.
-            newton: solve the response anew for each correction, and take a Newton step in θ first:
-                for systems without sampling noise, where it leads to the last digits.
-            equilibration: how the run is brought to equilibrium first.
-            probes: the solving, the control and the measuring probe.
-            response: how the linear response is solved.
-            predictor: move θ by the response before each relaxation.
-            on_transition: ``mark``, ``continue`` or ``stop``; see :class:`QuasiStatic`.
+            **settings: of any :class:`Cycle`.
         """
         allowed = "shooting, one_pass"
         require(closing in {"shooting", "one_pass"}, "closing", closing, allowed)
@@ -85,5 +62,4 @@ class CarnotCycle(Cycle):
             if shoots
             else Stroke("heating", steps, lam=RETURN, gam=0.0),
         ]
-        settings = equilibration, probes, response, predictor, on_transition
-        super().__init__(strokes, closure, passes, tolerance, parts, newton, *settings)
+        super().__init__(strokes, **settings)

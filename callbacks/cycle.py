@@ -12,14 +12,12 @@ import pytorch_lightning as pl
 import torch
 from torch.nn.utils import parameters_to_vector
 
-from thermo_pl.callbacks.settings import Equilibration, Motion, Probes
+from thermo_pl.callbacks.settings import Motion
 from thermo_pl.callbacks.stroke_process import StrokeProcess
-from thermo_pl.callbacks.transitions import OnTransition
 from thermo_pl.errors import ProcessStopped, require
 from thermo_pl.ledger import summarise_cycle
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.path import CLOSURE, Row, stroke_paths
-from thermo_pl.response import ResponseSettings
 from thermo_pl.rundir import write_json
 from thermo_pl.strokes import Point, Stroke, closing_step
 
@@ -50,14 +48,7 @@ class Cycle(StrokeProcess):
         strokes: list[Stroke],
         closure: tuple[float, float] = (0.01, 0.03),
         passes: tuple[int, int] = (1, 6),
-        tolerance: float = 1e-3,
-        parts: int = 1,
-        newton: bool = False,
-        equilibration: Equilibration | None = None,
-        probes: Probes | None = None,
-        response: ResponseSettings | None = None,
-        predictor: bool = True,
-        on_transition: OnTransition = "mark",
+        **settings: Any,
     ) -> None:
         """Keep the settings.
 
@@ -67,19 +58,9 @@ class Cycle(StrokeProcess):
                 over the cycle; a single pass is not held to it.
             passes: passes at least and at most. Nothing is adjusted before the least is done: the
                 first passes run the model in.
-            tolerance: at which the corrector is content: miss of C relative to C, and of S
-                relative to γC, on the control probe.
-            parts: parts into which each relaxation is cut; a correction follows each of them.
-            newton: solve the response anew for each correction, and take a Newton step in θ first:
-                for systems without sampling noise, where it leads to the last digits.
-            equilibration: how the run is brought to equilibrium first.
-            probes: the solving, the control and the measuring probe.
-            response: how the linear response is solved.
-            predictor: move θ by the response before each relaxation.
-            on_transition: ``mark``, ``continue`` or ``stop``; see :class:`QuasiStatic`.
+            **settings: of any :class:`StrokeProcess`.
         """
-        settings = equilibration, probes, response, predictor, on_transition
-        super().__init__(strokes, tolerance, parts, newton, *settings)
+        super().__init__(strokes, **settings)
         adjusted = [stroke.name for stroke in strokes if stroke.adjust]
         require(len(adjusted) in {0, 2}, "strokes with adjust", adjusted, "two of them, or none")
         ok = min(closure) > 0

@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 
 from thermo_pl.callbacks.quasi_static import QuasiStatic
-from thermo_pl.callbacks.settings import Control, Equilibration, Motion, Probes
-from thermo_pl.callbacks.transitions import OnTransition
+from thermo_pl.callbacks.settings import Control, Motion
 from thermo_pl.errors import InfeasibleTarget, require
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.path import Row
-from thermo_pl.response import ResponseSettings
 from thermo_pl.strokes import RETURN, Point, Stroke, motion
 
 LOST = 0.5
@@ -38,11 +36,7 @@ class StrokeProcess(QuasiStatic):
         tolerance: float = 1e-3,
         parts: int = 1,
         newton: bool = False,
-        equilibration: Equilibration | None = None,
-        probes: Probes | None = None,
-        response: ResponseSettings | None = None,
-        predictor: bool = True,
-        on_transition: OnTransition = "mark",
+        **settings: Any,
     ) -> None:
         """Keep the settings.
 
@@ -53,13 +47,9 @@ class StrokeProcess(QuasiStatic):
             parts: parts into which each relaxation is cut; a correction follows each of them.
             newton: solve the response anew for each correction, and take a Newton step in θ first:
                 for systems without sampling noise, where it leads to the last digits.
-            equilibration: how the run is brought to equilibrium first.
-            probes: the solving, the control and the measuring probe.
-            response: how the linear response is solved.
-            predictor: move θ by the response before each relaxation.
-            on_transition: ``mark``, ``continue`` or ``stop``; see :class:`QuasiStatic`.
+            **settings: of any :class:`QuasiStatic` process.
         """
-        super().__init__(equilibration, probes, response, predictor, on_transition)
+        super().__init__(**settings)
         require(len(strokes) > 0, "strokes", strokes, "one or more strokes")
         names = [stroke.name for stroke in strokes]
         require(len(set(names)) == len(names), "strokes", names, "names that differ")

@@ -526,3 +526,19 @@ def test_a_mistake_around_the_file_is_told_in_one_line(
 def test_a_file_that_is_no_text(capsys: pytest.CaptureFixture[str]) -> None:
     Path("x.yaml").write_bytes(b"\xff\xfe")
     check_mistake(main(["fit", "-c", "x.yaml"]), capsys.readouterr().err, ["x.yaml: got", "UTF-8"])
+
+
+@pytest.mark.parametrize("key", ["tolerance", "passes", "equilibration"])
+def test_keys_that_a_constructor_hands_on_to_its_bases_are_known(
+    key: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(__file__).parents[1] / "lightning_configs"
+    config = yaml.safe_load((folder / "carnot_exact.yaml").read_text())
+    arguments = config["trainer"]["callbacks"][-1]["init_args"]
+    arguments[key[:-1]] = 1  # a slip
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    assert main(["fit", "--config", str(path)]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    place = f"trainer.callbacks[3].init_args.{key[:-1]}"
+    assert line.startswith(f"error: {place}: got 1, but there is no such key; allowed: {key}, …")

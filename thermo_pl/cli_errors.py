@@ -84,7 +84,7 @@ def explain(
 
 
 def hints(target: Any) -> dict[str, Any]:
-    """The type hints of a constructor's arguments.
+    """The type hints of a constructor's arguments, those handed on to a base class included.
 
     Args:
         target: a class.
@@ -92,10 +92,28 @@ def hints(target: Any) -> dict[str, Any]:
     Returns:
         Type by argument; empty if the annotations cannot be resolved.
     """
+    found: dict[str, Any] = {}
     try:
-        return typing.get_type_hints(getattr(target, "__init__", target))
+        for constructor in _constructors(target):
+            found = typing.get_type_hints(constructor) | found
     except (TypeError, NameError):  # no annotations, or ones that name something not imported
         return {}
+    return found
+
+
+def _constructors(target: Any) -> Iterator[Any]:
+    # the constructor, and those of the base classes that its **arguments are handed on to
+    if not inspect.isclass(target):
+        yield target
+        return
+    for kind in target.__mro__:
+        constructor = vars(kind).get("__init__")
+        if constructor is None:
+            continue
+        yield constructor
+        parameters = inspect.signature(constructor).parameters.values()
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -277,9 +295,15 @@ def _allowed_type(owners: list[str], key: str) -> str:
 def _arguments(owner: str) -> list[str]:
     target = _import(owner)
     try:
-        return [name for name in inspect.signature(target).parameters if name != "self"]
+        parameters = [
+            parameter
+            for constructor in _constructors(target)
+            for parameter in inspect.signature(constructor).parameters.values()
+        ]
     except (TypeError, ValueError):
         return []
+    several = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+    return [p.name for p in parameters if p.name != "self" and p.kind not in several]
 
 
 def _classes(got: str, hint: Any) -> str:
