@@ -541,4 +541,4 @@ def test_keys_that_a_constructor_hands_on_to_its_bases_are_known(
     assert main(["fit", "--config", str(path)]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     place = f"trainer.callbacks[3].init_args.{key[:-1]}"
-    assert line.startswith(f"error: {place}: got 1, but there is no such key; allowed: {key}, …")
+    assert line.startswith(f"error: {place}: got 1, but there is no such key; allowed: {key}, ")
