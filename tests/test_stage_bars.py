@@ -17,6 +17,10 @@ import torch
 
 from thermo_pl import response
 from thermo_pl.datamodules import InterpolatedDataModule, Waypoint
+from thermo_pl.module import FreeEnergyModel
+from thermo_pl.networks import LinearClassifier, MLPEncoder, StandardNormal
+from thermo_pl.objective import Objective, Probe
+from thermo_pl.particles import Particles
 from thermo_pl.progress import StageBar, advance, shown, stage
 
 
@@ -80,11 +84,24 @@ def test_a_bar_for_couplings_on_a_terminal(tmp_path: Path, monkeypatch: pytest.M
     assert "plans in" not in terminal.getvalue()
 
 
+def objective() -> Objective:
+    """A small model on a few random images."""
+    torch.manual_seed(0)
+    shape = [1, 2, 2]
+    model = FreeEnergyModel(
+        MLPEncoder(shape, 1, []), LinearClassifier(1, 2), marginal=StandardNormal(1), lam=0.0
+    ).double()
+    x, y = torch.rand(4, *shape).double(), torch.eye(2).double().repeat(2, 1)
+    particles = Particles(x, 1 - x, y, y, torch.ones(4).double())
+    return Objective(model, Probe(particles, torch.randn(2, 4, 1).double()))
+
+
 @pytest.mark.parametrize("solver", ["conjugate_gradient", "minres"])
 def test_a_long_solve_has_a_bar_on_a_terminal_and_nothing_elsewhere(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], solver: Any
 ) -> None:
-    matrix = torch.diag(torch.linspace(1, 9, 20, dtype=torch.float64))
+    size = len(objective().theta)
+    matrix = torch.diag(torch.linspace(1, 9, size, dtype=torch.float64))
 
     def slow(*_: Any) -> Callable[[torch.Tensor], torch.Tensor]:
         def product(rows: torch.Tensor) -> torch.Tensor:
@@ -95,18 +112,17 @@ def test_a_long_solve_has_a_bar_on_a_terminal_and_nothing_elsewhere(
 
     monkeypatch.setitem(response.CURVATURES, "gauss_newton", slow)
     settings = response.ResponseSettings(damping=0.5, tolerance=1e-9, solver=solver)
-    solve: Any = response._solve
-    rhs = torch.ones(1, 20, dtype=torch.float64)
+    system = response.ResponseSystem(objective(), 0.25, settings, None)
     with shown(StageBar(lines=False)):
-        solve(None, 0.25, rhs, settings, None)
+        system.response()
     assert capsys.readouterr().err == ""
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     with shown(StageBar(lines=False, delay=60)):  # over sooner than that
-        solve(None, 0.25, rhs, settings, None)
+        system.response()
     assert terminal.getvalue().strip() == ""
     with shown(StageBar(lines=False)):
-        solution = solve(None, 0.25, rhs, settings, None)
+        solution = system.response().solution
     frames = [frame for frame in terminal.getvalue().split("\r") if frame.strip()]
     counts = [int(m[1]) for frame in frames if (m := re.search(r"\| (\d+)/50 ", frame))]
     assert frames[0].startswith("linear response at t = 0.25 |")

@@ -39,7 +39,7 @@ def make_cycle() -> Cycle:
 
 def domains(cache: Path, *which: str) -> InterpolatedDataModule:
     """A, B hot and C, D cold: digits 0, 1 and 5, 6 with and without a cover."""
-    cover = Occlusion(rows=(0.0, 0.5))
+    cover = Occlusion(rows=(0.0, 0.5), contrast=0.0)
     classes = {"A": [0, 1], "B": [5, 6], "C": [5, 6], "D": [0, 1]}
     waypoints = [
         Waypoint(classes[name], transform=cover if name in "AB" else None) for name in which

@@ -233,8 +233,12 @@ def test_the_clock_of_an_adiabat_is_that_of_lambda(adiabat: Run) -> None:
 # --- the Carnot cycle ---
 
 
+STEPS = 6
+"""Of each stroke of the exact cycle; where it closes does not depend on them."""
+
+
 class Cycled(NamedTuple):
-    """What the shipped config of the exact cycle left behind, in three steps a stroke."""
+    """What the shipped config of the exact cycle left behind, in six steps a stroke."""
 
     rows: Rows
     strokes: list[dict[str, Any]]
@@ -247,7 +251,7 @@ def carnot(tmp_path_factory: pytest.TempPathFactory) -> Cycled:
     assert config["data"]["init_args"]["covariances"] == COVARIANCES
     assert config["data"]["init_args"]["label_map"] == LABELS
     assert config["data"]["init_args"]["label_noise"] == NOISE
-    config["trainer"]["callbacks"][0]["init_args"]["steps"] = 3
+    config["trainer"]["callbacks"][-1]["init_args"]["steps"] = STEPS
     directory = run_config(config, tmp_path_factory.mktemp("carnot"))
     names = "strokes.json", "cycle.json"
     return Cycled(read_csv(directory / "path.csv"), *(json_of(directory / name) for name in names))
@@ -256,12 +260,16 @@ def carnot(tmp_path_factory: pytest.TempPathFactory) -> Cycled:
 @pytest.mark.slow
 def test_a_carnot_cycle_closes_with_the_exact_changes(carnot: Cycled) -> None:
     found = carnot.ledger
-    assert found["cycle"] <= 3  # passes before the last one
-    assert abs(found["closure"]["lambda"]) < 1e-5
-    assert abs(found["closure"]["gamma"]) < 1e-5
-    assert found["closure"]["theta"] < 1e-4
+    assert found["cycle"] <= 5  # passes before the last one
+    assert abs(found["closure"]["lambda"]) <= 1e-8
+    assert abs(found["closure"]["gamma"]) <= 1e-8
+    assert found["closure"]["theta"] < 1e-6
     changes = found["changes"]["hot"], found["changes"]["cold"]
-    assert changes == pytest.approx(CHANGES, rel=0, abs=1e-5)
+    assert changes == pytest.approx(CHANGES, rel=0, abs=1e-7)
+    for stroke in carnot.strokes:
+        if stroke["stroke"] in {"cooling", "heating"}:
+            assert abs(stroke["S"]) <= 1e-8
+            assert stroke["gamma"][0] == stroke["gamma"][1]
 
 
 @pytest.mark.slow
@@ -270,9 +278,11 @@ def test_a_carnot_cycle_has_carnots_efficiency(carnot: Cycled) -> None:
     (lam, *_), (gam, *_), _ = course(*CHANGES)[2]
     hot, cold = LEGS[0].state(LAM, GAM).C, LEGS[2].state(lam, gam).C
     assert (found["C_hot"], found["C_cold"]) == pytest.approx((hot, cold), abs=1e-6)
-    assert found["efficiency"] == pytest.approx(1 - cold / hot, abs=1e-5)
-    assert found["work"] == pytest.approx((hot - cold) * (gam - GAM), abs=1e-5)
-    assert found["work_control"] + found["work_domain"] == pytest.approx(found["work"], abs=1e-3)
+    assert found["efficiency"] == pytest.approx(1 - cold / hot, abs=1e-6)
+    assert abs(found["efficiency"] - found["carnot_efficiency"]) <= 1e-6
+    assert found["work"] == pytest.approx((hot - cold) * (gam - GAM), abs=1e-6)
+    # by quadrature, of fourth order in the step
+    assert found["work_control"] + found["work_domain"] == pytest.approx(found["work"], abs=1e-4)
     assert found["dissipation"] > 0
     assert [check["verdict"] for check in found["checks"]] == ["holds"] * 3
 
@@ -296,7 +306,8 @@ def test_a_carnot_cycle_settles_on_each_leg(carnot: Cycled) -> None:
         assert after["corrections"] == 0
         assert not np.isfinite(after["C_target"] or math.nan) or after["stroke"] == "closure"
     passes = [[row["stroke"] for row in rows if row["cycle"] == c] for c in range(2)]
-    assert passes[1] == ["hot"] * 4 + ["cooling"] * 4 + ["cold"] * 4 + ["heating"] * 4
+    names = ("hot", "cooling", "cold", "heating")
+    assert passes[1] == [name for name in names for _ in range(STEPS + 1)]
     assert passes[0] == ["equilibration", *passes[1][1:]]
     assert (rows[-1]["stroke"], rows[-1]["leg"], rows[-1]["t"]) == ("closure", 0, 0.0)
     assert [s["status"] for s in carnot.strokes] == ["done"] * len(carnot.strokes)
@@ -357,7 +368,7 @@ RECTANGLE = [
 
 def test_a_cycle_at_one_domain_returns_and_does_the_work_of_its_area(tmp_path: Path) -> None:
     config = yaml.safe_load((CONFIGS / "exact_categorical.yaml").read_text())
-    process = config["trainer"]["callbacks"][0]
+    process = config["trainer"]["callbacks"][-1]
     settings = {key: process["init_args"][key] for key in ("equilibration", "response")}
     process["class_path"] = "Cycle"
     process["init_args"] = {"strokes": RECTANGLE, "passes": [1, 1], **settings}

@@ -100,25 +100,45 @@ def test_noise_is_clamped() -> None:
 def test_occlusion_covers_a_rectangle_by_hand() -> None:
     image = torch.arange(16.0).reshape(1, 1, 4, 4) / 16
     expected = image.clone()
-    expected[0, 0, 1, 2] = expected[0, 0, 1, 3] = 0.25
-    expected[0, 0, 2, 2] = expected[0, 0, 2, 3] = 0.25
+    expected[0, 0, 1, 2] = expected[0, 0, 1, 3] = 0.5
+    expected[0, 0, 2, 2] = expected[0, 0, 2, 3] = 0.5
     kept = image.clone()
-    covered = Occlusion(rows=(0.25, 0.75), columns=(0.5, 1.0), grey=0.25)(image)
+    covered = Occlusion(rows=(0.25, 0.75), columns=(0.5, 1.0), contrast=0.0)(image)
     assert torch.equal(covered, expected)
     assert torch.equal(image, kept)  # and leaves what it was given
 
 
-def test_occlusion_covers_all_images_and_channels_alike() -> None:
+def test_occlusion_covers_all_images_and_channels() -> None:
     images = torch.rand(5, 3, 8, 6, generator=torch.Generator().manual_seed(0))
-    upper = Occlusion(rows=(0.0, 0.5))(images)
+    upper = Occlusion(rows=(0.0, 0.5), contrast=0.0)(images)
     assert set(upper[:, :, :4].flatten().tolist()) == {0.5}
     assert torch.equal(upper[:, :, 4:], images[:, :, 4:])
-    left = Occlusion(columns=(0.0, 1 / 3), grey=1.0)(images)
-    assert set(left[..., :2].flatten().tolist()) == {1.0}
+    left = Occlusion(columns=(0.0, 1 / 3), contrast=0.0)(images)
+    assert set(left[..., :2].flatten().tolist()) == {0.5}
     assert torch.equal(left[..., 2:], images[..., 2:])
-    assert set(Occlusion()(images).flatten().tolist()) == {0.5}
+    assert set(Occlusion(contrast=0.0)(images).flatten().tolist()) == {0.5}
     assert upper.shape == images.shape
     assert upper.dtype == images.dtype
+
+
+def test_static_is_uniform_and_drawn_once_and_for_all() -> None:
+    images = torch.rand(500, 1, 8, 6, generator=torch.Generator().manual_seed(0))
+    state = torch.get_rng_state()
+    full = Occlusion(rows=(0.0, 0.5))(images)[:, :, :4]
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(full, Occlusion(rows=(0.0, 0.5))(images)[:, :, :4])
+    # mean and variance of a uniform number, within five standard errors
+    n = full.numel()
+    assert abs(float(full.mean()) - 1 / 2) < 5 / (12 * n) ** 0.5
+    assert abs(float(full.var()) - 1 / 12) < 5 / (180 * n) ** 0.5
+    assert 0 <= float(full.min()) < 0.01
+    assert 0.99 < float(full.max()) <= 1
+    half = Occlusion(rows=(0.0, 0.5), contrast=0.5)(images)[:, :, :4]
+    assert torch.allclose(half, 0.5 + (full - 0.5) / 2)
+    other = Occlusion(rows=(0.0, 0.5), seed=1)(images)[:, :, :4]
+    assert abs(float(((full - 0.5) * (other - 0.5)).mean())) < 5 / 12 / n**0.5
+    # another split has noise of its own
+    assert not torch.equal(Occlusion(rows=(0.0, 0.5))(images[1:])[:, :, :4], full[1:])
 
 
 @pytest.mark.parametrize(
@@ -129,9 +149,10 @@ def test_occlusion_covers_all_images_and_channels_alike() -> None:
         ({"columns": (-0.1, 0.5)}, r"columns: got"),
         ({"columns": (0.5, 1.1)}, r"columns: got"),
         ({"rows": (float("nan"), 1.0)}, r"rows: got"),
-        ({"grey": 1.5}, r"grey: got 1\.5; allowed: a number from 0 to 1"),
-        ({"grey": -0.5}, r"grey: got"),
-        ({"grey": float("nan")}, r"grey: got"),
+        ({"contrast": 1.5}, r"contrast: got 1\.5; allowed: a number from 0 to 1"),
+        ({"contrast": -0.5}, r"contrast: got"),
+        ({"contrast": float("nan")}, r"contrast: got"),
+        ({"seed": -1}, r"seed: got -1; allowed: an integer from 0"),
     ],
     ids=str,
 )
@@ -150,7 +171,8 @@ def test_occluded_waypoints_are_domains_of_their_own() -> None:
     ])
     assert one.fingerprint == same.fingerprint
     assert len({plain.fingerprint, one.fingerprint, other.fingerprint}) == 3
-    assert torch.equal(one.splits["val"].images, upper(plain.splits["val"].images))
+    lower_half = one.splits["val"].images[:, :, 4:]
+    assert torch.equal(lower_half, plain.splits["val"].images[:, :, 4:])
 
 
 def test_waypoint_selects_classes_and_transforms_the_whole_split() -> None:
