@@ -7,7 +7,7 @@ from typing import Any
 
 from thermo_pl import checks
 from thermo_pl.ledger import Value, add, summarise_strokes
-from thermo_pl.path import Row
+from thermo_pl.path import Row, drift
 from thermo_pl.report import number, strokes_of_pass
 
 WIDTH = 100
@@ -44,11 +44,16 @@ def summarise_ledger(
     shown = found["cycle"] if found else rows[-1]["cycle"]
     names = {stroke.name for stroke in strokes_of_pass(rows, shown)}
     strokes = summarise_strokes(rows, ending)
+    members = [row for row in rows if row["cycle"] == shown and row["stroke"] in names]
+    largest, mean = drift(members)
     return {
         "pass": shown,
         "passes": rows[-1]["cycle"] + 1,
         "strokes": [s for s in strokes if s["cycle"] == shown and s["stroke"] in names],
         "cycle": found,
+        "drift_max": largest,
+        "drift_mean": mean,
+        "stationarity": rows[-1]["stationarity"],
         "steps": rows[-1]["step"],
         "gradients": sum(row["gradients"] for row in rows),
         "seconds": sum(row["seconds"] for row in rows),

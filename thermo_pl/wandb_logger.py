@@ -265,7 +265,9 @@ class WandbRunLogger(WandbLogger):
         cycle = _final(_read(directory / "cycle.json") or {}, "cycle/")
         if media or cycle:
             self._log(run, media | {name: x for name, x in cycle.items() if x is not None})
-        final = _final(_read(directory / "summary.json") or {}, "final/")
+        summary = _read(directory / "summary.json") or {}
+        summary.pop("cycle", None)  # the same as cycle.json
+        final = _final(summary, "final/")
         if laws := tables["laws"]:
             final["final/laws_violated"] = sum(law["verdict"] == "violated" for law in laws)
         run.summary.update(final | cycle)
