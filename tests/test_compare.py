@@ -23,7 +23,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thermo_pl.cli import main
-from thermo_pl.compare import (
+from thermo_pl.compare_page import COLOURS, DASHES, Curve, axis, coordinate, page, panel
+from thermo_pl.path import COLUMNS
+from thermo_pl.run_reader import Run, find_runs, flatten, read_run
+from thermo_pl.run_table import (
     Cell,
     Table,
     compare,
@@ -33,9 +36,6 @@ from thermo_pl.compare import (
     text_table,
     with_error,
 )
-from thermo_pl.compare_page import COLOURS, DASHES, Curve, axis, coordinate, page, panel
-from thermo_pl.path import COLUMNS
-from thermo_pl.run_reader import Run, find_runs, flatten, read_run
 
 ROOT = Path(__file__).parents[1]
 NAN = math.nan

@@ -12,9 +12,9 @@ from html import escape
 from itertools import accumulate, groupby
 from typing import NamedTuple
 
-from thermo_pl.compare import Cell, Table
 from thermo_pl.path import Row
 from thermo_pl.run_reader import Run
+from thermo_pl.run_table import Cell, Table
 
 # Okabe & Ito's palette without its yellow, too light on white; seven colours and four dashes give
 # 28 different lines
@@ -257,7 +257,7 @@ def page(table: Table, columns: Sequence[str], runs: Sequence[Run]) -> str:
     """The whole page.
 
     Args:
-        table: of :func:`thermo_pl.compare.compare`.
+        table: of :func:`thermo_pl.run_table.compare`.
         columns: those to show after ``run``.
         runs: its runs, in the order of its rows.
 
