@@ -722,9 +722,9 @@ def test_real_runs_are_compared_by_what_they_wrote(
     config = yaml.safe_load((ROOT / "lightning_configs" / "exact_categorical.yaml").read_text())
     config["trainer"]["default_root_dir"] = str(tmp_path / "runs")
     callbacks = config["trainer"]["callbacks"]
-    callbacks[0]["init_args"] |= {"steps": 2, "equilibration": {"stationarity": 1e-6}}
+    callbacks[-1]["init_args"] |= {"steps": 2, "equilibration": {"stationarity": 1e-6}}
     for k in (0.25, 0.5):
-        callbacks[0]["init_args"]["k"] = k
+        callbacks[-1]["init_args"]["k"] = k
         (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
         assert main(["fit", "--config", str(tmp_path / "config.yaml")]) == 0
     capsys.readouterr()
