@@ -62,28 +62,28 @@ def ledger(directory: Path) -> Config:
 
 
 def other_cycles(corners: list[Config], carnot: Config) -> dict[str, list[Config]]:
-    """Two cycles between the same C_c and C_h, from the corners A, B, C, D of the Carnot cycle.
+    """Two cycles between the same C_c and C_h, from the corners A and B of the Carnot cycle.
 
-    Both take in heat at C_h, and give off a part of it while C falls; the second also moves λ back
-    while it does. The last stroke leads straight back to A.
+    Stirling's joins the isotherms at constant λ; the other one (oblique) gives off a part of its
+    heat while C falls, and another while it rises. C never leaves C_c … C_h. Back at A and C_h, λ
+    or γ returns by construction, and the other one with it: nothing is left to shoot at.
     """
-    a, b, c, _ = corners
-    rise = b["gamma"] - a["gamma"]
-    hot = {"name": "hot", "lam": b["lambda"] - a["lambda"], "C": 0.0}
+    a, b, *_ = corners
+    rise, there = b["gamma"] - a["gamma"], b["lambda"] - a["lambda"]
     fall = carnot["C_cold"] - carnot["C_hot"]
-    back = {"name": "back", "lam": "return", "gam": "return"}
+    hot = {"name": "hot", "lam": there, "C": 0.0}
     return {
-        "falling": [
-            hot,
-            {"name": "down", "C": fall, "gam": -0.3 * rise},
-            {"name": "cold", "C": 0.0, "gam": -0.5 * rise},
-            back,
-        ],
-        "iso-lambda": [
+        "Stirling": [
             hot,
             {"name": "down", "C": fall, "lam": 0.0},
-            {"name": "cold", "C": 0.0, "lam": c["lambda"] - b["lambda"]},
-            back,
+            {"name": "cold", "C": 0.0, "lam": -there},
+            {"name": "up", "C": -fall, "lam": 0.0},
+        ],
+        "oblique": [
+            hot,
+            {"name": "down", "C": fall, "gam": -0.2 * rise},
+            {"name": "cold", "C": 0.0, "gam": -0.7 * rise},
+            {"name": "up", "C": -fall, "gam": "return"},
         ],
     }
 
@@ -149,6 +149,7 @@ def picture(speeds: list[tuple[int, Config]], cycles: list[tuple[str, Config]]) 
     bound = [found["length"] ** 2 / (2 * 4 * n) for n, found in speeds]
     left.loglog(n, bound, "--", color="#D55E00", label="L²/2N, steps of equal length")
     left.set_xticks(n, [str(x) for x in n])
+    left.set_yticks(lost, [f"{x:.3g}" for x in lost])
     left.minorticks_off()
     left.set_xlabel("macro-steps per stroke")
     left.set_ylabel("dissipation of a cycle (nats)")
@@ -158,7 +159,7 @@ def picture(speeds: list[tuple[int, Config]], cycles: list[tuple[str, Config]]) 
     for x, (_, found) in zip(places, cycles, strict=True):
         right.hlines(found["carnot_efficiency"], x - 0.4, x + 0.4, color="#D55E00")
     right.set_xticks(places, [name for name, _ in cycles])
-    right.set_ylabel("efficiency η (line: 1 - C_c/C_h)")
+    right.set_ylabel("efficiency η (line: $1 - C_c/C_h$)")
     return figure
 
 
