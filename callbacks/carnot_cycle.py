@@ -49,13 +49,17 @@ class CarnotCycle(Cycle):
         """
         allowed = "shooting, one_pass"
         require(closing in {"shooting", "one_pass"}, "closing", closing, allowed)
+        shoots = closing == "shooting"
+        adjust: Literal["lam"] | None = "lam" if shoots else None
         cooling = Stroke("cooling", steps, gam=0.0, S=0.0, clock=clock)
-        if closing == "shooting":
-            hot = Stroke("hot", steps, lam=k_hot, C=0.0, adjust="lam")
-            cold = Stroke("cold", steps, lam=k_cold, C=0.0, adjust="lam")
-            heating = Stroke("heating", steps, gam=0.0, S=0.0, clock=clock)
-        else:
-            hot = Stroke("hot", steps, lam=k_hot, C=0.0)
-            cold = Stroke("cold", steps, gam=RETURN, C=0.0)
-            heating = Stroke("heating", steps, lam=RETURN, gam=0.0)
-        super().__init__([hot, cooling, cold, heating], **settings)
+        strokes = [
+            Stroke("hot", steps, lam=k_hot, C=0.0, adjust=adjust),
+            cooling,
+            Stroke("cold", steps, lam=k_cold, C=0.0, adjust=adjust)
+            if shoots
+            else Stroke("cold", steps, gam=RETURN, C=0.0),
+            Stroke("heating", steps, gam=0.0, S=0.0, clock=clock)
+            if shoots
+            else Stroke("heating", steps, lam=RETURN, gam=0.0),
+        ]
+        super().__init__(strokes, **settings)

@@ -10,16 +10,14 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
 from torch.nn.utils import parameters_to_vector
 
 from thermo_pl.callbacks.settings import Motion
 from thermo_pl.callbacks.stroke_process import StrokeProcess
 from thermo_pl.errors import ProcessStopped, require
-from thermo_pl.ledger import control_ranges, summarise_cycle
+from thermo_pl.ledger import summarise_cycle
 from thermo_pl.module import FreeEnergyModel
-from thermo_pl.path import CLOSURE, Row
-from thermo_pl.report import strokes_of_pass
+from thermo_pl.path import CLOSURE, Row, stroke_paths
 from thermo_pl.rundir import write_json
 from thermo_pl.strokes import Point, Stroke, closing_step
 
@@ -104,6 +102,25 @@ class Cycle(StrokeProcess):
         super().load_state_dict(state_dict)
         self._adjust()
 
+    def plan(self, model: FreeEnergyModel, data: Any) -> Motion | None:
+        """The next step of the stroke under way, or what comes after it.
+
+        Args:
+            model: the model, at (λ, γ).
+            data: the DataModule; moved on to its next leg at the end of a stroke.
+
+        Returns:
+            The motion, or None at the end of the process.
+        """
+        if "theta" not in self.state.memory:
+            step = super().plan(model, data)
+            self.state.memory["added"] = [0.0, 0.0]
+            self._note_start(model)
+            return step
+        if self.state.memory["index"] == 0 and not self.state.memory["anchor"]:
+            self._note_start(model)
+        return super().plan(model, data)
+
     def finish(self, model: FreeEnergyModel, data: Any) -> Motion | None:
         """Close the cycle, or set it back and adjust it for another pass.
 
@@ -122,14 +139,16 @@ class Cycle(StrokeProcess):
         adjustable = any(stroke.adjust for stroke in self.strokes)
         closed = self._closes(defect) or not adjustable
         if closed and self.state.cycle + 1 >= least:
-            self._enter(len(self.strokes), CLOSURE)
+            memory["index"] = len(self.strokes)
+            memory |= {"u": 0.0, "anchor": {}}
+            self.state.stroke = CLOSURE
+            self.state.target = self.state.control_target = math.nan
             if (data.leg, data.t) == (0, 0.0):
                 return None
             data.move_to(0, 0.0)
             return Motion()
         if self.state.cycle + 1 >= most:
-            widths = control_ranges(self._paths())
-            shares = [abs(gap) / width for gap, width in zip(defect, widths, strict=True)]
+            shares = [abs(gap) / width for gap, width in zip(defect, self._ranges(), strict=True)]
             raise CycleOpen(
                 f"closure: got a cycle that misses its start by {shares[0]:.3g} of its range in "
                 f"lambda and {shares[1]:.3g} in gamma after {most} passes; allowed: "
@@ -138,17 +157,14 @@ class Cycle(StrokeProcess):
             )
         if not closed and self.state.cycle + 1 >= least:
             more = closing_step(self.strokes, self._corners(), defect, self._allowed())
-            before = memory.get("added", (0.0, 0.0))
-            memory["added"] = [a + b for a, b in zip(before, more, strict=True)]
+            memory["added"] = [a + b for a, b in zip(memory["added"], more, strict=True)]
             self._adjust()
         self.state.cycle += 1
         self._begin(data, 0, to=(0, 0.0))
         return Motion(-defect[0], -defect[1])
 
-    def _drop_anchor(self, model: FreeEnergyModel) -> None:
-        super()._drop_anchor(model)
-        if self.state.memory["index"] == 0:  # the start of a pass
-            self.state.memory["theta"] = _parameters(model)
+    def _note_start(self, model: FreeEnergyModel) -> None:
+        self.state.memory["theta"] = parameters_to_vector(model.parameters()).detach().cpu().clone()
 
     def _adjust(self) -> None:
         # the strokes as given, with what Newton's method has added so far
@@ -163,13 +179,21 @@ class Cycle(StrokeProcess):
     def _defect(self, model: FreeEnergyModel) -> tuple[float, float]:
         # (λ, γ) here less those at the start; and how far θ is from where it was
         memory = self.state.memory
-        gap = torch.linalg.vector_norm(_parameters(model) - memory["theta"])
+        theta = parameters_to_vector(model.parameters()).detach().cpu()
+        gap = torch.linalg.vector_norm(theta - memory["theta"])
         memory["theta_gap"] = float(gap / torch.linalg.vector_norm(memory["theta"]))
         home = memory["home"]
         return float(model.lam) - home["lam"], float(model.gam) - home["gam"]
 
+    def _ranges(self) -> list[float]:
+        rows = [row for rows in self._paths() for row in rows]
+        return [
+            max(row[name] for row in rows) - min(row[name] for row in rows)
+            for name in ("lambda", "gamma")
+        ]
+
     def _allowed(self) -> tuple[float, float]:
-        lam, gam = control_ranges(self._paths())
+        lam, gam = self._ranges()
         return self.closure[0] * lam, self.closure[1] * gam
 
     def _closes(self, defect: tuple[float, float]) -> bool:
@@ -177,7 +201,9 @@ class Cycle(StrokeProcess):
 
     def _paths(self) -> list[list[Row]]:
         # the rows of the strokes of the last pass
-        return [s.path for s in strokes_of_pass(self.state.rows, self.last["cycle"])]
+        names, cycle = {stroke.name for stroke in self.strokes}, self.last["cycle"]
+        found = stroke_paths(self.state.rows)
+        return [s.path for s in found if s.cycle == cycle and s.name in names]
 
     def _corners(self) -> list[tuple[Point, Point]]:
         return [(_point(rows[0]), _point(rows[-1])) for rows in self._paths()]
@@ -196,10 +222,6 @@ class Cycle(StrokeProcess):
         }
         write_json(Path(trainer.default_root_dir) / "cycle.json", summary)
         self.summary = summary
-
-
-def _parameters(model: FreeEnergyModel) -> Tensor:
-    return parameters_to_vector(model.parameters()).detach().cpu().clone()
 
 
 def _point(row: Row) -> Point:

@@ -490,14 +490,16 @@ class QuasiStatic(pl.Callback):
         # measurements at both ends.
         if self._before is None:
             raise RuntimeError("a correction was asked for before the first measurement")
-        before = self._before.measured
-        loss, image = (Estimate(NOTHING, torch.full_like(NOTHING, value)) for value in control)
-        return replace(
-            before,
-            classification=loss,
-            distortion=before.distortion if math.isnan(control.D) else image,
-            lam=float(model.lam),
-            gam=float(model.gam),
+        loss, distortion = (Estimate(NOTHING, torch.full_like(NOTHING, value)) for value in control)
+        if math.isnan(control.D):
+            distortion = self._before.measured.distortion
+        return Measurement(
+            self._before.measured.rate,
+            distortion,
+            loss,
+            float(model.lam),
+            float(model.gam),
+            self._before.measured.t,
         )
 
     def _control(self, trainer: pl.Trainer, model: FreeEnergyModel) -> Control:

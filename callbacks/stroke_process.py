@@ -182,15 +182,12 @@ class StrokeProcess(QuasiStatic):
         index: int = self.state.memory["index"]
         return self.strokes[index]
 
-    def _enter(self, index: int, name: str) -> None:
-        self.state.memory |= {"index": index, "u": 0.0, "anchor": {}}
-        self.state.stroke = name
-        self.state.target = self.state.control_target = math.nan
-
     def _begin(self, data: Any, index: int, to: tuple[int, float] | None = None) -> Motion | None:
         # take up a stroke; where it goes on to another leg, with a step that settles there
-        stroke = self.strokes[index]
-        self._enter(index, stroke.name)
+        memory, stroke = self.state.memory, self.strokes[index]
+        memory |= {"index": index, "u": 0.0, "anchor": {}}
+        self.state.stroke = stroke.name
+        self.state.target = self.state.control_target = math.nan
         if to is None and stroke.moves and data.t >= 1:
             to = data.leg + 1, 0.0
         if to is None or to == (data.leg, data.t):

@@ -383,20 +383,6 @@ def cycle_balance(strokes: Sequence[Sequence[Row]]) -> Balance:
     )
 
 
-def control_ranges(strokes: Sequence[Sequence[Row]]) -> tuple[float, float]:
-    """What λ and γ range over in a cycle.
-
-    Args:
-        strokes: the rows of each stroke.
-
-    Returns:
-        The widths, of λ and of γ.
-    """
-    rows = [row for stroke in strokes for row in stroke]
-    lam, gam = (float(np.ptp([row[name] for row in rows])) for name in ("lambda", "gamma"))
-    return lam, gam
-
-
 def summarise_cycle(
     strokes: Sequence[Sequence[Row]], closing: Row | None, theta_gap: float
 ) -> dict[str, Any]:
@@ -414,10 +400,10 @@ def summarise_cycle(
     """
     found = cycle_balance(strokes)
     first, last = strokes[0][0], strokes[-1][-1]
-    closed = closing or last
+    closed, rows = closing or last, [row for stroke in strokes for row in stroke]
     controls = {name: last[name] - first[name] for name in ("lambda", "gamma")}
     terms = {name: closed[name] - first[name] for name in "RDC"}
-    ranges = dict(zip(controls, control_ranges(strokes), strict=True))
+    ranges = {name: max(r[name] for r in rows) - min(r[name] for r in rows) for name in controls}
     values = {
         "work": found.work,
         "heat_hot": found.heat_hot,
