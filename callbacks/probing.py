@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from thermo_pl.callbacks.settings import Probes
+from thermo_pl.errors import require
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.particles import Particles
 from thermo_pl.response import Probe
@@ -66,7 +67,14 @@ class ProbeSource:
         # all of them with their mass, where there are no more: nothing is left to chance but noise
         everything = count >= len(coupling)
         drawn = coupling.all() if everything else coupling.draw(count, generator)
-        noise = model.noise(samples, len(drawn.weight), generator)
+        if model.cubature_seed is None or kind == "measuring":
+            noise = model.noise(samples, len(drawn.weight), generator)
+        else:
+            # what J is made of in training: its equilibrium is solved for and steered, and draws
+            # that it never saw measure
+            allowed = f"at least {len(coupling)}, all: with a cubature J is that of all particles"
+            require(everything, f"probes.{size}_particles", count, allowed)
+            noise = model.training_noise(len(drawn.weight))
         moved = Particles(*(tensor.to(model.device, noise.dtype) for tensor in drawn))
         return Probe(moved, noise)
 

@@ -21,15 +21,19 @@ from torch.nn.functional import one_hot
 from torch.utils.data import DataLoader
 from torchmetrics.classification import MulticlassCalibrationError
 
+from thermo_pl.cubature import turned_cubature
+from thermo_pl.datamodules import InterpolatedDataModule, Waypoint
 from thermo_pl.errors import ConfigError, NonFinite
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.networks import (
     ConvEncoder,
     DiagonalGaussian,
+    Encoder,
     Gaussian,
     GaussianMixture,
     IdentityEncoder,
     LinearClassifier,
+    LinearGaussianEncoder,
     MLPClassifier,
     MLPDecoder,
     MLPEncoder,
@@ -190,6 +194,72 @@ def test_the_objective_is_linear_in_lambda_and_gamma(monkeypatch: pytest.MonkeyP
     made.gam -= 0.5
     work = ((0.25 * distortion - 0.5 * loss) * data.weight).sum() / data.weight.sum()
     torch.testing.assert_close(made.training_step(data, 0) - before, work, rtol=0, atol=1e-12)
+
+
+def test_a_cubature_makes_j_a_function_of_the_parameters() -> None:
+    made, data = model(cubature_seed=2).double(), batch()
+    data = Batch(*(part.double() for part in data))
+    first, again = (made.training_step(data, k) for k in range(2))
+    assert torch.equal(first, again)
+    fresh = model().double()
+    fresh.load_state_dict(made.state_dict())
+    assert not torch.equal(fresh.training_step(data, 0), fresh.training_step(data, 1))
+    points = made.training_noise(6)
+    assert (points.shape, points.dtype) == ((4 * K, 6, K), torch.float64)
+    torch.testing.assert_close(points, turned_cubature(6, K, 2))
+
+
+@pytest.mark.parametrize("encoder", [IdentityEncoder(SHAPE), LinearGaussianEncoder(SHAPE, K)])
+def test_a_cubature_is_refused_where_nothing_is_drawn(encoder: Encoder) -> None:
+    deterministic = encoder.deterministic
+    size = encoder.latent_dim
+    parts: dict[str, Any] = {
+        "classifier": LinearClassifier(size, CLASSES),
+        "marginal": None if deterministic else DiagonalGaussian(size),
+    }
+    with pytest.raises(ConfigError, match=r"cubature_seed: got 0; allowed: null: this encoder"):
+        FreeEnergyModel(encoder, lam=0.0, cubature_seed=0, **parts)
+
+
+def test_a_cubature_asks_for_full_batches(tmp_path: Path) -> None:
+    data = InterpolatedDataModule([Waypoint([0, 1])], batch_size=8, cache_dir=tmp_path)
+    made = FreeEnergyModel(
+        MLPEncoder((1, 8, 8), K, (5,)),
+        LinearClassifier(K, 2),
+        marginal=DiagonalGaussian(K),
+        lam=0.0,
+        cubature_seed=0,
+    )
+    with pytest.raises(ConfigError, match=r"batch_size: got 8; allowed: null: with a cubature"):
+        trainer(tmp_path).fit(made, datamodule=data)
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_distortion_of_a_linear_decoder_and_gaussian_pixels_is_exact(learned: bool) -> None:
+    made = model(decoder=MLPDecoder(SHAPE, K, (), Gaussian(0.3, learned))).double()
+    data = Batch(*(part.double() for part in batch()))
+    mean, log_var = made.encoder(data.x)
+    weight, bias = made.decoder.net[0].weight, made.decoder.net[0].bias
+    # E|x - Wz - b|² = |x - Wm - b|² + Σ_k s_k² |w_k|²
+    square = (data.x.flatten(1) - mean @ weight.T - bias).square().sum(1)
+    square = square + log_var.exp() @ weight.square().sum(0)
+    pixels = math.prod(SHAPE)
+    expected = square / 0.6 + pixels / 2 * math.log(2 * math.pi * 0.3)
+    for samples in (1, 3):
+        outputs = made(data.x, made.noise(samples, 6))
+        draws = made.draws(outputs, data.x, data.y)
+        assert draws.distortion.shape == (samples, 6)
+        torch.testing.assert_close(draws.distortion, expected.expand(samples, 6))
+        torch.testing.assert_close(made.terms(outputs, data.x, data.y).distortion, expected)
+
+
+def test_the_expected_image_of_a_linear_decoder_is_that_at_the_mean() -> None:
+    made = model(decoder=MLPDecoder(SHAPE, K, (), Gaussian(0.3)))
+    x = batch().x
+    with torch.no_grad():
+        torch.testing.assert_close(
+            made.predict(x).reconstruction, made.decoder(made.encoder(x).mean[None])[0]
+        )
 
 
 def test_noise_is_reproducible_and_of_the_type_of_the_model() -> None:

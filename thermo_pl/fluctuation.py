@@ -146,17 +146,17 @@ def _sums(model: FreeEnergyModel, probe: Probe, t: float, mass: Tensor) -> Tenso
     # For each draw or code, summed over the particles: what t does to R, D and C by itself, and
     # the products behind the covariances of (R, D, C) with the forces; shape (2, samples, 3, 3).
     # The plain mean over draws or codes is the expectation.
-    outputs = model(interpolate(probe.particles, t).x, probe.noise)
-    posterior, z = outputs.posterior, outputs.z
+    posterior = model.encoder(interpolate(probe.particles, t).x)
+    z = posterior.draw(probe.noise)
 
     def costs(s: Tensor) -> Tensor:
         # d and c at given z: the encoder does not see that t moves
         batch = interpolate(probe.particles, s)
         d = c = z.new_zeros(z.shape[:2])
         if model.decoder is not None:
-            d = model.decoder.likelihood(outputs.decoded, batch.x)
+            d = model.decoder.likelihood(model.decoder(z), batch.x)
         if model.classifier is not None:
-            c = model.classifier.nll(outputs.logits, batch.y)
+            c = model.classifier.nll(model.classifier(z), batch.y)
         return torch.stack([d, c]).double()
 
     (d, c), (d_t, c_t) = with_t_derivative(costs, t)

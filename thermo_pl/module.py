@@ -14,10 +14,18 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torchmetrics import MeanMetric, Metric, MetricCollection
 
+from thermo_pl.cubature import turned_cubature
 from thermo_pl.errors import ConfigError, NonFinite, require
 from thermo_pl.functionals import free_energy
 from thermo_pl.metrics import Calibration
-from thermo_pl.networks import Classifier, Decoder, Encoder, Marginal, Posterior
+from thermo_pl.networks import (
+    Classifier,
+    Decoder,
+    Encoder,
+    GaussianPosterior,
+    Marginal,
+    Posterior,
+)
 from thermo_pl.particles import Batch, weighted_mean
 
 
@@ -27,7 +35,8 @@ class Outputs(NamedTuple):
     Attributes:
         posterior: e(z|x) of each image.
         z: draws from it, shape ``(samples, n, k)``.
-        decoded: parameters of d(x|z), ``(samples, n, *image)``; empty without a decoder.
+        decoded: parameters of d(x|z), ``(samples, n, *image)``; where D is exact at the fewest
+            points with the moments of e(z|x), ``(k + 1, n, *image)``; empty without a decoder.
         logits: class scores, ``(samples, n, classes)``; empty without a classifier.
         direct: the parameters that J depends on directly: those of q(z), and of the likelihood
             of a pixel if it has any.
@@ -91,6 +100,7 @@ class FreeEnergyModel(pl.LightningModule):
         gam: float = 1.0,
         samples: int = 1,
         eval_samples: int = 8,
+        cubature_seed: int | None = None,
         optimizer: OptimizerCallable = torch.optim.Adam,
         scheduler: LRSchedulerCallable | None = None,
         scheduler_interval: Literal["epoch", "step"] = "epoch",
@@ -109,6 +119,10 @@ class FreeEnergyModel(pl.LightningModule):
                 closed form.
             eval_samples: the same on validation and test images, where the draws stay the same
                 from one evaluation to the next (common random numbers).
+            cubature_seed: train on fixed points, those of a cubature turned at random for each
+                particle, in place of fresh draws; ``samples`` is then not used. J is a function of
+                θ with an equilibrium of its own, which a quasi-Newton method can find. The batches
+                must be all particles (``batch_size: null``).
             optimizer: builds the optimiser from the parameters.
             scheduler: builds the learning-rate scheduler from the optimiser.
             scheduler_interval: what the scheduler counts.
@@ -145,7 +159,14 @@ class FreeEnergyModel(pl.LightningModule):
         self.decoder = decoder
         self.classifier = classifier
         self.marginal = marginal
+        if cubature_seed is not None:
+            allowed = "null: this encoder has no Gaussian draws to replace"
+            drawn = encoder.family is GaussianPosterior and not encoder.exact
+            ok = drawn and not encoder.deterministic
+            require(ok, "cubature_seed", cubature_seed, allowed)
+            require(cubature_seed >= 0, "cubature_seed", cubature_seed, "an integer from 0")
         self.samples = samples
+        self.cubature_seed = cubature_seed
         self.eval_samples = eval_samples
         self.optimizer = optimizer
         self.scheduler = scheduler
@@ -178,6 +199,20 @@ class FreeEnergyModel(pl.LightningModule):
         noise = self.encoder.noise(samples, n, generator)
         return noise.to(self.device, cast(torch.dtype, self.dtype))
 
+    def training_noise(self, n: int) -> Tensor:
+        """What the encoder is drawn with in training: fresh draws, or the points of the cubature.
+
+        Args:
+            n: number of images; all particles of the leg, in order, for a cubature.
+
+        Returns:
+            As :meth:`noise`.
+        """
+        if self.cubature_seed is None:
+            return self.noise(self.samples, n)
+        points = turned_cubature(n, self.encoder.latent_dim, self.cubature_seed)
+        return points.to(self.device, cast(torch.dtype, self.dtype))
+
     def forward(self, x: Tensor, noise: Tensor) -> Outputs:
         """Run all networks.
 
@@ -190,11 +225,13 @@ class FreeEnergyModel(pl.LightningModule):
         """
         posterior = self.encoder(x)
         z = posterior.draw(noise)
-        nothing = z.new_zeros(0)
+        nothing = decoded = z.new_zeros(0)
+        if self.decoder is not None:
+            decoded = self.decoder(self._decoded_at(posterior, z))
         return Outputs(
             posterior=posterior,
             z=z,
-            decoded=nothing if self.decoder is None else self.decoder(z),
+            decoded=decoded,
             logits=nothing if self.classifier is None else self.classifier(z),
             direct={
                 f"{name}.{key}": parameter
@@ -222,7 +259,8 @@ class FreeEnergyModel(pl.LightningModule):
             rate = analytic_or_drawn.expand_as(zero)
         if self.decoder is not None:
             nll = self._call("likelihood", self.decoder.likelihood, outputs, outputs.decoded, x)
-            distortion = posterior.weigh(nll)
+            # where it is exact, the same for all draws
+            distortion = nll.mean(0).expand_as(zero) if self._moments_do else posterior.weigh(nll)
         if self.classifier is not None:
             classification = posterior.weigh(self.classifier.nll(outputs.logits, y))
         return Terms(rate, distortion, classification)
@@ -253,7 +291,7 @@ class FreeEnergyModel(pl.LightningModule):
         Raises:
             NonFinite: if J is not finite.
         """
-        terms = self.terms(self(batch.x, self.noise(self.samples, len(batch.x))), batch.x, batch.y)
+        terms = self.terms(self(batch.x, self.training_noise(len(batch.x))), batch.x, batch.y)
         loss = weighted_mean(free_energy(*terms, self.lam, self.gam), batch.weight)
         if not torch.isfinite(loss):
             raise NonFinite(
@@ -352,6 +390,10 @@ class FreeEnergyModel(pl.LightningModule):
         if classes is not None and self.classifier is not None:
             got = self.classifier.classes
             require(got == classes, "classifier.classes", got, f"{classes}, as the data have")
+        size = getattr(data, "batch_size", None)
+        if size is not None and self.cubature_seed is not None:
+            allowed = "null: with a cubature, points belong to particles, and all are in each batch"
+            require(False, "batch_size", size, allowed)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write down where λ and γ started.
@@ -399,6 +441,17 @@ class FreeEnergyModel(pl.LightningModule):
         if self.decoder is not None:
             parts.append(("likelihood", self.decoder.likelihood))
         return parts
+
+    @property
+    def _moments_do(self) -> bool:
+        # whether D depends on e(z|x) through its mean and its variance only
+        drawn, decoder = self.encoder.family is GaussianPosterior, self.decoder
+        return drawn and decoder is not None and decoder.affine and decoder.likelihood.quadratic
+
+    def _decoded_at(self, posterior: Posterior, z: Tensor) -> Tensor:
+        if isinstance(posterior, GaussianPosterior) and self._moments_do:
+            return posterior.moments()
+        return z
 
     @staticmethod
     def _call(name: str, part: nn.Module, outputs: Outputs, *args: Any) -> Tensor:

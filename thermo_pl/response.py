@@ -218,7 +218,7 @@ class ResponseSystem:
         other = self._gradient if witness is None else gradient_of(witness, self._t, memory)
         decrement = 0.5 * float(other.double() @ solution.x[3].double())
         # the three rows of the Jacobian, their t derivatives, the witness, and the preconditioner
-        gradients = 6 + (witness is not None) + len(self._rhs) * solution.iterations
+        gradients = 6 + (witness is not None) + solution.products
         gradients += math.ceil(rank * min(1, SKETCHED / len(self._objective)))
         return Response(
             directions, derivatives.cpu(), self._slopes.gradient_t, decrement, solution, gradients

@@ -60,6 +60,7 @@ class Solution:
         lowest: smallest Ritz value met, over all right-hand sides: from above, the smallest
             eigenvalue of the matrix that they can see; the smallest eigenvalue itself in a dense
             solve, nan where no product was taken. With a preconditioner P it is that of PA.
+        products: products of the matrix with a single vector.
     """
 
     x: Tensor
@@ -67,6 +68,7 @@ class Solution:
     iterations: int
     residual: Tensor
     lowest: float = math.nan
+    products: int = 0
 
     @property
     def message(self) -> str:
@@ -88,10 +90,10 @@ def conjugate_gradient(
 ) -> Solution:
     """Conjugate gradients on a symmetric positive definite matrix, all columns together.
 
-    Each right-hand side has its own coefficients; they share the products, which is where the
-    time goes. A right-hand side that has converged, or has met a direction of negative
-    curvature, stops moving at its last good iterate. From a zero start, null directions of the
-    matrix do no harm, as long as the right-hand side has no part in them.
+    Each right-hand side has its own coefficients. One that has converged, or has met a direction
+    of negative curvature, stops at its last good iterate and costs no more products. From a zero
+    start, null directions of the matrix do no harm, as long as the right-hand side has no part in
+    them.
 
     The coefficients are those of a Lanczos process, whose Ritz values come out on the way. With a
     preconditioner P they are those of PA. The one of :func:`nystrom` is scaled to lie between 0
@@ -121,13 +123,16 @@ def conjugate_gradient(
     negative = torch.zeros_like(product_of_both, dtype=torch.bool)
     lanczos = _Tridiagonal()
     above = beside = torch.zeros_like(product_of_both)
+    products = iterations * len(rhs)
     while True:
         norm = residual.norm(dim=1)
         active = ~negative & (norm > tolerance * scale)
         if iterations >= max_iterations or not active.any() or not norm.isfinite().all():
             break
-        product = matvec(direction)
+        product = torch.zeros_like(direction)
+        product[active] = matvec(direction[active])
         iterations += 1
+        products += int(active.sum())
         curvature = (direction * product).sum(1)
         inverse = curvature / product_of_both  # 1/α
         lanczos.append(above + inverse, beside, active)
@@ -143,7 +148,7 @@ def conjugate_gradient(
         direction = torch.where(active[:, None], ahead + beta[:, None] * direction, direction)
     relative = norm / scale
     status = _status(relative, negative, tolerance)
-    return Solution(x, status, iterations, relative, lanczos.lowest())
+    return Solution(x, status, iterations, relative, lanczos.lowest(), products)
 
 
 def minres(
@@ -209,7 +214,7 @@ def minres(
         norm = torch.where(active, sine * norm, norm)
     relative = norm / scale
     status = _status(relative, stuck, tolerance, Status.SINGULAR)
-    return Solution(x, status, iterations, relative, lanczos.lowest())
+    return Solution(x, status, iterations, relative, lanczos.lowest(), iterations * len(rhs))
 
 
 def dense_solve(matvec: Matvec, rhs: Tensor, tolerance: float) -> Solution:
@@ -236,7 +241,7 @@ def dense_solve(matvec: Matvec, rhs: Tensor, tolerance: float) -> Solution:
     scale = _scale(rhs, tolerance)
     if not matrix.isfinite().all() or not rhs.isfinite().all():
         relative = torch.full_like(scale, torch.nan)
-        return Solution(torch.zeros_like(rhs), Status.NON_FINITE, size, relative, math.nan)
+        return Solution(torch.zeros_like(rhs), Status.NON_FINITE, size, relative, math.nan, size)
     matrix = (matrix + matrix.T) / 2
     values, vectors = torch.linalg.eigh(matrix)
     # products in single precision know the eigenvalues only to its rounding
@@ -246,7 +251,7 @@ def dense_solve(matvec: Matvec, rhs: Tensor, tolerance: float) -> Solution:
     relative = (rhs - x @ matrix).norm(dim=1).to(rhs.dtype) / scale
     singular = relative > tolerance
     status = _status(relative, singular, tolerance, Status.SINGULAR)
-    return Solution(x.to(rhs.dtype), status, size, relative, float(values[0]))
+    return Solution(x.to(rhs.dtype), status, size, relative, float(values[0]), size)
 
 
 def nystrom(matvec: Matvec, like: Tensor, rank: int, damping: float) -> Matvec:

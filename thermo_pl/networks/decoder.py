@@ -20,7 +20,13 @@ from thermo_pl.networks.layers import conv_sizes, mlp
 
 
 class Likelihood(nn.Module):
-    """Base of the likelihoods: what the decoder's output says about a pixel."""
+    """Base of the likelihoods: what the decoder's output says about a pixel.
+
+    Attributes:
+        quadratic: whether the negative log-likelihood is quadratic in the decoder's output.
+    """
+
+    quadratic = False
 
     @abstractmethod
     def nll(self, decoded: Tensor, x: Tensor) -> Tensor:
@@ -116,6 +122,8 @@ class Gaussian(Likelihood):
         log_variance: log of the variance, 0-dimensional.
     """
 
+    quadratic = True
+
     def __init__(self, variance: float = 0.05, learned: bool = False) -> None:
         """Keep the variance.
 
@@ -173,7 +181,10 @@ class Decoder(nn.Module):
         image_shape: shape of one image, ``(channels, height, width)``.
         latent_dim: size k of the representation.
         likelihood: what the output says about a pixel.
+        affine: whether the output is an affine function of z.
     """
+
+    affine = False
 
     def __init__(
         self, image_shape: Sequence[int], latent_dim: int, likelihood: Likelihood | None
@@ -225,6 +236,7 @@ class MLPDecoder(Decoder):
         """
         super().__init__(image_shape, latent_dim, likelihood)
         self.net = mlp(latent_dim, hidden, math.prod(image_shape))
+        self.affine = not hidden
 
     def forward(self, z: Tensor) -> Tensor:
         """Decode latent samples.

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from thermo_pl.cubature import simplex
 from thermo_pl.functionals import sample_latent
 
 
@@ -37,6 +38,15 @@ class GaussianPosterior(NamedTuple):
             z of the same shape.
         """
         return sample_latent(self.mean, self.log_var, noise)
+
+    def moments(self) -> Tensor:
+        """The fewest points with the mean and the covariance of e(z|x).
+
+        Returns:
+            z of equal weight, shape ``(k + 1, n, k)``; means over them are exact for what is
+            quadratic in z.
+        """
+        return self.draw(simplex(self.mean.shape[-1]).to(self.mean)[:, None])
 
     def weigh(self, values: Tensor) -> Tensor:
         """Values whose plain mean over the draws is their expectation under e(z|x).
