@@ -62,21 +62,24 @@ class ProbeSource:
         size = "solving" if kind == "witness" else kind
         count = getattr(self.settings, f"{size}_particles")
         samples = getattr(self.settings, f"{size}_samples")
-        generator = torch.Generator().manual_seed(stream(seed, kind, data.leg, key))
+        noise_seed = stream(seed, kind, data.leg, key)
+        generator = torch.Generator().manual_seed(noise_seed)
         coupling = data.coupling("train")
         # all of them with their mass, where there are no more: nothing is left to chance but noise
         everything = count >= len(coupling)
         drawn = coupling.all() if everything else coupling.draw(count, generator)
-        if model.cubature_seed is None or kind == "measuring":
-            noise = model.noise(samples, len(drawn.weight), generator)
+        n = len(drawn.weight)
+        if model.cubature_seed is None:
+            noise, points = model.noise(samples, n, generator), 1
         else:
-            # what J is made of in training: its equilibrium is solved for and steered, and draws
-            # that it never saw measure
+            # solved for and steered is what J is made of in training; other rotations measure it
             allowed = f"at least {len(coupling)}, all: with a cubature J is that of all particles"
             require(everything, f"probes.{size}_particles", count, allowed)
-            noise = model.training_noise(len(drawn.weight))
+            own = kind == "measuring"
+            noise = model.cubature(samples, n, noise_seed) if own else model.training_noise(n)
+            points = 4 * model.encoder.latent_dim
         moved = Particles(*(tensor.to(model.device, noise.dtype) for tensor in drawn))
-        return Probe(moved, noise)
+        return Probe(moved, noise, points)
 
 
 def stream(seed: int, name: str, *keys: int) -> int:

@@ -507,9 +507,7 @@ class QuasiStatic(pl.Callback):
         if not self.steers_distortion:
             return Control(loss)
         probe = self._kept(trainer, model, "control")
-        # the points of a cubature belong together
-        decoded = DECODED if model.cubature_seed is None else len(probe.noise)
-        return Control(loss, distortion(model, probe, _data(trainer).t, decoded))
+        return Control(loss, distortion(model, probe, _data(trainer).t, DECODED))
 
     def _loss(self, trainer: pl.Trainer, model: FreeEnergyModel, kind: Kind) -> float:
         # C on the control probe, which steers, or on the measuring one, which is reported

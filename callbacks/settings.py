@@ -69,6 +69,9 @@ class Probes:
     as the coupling has, or more, takes all of them with their mass; the probes then differ in
     their noise draws.
 
+    A model that trains on a cubature (``cubature_seed``) is solved for and steered on the points it
+    trains on; ``measuring_samples`` rotations that it never saw measure it.
+
     Attributes:
         solving_particles: particles of the solving probe.
         solving_samples: noise draws for each of them.

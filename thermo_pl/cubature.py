@@ -12,8 +12,7 @@ from torch import Tensor
 from thermo_pl.errors import require
 
 
-@lru_cache(maxsize=8)
-def turned_cubature(n: int, k: int, seed: int) -> Tensor:
+def turned_cubature(n: int, k: int, seed: int, count: int = 1) -> Tensor:
     """Points of equal weight for n standard normals in k dimensions, turned at random for each.
 
     Each normal has the points ±r e_1 … ±r e_k on two spheres, r² = k ± √(2k), each sphere turned by
@@ -29,9 +28,10 @@ def turned_cubature(n: int, k: int, seed: int) -> Tensor:
         n: how many normals.
         k: dimensions, 2 or more.
         seed: of the rotations.
+        count: independent ones for each normal.
 
     Returns:
-        Float64, shape ``(4k, n, k)``; shared between calls, not to be written to.
+        Float64, shape ``(4k count, n, k)``; the 4k points of one rotation follow each other.
 
     Raises:
         ConfigError: if k < 2, where the inner radius would be imaginary.
@@ -39,7 +39,7 @@ def turned_cubature(n: int, k: int, seed: int) -> Tensor:
     require(k >= 2, "latent_dim", k, "2 or more, for a cubature on two spheres")
     generator = torch.Generator().manual_seed(seed)
     points = []
-    for square in (k - math.sqrt(2 * k), k + math.sqrt(2 * k)):
+    for square in count * (k - math.sqrt(2 * k), k + math.sqrt(2 * k)):
         axes = math.sqrt(square) * _rotations(n, k, generator)
         points += [axes, -axes]
     return torch.cat(points, 1).transpose(0, 1).contiguous()

@@ -137,9 +137,9 @@ def measure(model: FreeEnergyModel, probe: Probe, t: float, decoded: int) -> Mea
     with torch.no_grad():
         rate, distortion, _ = _draws(few, few.theta, t)
     return Measurement(
-        Estimate(_collapsed(model, rate), NOTHING),
-        Estimate(_collapsed(model, distortion), NOTHING),
-        Estimate(NOTHING, _collapsed(model, classification_draws(model, probe, t))),
+        Estimate(_collapsed(model, few.probe, rate), NOTHING),
+        Estimate(_collapsed(model, few.probe, distortion), NOTHING),
+        Estimate(NOTHING, classification_draws(model, probe, t)),
         float(model.lam),
         float(model.gam),
         t,
@@ -178,7 +178,8 @@ def data_force(model: FreeEnergyModel, probe: Probe, t: float, decoded: int) -> 
     objective = Objective(model, _decoded(model, probe, decoded))
     with torch.no_grad():
         slopes = with_t_derivative(lambda s: _draws(objective, objective.theta, s), t)[1]
-    return Estimate(_collapsed(model, objective.weights.cpu() @ slopes), NOTHING)
+    forces = objective.weights.cpu() @ slopes
+    return Estimate(_collapsed(model, objective.probe, forces), NOTHING)
 
 
 def first_law(
@@ -206,7 +207,7 @@ def first_law(
 
 @torch.no_grad()
 def classification_draws(model: FreeEnergyModel, probe: Probe, t: float) -> Tensor:
-    """C for each noise draw, without running the decoder; many draws are cheap this way.
+    """C for each independent draw, without running the decoder; many draws are cheap this way.
 
     Args:
         model: the model; without a classifier C is 0.
@@ -214,7 +215,7 @@ def classification_draws(model: FreeEnergyModel, probe: Probe, t: float) -> Tens
         t: domain coordinate.
 
     Returns:
-        Nats, float64, shape ``(samples,)``; their mean is C.
+        Nats, float64, shape ``(samples / probe.points,)``; their mean is C.
     """
     if model.classifier is None:
         return NOTHING
@@ -227,24 +228,24 @@ def classification_draws(model: FreeEnergyModel, probe: Probe, t: float) -> Tens
         logits = model.classifier(posterior.draw(noise))
         loss = posterior.weigh(model.classifier.nll(logits, batch.y))
         parts.append(weighted_mean(loss, batch.weight).double().cpu())
-    return torch.cat(parts)
+    return _collapsed(model, probe, torch.cat(parts))
 
 
 def few_draws(probe: Probe, count: int) -> Probe:
-    """The probe with its first noise draws only.
+    """The probe with its first independent noise draws only.
 
     Args:
         probe: particles and noise.
-        count: draws to keep.
+        count: draws to keep; the points of a cubature are one.
 
     Returns:
         The smaller probe.
     """
-    return Probe(probe.particles, probe.noise[:count])
+    return probe._replace(noise=probe.noise[: count * probe.points])
 
 
 def _decoded(model: FreeEnergyModel, probe: Probe, count: int) -> Probe:
-    # the points of a cubature are no sample: without some of them nothing is exact
+    # of an exact encoder none is left out: without some of them nothing is exact
     return probe if model.encoder.exact else few_draws(probe, count)
 
 
@@ -255,6 +256,7 @@ def _draws(objective: Objective, theta: Tensor, t: float | Tensor) -> Tensor:
     return weighted_mean(torch.stack(terms), batch.weight).double().cpu()
 
 
-def _collapsed(model: FreeEnergyModel, draws: Tensor) -> Tensor:
+def _collapsed(model: FreeEnergyModel, probe: Probe, draws: Tensor) -> Tensor:
     # the points of a cubature are no sample: only their mean means anything
-    return draws.mean(0, keepdim=True) if model.encoder.exact else draws
+    points = draws.shape[-1] if model.encoder.exact else probe.points
+    return draws.reshape(*draws.shape[:-1], -1, points).mean(-1)

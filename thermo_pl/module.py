@@ -120,9 +120,10 @@ class FreeEnergyModel(pl.LightningModule):
             eval_samples: the same on validation and test images, where the draws stay the same
                 from one evaluation to the next (common random numbers).
             cubature_seed: train on fixed points, those of a cubature turned at random for each
-                particle, in place of fresh draws; ``samples`` is then not used. J is a function of
-                θ with an equilibrium of its own, which a quasi-Newton method can find. The batches
-                must be all particles (``batch_size: null``).
+                particle, in place of fresh draws; ``samples`` then counts rotations, of 4
+                ``latent_dim`` points each. J is a function of θ with an equilibrium of its own,
+                which a quasi-Newton method can find. The batches must be all particles
+                (``batch_size: null``).
             optimizer: builds the optimiser from the parameters.
             scheduler: builds the learning-rate scheduler from the optimiser.
             scheduler_interval: what the scheduler counts.
@@ -167,6 +168,7 @@ class FreeEnergyModel(pl.LightningModule):
             require(cubature_seed >= 0, "cubature_seed", cubature_seed, "an integer from 0")
         self.samples = samples
         self.cubature_seed = cubature_seed
+        self._training_points = torch.empty(0, 0, encoder.latent_dim)
         self.eval_samples = eval_samples
         self.optimizer = optimizer
         self.scheduler = scheduler
@@ -210,7 +212,22 @@ class FreeEnergyModel(pl.LightningModule):
         """
         if self.cubature_seed is None:
             return self.noise(self.samples, n)
-        points = turned_cubature(n, self.encoder.latent_dim, self.cubature_seed)
+        if self._training_points.shape[1] != n:
+            self._training_points = self.cubature(self.samples, n, self.cubature_seed)
+        return self._training_points.to(self.device, cast(torch.dtype, self.dtype))
+
+    def cubature(self, samples: int, n: int, seed: int) -> Tensor:
+        """The points of a cubature in place of draws.
+
+        Args:
+            samples: rotations of the cubature for each image.
+            n: number of images.
+            seed: of the rotations.
+
+        Returns:
+            Shape ``(4 latent_dim samples, n, latent_dim)``, on the device of the model.
+        """
+        points = turned_cubature(n, self.encoder.latent_dim, seed, samples)
         return points.to(self.device, cast(torch.dtype, self.dtype))
 
     def forward(self, x: Tensor, noise: Tensor) -> Outputs:

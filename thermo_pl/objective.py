@@ -22,10 +22,13 @@ class Probe(NamedTuple):
     Attributes:
         particles: pairs of the coupling.
         noise: what the encoder is drawn with, shape ``(samples, n, k)``; ``samples`` is free here.
+        points: how many of the samples, one after the other, make one independent draw: 1, or the
+            points of a cubature, of which only the mean means anything.
     """
 
     particles: Particles
     noise: Tensor
+    points: int = 1
 
     def take(self, index: slice | Tensor) -> Probe:
         """Some of the particles, with their noise.
@@ -36,7 +39,8 @@ class Probe(NamedTuple):
         Returns:
             The smaller probe.
         """
-        return Probe(Particles(*(part[index] for part in self.particles)), self.noise[:, index])
+        particles = Particles(*(part[index] for part in self.particles))
+        return Probe(particles, self.noise[:, index], self.points)
 
 
 class Objective:
@@ -65,7 +69,8 @@ class Objective:
         self.frozen: dict[str, Tensor] = {}
         if dtype is not None:
             self.theta = self.theta.to(dtype)
-            probe = Probe(Particles(*(x.to(dtype) for x in probe.particles)), probe.noise.to(dtype))
+            particles = Particles(*(x.to(dtype) for x in probe.particles))
+            probe = Probe(particles, probe.noise.to(dtype), probe.points)
             fixed = ((n, p) for n, p in model.named_parameters() if not p.requires_grad)
             self.frozen = {n: p.to(dtype) for n, p in fixed}
         self.probe = probe
