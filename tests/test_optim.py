@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from thermo_pl.optim import LBFGS
+from thermo_pl.optim import QuasiStaticLBFGS
 
 
 def matrix() -> Tensor:
@@ -39,14 +39,14 @@ def wrong_pairs(kind: type[torch.optim.LBFGS]) -> int:
 
 
 def test_the_memory_holds_curvature_only() -> None:
-    assert wrong_pairs(LBFGS) == 0
+    assert wrong_pairs(QuasiStaticLBFGS) == 0
     assert wrong_pairs(torch.optim.LBFGS) > 0  # what it is for
 
 
 def test_it_follows_a_minimum_that_moves() -> None:
     a, theta = matrix(), torch.ones(6, dtype=torch.float64, requires_grad=True)
     centre = torch.zeros(6, dtype=torch.float64)
-    optimizer = LBFGS([theta], max_iter=40, line_search_fn="strong_wolfe")
+    optimizer = QuasiStaticLBFGS([theta], max_iter=40, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         gap = (theta - centre).detach()
@@ -63,11 +63,11 @@ def test_its_state_is_saved_and_taken_up_again() -> None:
     a, paths = matrix(), []
     for interrupted in (False, True):
         theta = torch.ones(6, dtype=torch.float64, requires_grad=True)
-        optimizer = LBFGS([theta], max_iter=3, line_search_fn="strong_wolfe")
+        optimizer = QuasiStaticLBFGS([theta], max_iter=3, line_search_fn="strong_wolfe")
         for step in range(3):
             if interrupted and step == 2:
                 saved = optimizer.state_dict()
-                optimizer = LBFGS([theta], max_iter=3, line_search_fn="strong_wolfe")
+                optimizer = QuasiStaticLBFGS([theta], max_iter=3, line_search_fn="strong_wolfe")
                 optimizer.load_state_dict(saved)
 
             def closure(theta: Tensor = theta) -> Tensor:

@@ -44,10 +44,11 @@ class Counted:
 
     def __init__(self, matrix: Tensor) -> None:
         """Start at zero."""
-        self.matrix, self.calls = matrix, 0
+        self.matrix, self.calls, self.rows = matrix, 0, 0
 
     def __call__(self, rows: Tensor) -> Tensor:
         self.calls += 1
+        self.rows += len(rows)
         return rows @ self.matrix
 
 
@@ -164,6 +165,20 @@ def test_indefinite_matrices_are_never_called_solved_wrongly(seed: int) -> None:
 
 def nan_matrix(rows: Tensor) -> Tensor:
     return rows * math.nan
+
+
+@pytest.mark.parametrize("solve", [conjugate_gradient, minres])
+def test_products_are_counted_and_solved_systems_ask_for_none(
+    solve: Callable[..., Solution],
+) -> None:
+    matrix, vectors = with_eigenvalues([1.0, 2.0, 3.0, 5.0, 8.0])
+    easy, hard = vectors[:, 0], vectors.sum(1)  # one direction, and all five
+    product = Counted(matrix)
+    solution = solve(product, torch.stack([easy, hard]), 1e-10, 50)
+    assert solution.status == Status.CONVERGED
+    assert solution.products == product.rows
+    if solve is conjugate_gradient:
+        assert product.rows == 1 + 5
 
 
 @pytest.mark.parametrize("where", ["rhs", "infinite rhs", "matrix"])

@@ -307,7 +307,7 @@ def _arguments(owner: str) -> list[str]:
 
 
 def _classes(got: str, hint: Any) -> str:
-    # Names of classes that fit a type hint: the close ones, else a few of our own.
+    # Names of classes that fit a type hint: the close ones, else a few, our own first.
     todo, seen = [hint], set()
     while todo:
         kind = todo.pop()
@@ -322,9 +322,9 @@ def _classes(got: str, hint: Any) -> str:
         if not (kind.__name__.startswith("_") or kind.__module__ == "builtins")
         and not inspect.isabstract(kind)
     }
-    ours = sorted(name for name, kind in names.items() if kind.__module__.startswith("thermo_pl"))
+    own_first = sorted(names, key=lambda n: (not names[n].__module__.startswith("thermo_pl"), n))
     close = difflib.get_close_matches(got.rpartition(".")[2], names, 3)
-    some = close or ours or sorted(names)
+    some = close or own_first
     listed = ", ".join(some[:12]) + (", …" if len(some) > 12 or (close and len(names) > 3) else "")
     return f"an importable class, such as {listed}" if some else "the path of an importable class"
 

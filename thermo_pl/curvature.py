@@ -106,8 +106,10 @@ def graph_bytes(objective: Objective, t: float) -> int:
         Bytes.
     """
     some = objective.parts(8)[0]
-    parameters = [*objective.named.values(), *objective.frozen.values(), objective.theta]
-    shared = {p.untyped_storage().data_ptr() for p in parameters}
+    # of these a graph keeps views
+    given = [*objective.named.values(), *objective.frozen.values(), objective.theta]
+    given += [*objective.probe.particles, objective.probe.noise]
+    shared = {x.untyped_storage().data_ptr() for x in given}
     sizes: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:

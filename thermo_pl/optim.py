@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 
-class LBFGS(torch.optim.LBFGS):
+class QuasiStaticLBFGS(torch.optim.LBFGS):
     """L-BFGS that may be moved between its steps.
 
     torch's own takes the change of the gradient from one step to the next for curvature, although

@@ -145,9 +145,12 @@ def test_numbers_are_plausible(whole: Run) -> None:
         assert row["solver_status"] == Status.CONVERGED
         assert 0 < row["solver_iterations"] <= 50
         assert 0 <= row["val_accuracy"] <= 1
-    # the gradients of 40 batches of 128, and of the probe of 256 solved on
+    # the gradients of 40 batches of 128, and of the probe of 256 solved on: a product for each of
+    # four right-hand sides at most in each iteration, and for one of them at least
     step = whole.rows[-1]
-    assert step["gradients"] == BATCHES * 128 + 256 * (7 + 4 * step["solver_iterations"])
+    solved, rest = divmod(step["gradients"] - BATCHES * 128, 256)
+    assert rest == 0
+    assert step["solver_iterations"] <= solved - 7 <= 4 * step["solver_iterations"]
 
 
 def test_first_law_residual_is_that_of_the_rows(whole: Run) -> None:
