@@ -451,6 +451,17 @@ def test_gauss_newton_products_equal_the_dense_matrix(name: str) -> None:
     assert (found - expected).abs().max() <= 1e-12 * expected.abs().max()
 
 
+@pytest.mark.parametrize("name", ["all parts", "frozen parts", "no latent", "codes"])
+def test_pixels_that_are_empty_in_all_images_change_nothing(name: str) -> None:
+    made = MODELS[name]()
+    probe = probe_of(made, 6)
+    for image in probe.particles[:2]:
+        image[..., 0] = 0
+    expected = dense_gauss_newton(made, probe, T)
+    found = gauss_newton(Objective(made, probe), T)(eye(len(expected)))
+    assert (found - expected).abs().max() <= 1e-12 * expected.abs().max()
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_hessian_products_equal_the_dense_matrix(name: str) -> None:
     made = MODELS[name]()

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.autograd import grad
 from torch.autograd.graph import saved_tensors_hooks
 
+from thermo_pl.fused import FusedLinear
 from thermo_pl.module import FreeEnergyModel, Outputs
 from thermo_pl.objective import Objective, unflatten
 from thermo_pl.solvers import Matvec
@@ -27,8 +28,8 @@ Linearisation = Callable[[Pieces], Pieces]
 
 MEMORY = 1024
 """MiB that the graphs may take, where nothing else is asked for."""
-PART = 32
-"""MiB that the graphs of a part take at most: small parts stay near the processor's cache."""
+PART = 64
+"""MiB that the graphs of a part take at most: near the processor's cache, and not many calls."""
 
 
 def gauss_newton(objective: Objective, t: float, memory: int = MEMORY) -> Matvec:
@@ -150,7 +151,8 @@ def _linearised_gauss_newton(objective: Objective, t: float) -> Linearisation:
     # U v is the derivative of the linear map u ↦ Uᵀu, so that no forward mode is needed, and no
     # network is run again
     theta, model = objective.leaves(), objective.model
-    outputs = objective.outputs(theta, t)
+    with FusedLinear():
+        outputs = objective.outputs(theta, t)
     joint: Pieces = _coordinates(model, outputs)
     here: Pieces = [output.detach().requires_grad_() for output in joint]
     loss = objective.value(objective.means_of(_outputs_at(model, here, outputs), t))
@@ -167,8 +169,7 @@ def _linearised_gauss_newton(objective: Objective, t: float) -> Linearisation:
     pulled = grad(joint, theta, cotangent, create_graph=True, materialize_grads=True)
 
     def product(v: Pieces) -> Pieces:
-        pushed = _pull(pulled, cotangent, v)
-        return _pull(joint, theta, bend(pushed))
+        return _pull(joint, theta, bend(_pull(pulled, cotangent, v)))
 
     return product
 
