@@ -46,6 +46,7 @@ from thermo_pl.response import (
     Probe,
     Response,
     ResponseSettings,
+    ResponseSystem,
     gauss_newton,
     gradient_of,
     hessian,
@@ -451,6 +452,17 @@ def test_gauss_newton_products_equal_the_dense_matrix(name: str) -> None:
     assert (found - expected).abs().max() <= 1e-12 * expected.abs().max()
 
 
+@pytest.mark.parametrize("name", ["all parts", "frozen parts", "no latent", "codes"])
+def test_pixels_that_are_empty_in_all_images_change_nothing(name: str) -> None:
+    made = MODELS[name]()
+    probe = probe_of(made, 6)
+    for image in probe.particles[:2]:
+        image[..., 0] = 0
+    expected = dense_gauss_newton(made, probe, T)
+    found = gauss_newton(Objective(made, probe), T)(eye(len(expected)))
+    assert (found - expected).abs().max() <= 1e-12 * expected.abs().max()
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_hessian_products_equal_the_dense_matrix(name: str) -> None:
     made = MODELS[name]()
@@ -666,8 +678,8 @@ def test_preconditioned_responses_need_fewer_products() -> None:
         linear_response(objective, T, ResponseSettings(**common, rank=rank)) for rank in (0, 30)
     )
     assert found.solution.iterations < plain.solution.iterations / 2
-    # the sketch is on all forty: thirty products more
-    expected = 6 + found.solution.products + 30
+    # the sketch is on all forty: a linearisation and thirty products more
+    expected = 6 + 1 + found.solution.products + 1 + 30
     assert found.gradients == expected
 
 
@@ -1132,12 +1144,42 @@ def test_gradients_are_counted() -> None:
         response: Response = linear_response(
             objective, T, ResponseSettings(tolerance=1e-3, max_iterations=7), witness
         )
-        # ∇R, ∇D, ∇C and their derivatives in t, and one for each product
+        # ∇R, ∇D, ∇C and their derivatives in t, the linearisation, and one for each product
         assert response.solution.products > response.solution.iterations > 0
-        expected = 6 + response.solution.products + (witness is not None)
+        expected = 7 + response.solution.products + (witness is not None)
         assert response.gradients == expected
         counts.append(response.gradients)
     assert counts[1] == counts[0] + 1
+
+
+def test_gradients_of_parts_that_are_built_again_are_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    objective, built = objective_of(small(), n=10), []
+    monkeypatch.setattr("thermo_pl.curvature.part_size", lambda *_: 4)
+    monkeypatch.setattr("thermo_pl.curvature._parts_kept", lambda _: 1)
+    outputs = Objective.outputs
+
+    def counted(self: Objective, *args: Any) -> Outputs:
+        built.append(len(self))
+        return outputs(self, *args)
+
+    settings = ResponseSettings(tolerance=1e-3, max_iterations=7)
+    system = ResponseSystem(objective, T, settings, None)
+    monkeypatch.setattr(Objective, "outputs", counted)
+    for first in (6 + 4 / 10, 0):
+        response = system.response()
+        # four particles are kept, six are run again for each product, and for nothing else
+        assert sum(built) == 6 * response.solution.iterations
+        built.clear()
+        spent = first + (4 + 6 / 10) * response.solution.iterations
+        assert response.gradients == math.ceil(spent)
+
+
+def test_gradients_of_a_dense_solve_are_its_products() -> None:
+    objective = objective_of(small())
+    response = linear_response(objective, T, ResponseSettings(solver="dense"))
+    assert response.gradients == 6 + 1 + len(objective.theta)
 
 
 def test_single_precision_gives_the_same_response() -> None:

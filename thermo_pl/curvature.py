@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Literal
 
 import torch
@@ -16,9 +17,9 @@ from torch import Tensor
 from torch.autograd import grad
 from torch.autograd.graph import saved_tensors_hooks
 
+from thermo_pl.fused import FusedLinear
 from thermo_pl.module import FreeEnergyModel, Outputs
 from thermo_pl.objective import Objective, unflatten
-from thermo_pl.solvers import Matvec
 
 Curvature = Literal["gauss_newton", "hessian"]
 Pieces = Sequence[Tensor]
@@ -27,11 +28,67 @@ Linearisation = Callable[[Pieces], Pieces]
 
 MEMORY = 1024
 """MiB that the graphs may take, where nothing else is asked for."""
-PART = 32
-"""MiB that the graphs of a part take at most: small parts stay near the processor's cache."""
+PART = 64
+"""MiB that the graphs of a part take at most: near the processor's cache, and not many calls."""
 
 
-def gauss_newton(objective: Objective, t: float, memory: int = MEMORY) -> Matvec:
+class Products:
+    """Products with a curvature, the linearisation kept as far as the memory allows.
+
+    Attributes:
+        gradients: what was spent so far, in gradient evaluations on the probe: a part that is
+            linearised, at first or again, counts as one on its particles, and so does a product
+            for each right-hand side.
+    """
+
+    def __init__(
+        self,
+        linearise: Callable[[Objective, float], Linearisation],
+        objective: Objective,
+        t: float,
+        memory: int,
+    ) -> None:
+        """Cut the probe into parts and linearise those that are kept.
+
+        Args:
+            linearise: gives the products of a part, for one right-hand side.
+            objective: the model on a probe.
+            t: domain coordinate.
+            memory: MiB that the graphs may take.
+        """
+        self.gradients = 0.0
+        self._linearise, self._objective, self._t = linearise, objective, t
+        parts = objective.parts(part_size(objective, t, memory))
+        count = _parts_kept(memory)
+        self._kept = [self._linearised(part) for part in parts[:count]]
+        self._others = parts[count:]
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """Multiply.
+
+        Args:
+            rows: right-hand sides, shape ``(rhs, p)``.
+
+        Returns:
+            Shape ``(rhs, p)``.
+        """
+        # Row by row: as fast as all at once on a CPU (vmap is slower), and lighter in memory.
+        shapes = list(self._objective.named.values())
+        total = torch.zeros_like(rows)
+        for one in chain(self._kept, map(self._linearised, self._others)):
+            for row, into in zip(rows, total, strict=True):
+                pieces = one(unflatten(row, shapes))
+                for piece, place in zip(pieces, unflatten(into, shapes), strict=True):
+                    place.add_(piece)
+        self.gradients += len(rows)
+        return total
+
+    def _linearised(self, part: Objective) -> Linearisation:
+        self.gradients += len(part) / len(self._objective)
+        return self._linearise(part, self._t)
+
+
+def gauss_newton(objective: Objective, t: float, memory: int = MEMORY) -> Products:
     """Products with the generalised Gauss-Newton matrix of J in the joint output.
 
     A = Uᵀ H U with U the derivative of the joint output and H the Hessian of J in it (Schraudolph
@@ -48,10 +105,10 @@ def gauss_newton(objective: Objective, t: float, memory: int = MEMORY) -> Matvec
     Returns:
         Products for rows, ``(rhs, p) -> (rhs, p)``.
     """
-    return _product(_linearised_gauss_newton, objective, t, memory)
+    return Products(_linearised_gauss_newton, objective, t, memory)
 
 
-def hessian(objective: Objective, t: float, memory: int = MEMORY) -> Matvec:
+def hessian(objective: Objective, t: float, memory: int = MEMORY) -> Products:
     """Products with the exact Hessian of J; indefinite away from a minimum.
 
     Args:
@@ -62,10 +119,10 @@ def hessian(objective: Objective, t: float, memory: int = MEMORY) -> Matvec:
     Returns:
         Products for rows, ``(rhs, p) -> (rhs, p)``.
     """
-    return _product(_linearised_hessian, objective, t, memory)
+    return Products(_linearised_hessian, objective, t, memory)
 
 
-CURVATURES: dict[Curvature, Callable[[Objective, float, int], Matvec]] = {
+CURVATURES: dict[Curvature, Callable[[Objective, float, int], Products]] = {
     "gauss_newton": gauss_newton,
     "hessian": hessian,
 }
@@ -124,35 +181,12 @@ def graph_bytes(objective: Objective, t: float) -> int:
     return max(1, sum(sizes.values()) // len(some))
 
 
-def _product(
-    linearise: Callable[[Objective, float], Linearisation],
-    objective: Objective,
-    t: float,
-    memory: int,
-) -> Matvec:
-    parts = objective.parts(part_size(objective, t, memory))
-    kept = [linearise(part, t) for part in parts[: _parts_kept(memory)]]
-    shapes = list(objective.named.values())
-
-    def product(rows: Tensor) -> Tensor:
-        # Row by row: as fast as all at once on a CPU (vmap is slower), and lighter in memory.
-        total = torch.zeros_like(rows)
-        for index in range(len(parts)):
-            one = kept[index] if index < len(kept) else linearise(parts[index], t)
-            for row, into in zip(rows, total, strict=True):
-                pieces = one(unflatten(row, shapes))
-                for piece, place in zip(pieces, unflatten(into, shapes), strict=True):
-                    place.add_(piece)
-        return total
-
-    return product
-
-
 def _linearised_gauss_newton(objective: Objective, t: float) -> Linearisation:
     # U v is the derivative of the linear map u ↦ Uᵀu, so that no forward mode is needed, and no
     # network is run again
     theta, model = objective.leaves(), objective.model
-    outputs = objective.outputs(theta, t)
+    with FusedLinear():
+        outputs = objective.outputs(theta, t)
     joint: Pieces = _coordinates(model, outputs)
     here: Pieces = [output.detach().requires_grad_() for output in joint]
     loss = objective.value(objective.means_of(_outputs_at(model, here, outputs), t))
@@ -169,8 +203,7 @@ def _linearised_gauss_newton(objective: Objective, t: float) -> Linearisation:
     pulled = grad(joint, theta, cotangent, create_graph=True, materialize_grads=True)
 
     def product(v: Pieces) -> Pieces:
-        pushed = _pull(pulled, cotangent, v)
-        return _pull(joint, theta, bend(pushed))
+        return _pull(joint, theta, bend(_pull(pulled, cotangent, v)))
 
     return product
 

@@ -72,8 +72,9 @@ class Response:
         stationarity: Newton decrement ½ gᵀ(A+μ)⁻¹g in nats, g = ∇J: what J would still fall by.
         solution: how the linear systems were solved. With a damping for each parameter its
             residuals and its ``lowest`` are those of the system scaled to one damping for all.
-        gradients: gradient evaluations on the probe, a product counting as one for each
-            right-hand side.
+        gradients: gradient evaluations on the probe since the system was made or last solved. A
+            product counts as one for each right-hand side, a linearisation as one; so do the
+            parts of a probe that do not fit into the memory and are linearised for each product.
     """
 
     directions: Tensor
@@ -196,6 +197,7 @@ class ResponseSystem:
             self._gradient,
         ])
         self._matrix = CURVATURES[settings.curvature](objective, t, settings.memory)
+        self._spent = 6.0  # since the last response: rows of the Jacobian, their t derivatives
 
     def response(
         self, witness: Objective | None = None, start: Tensor | None = None, factor: float = 1.0
@@ -214,12 +216,12 @@ class ResponseSystem:
         directions = solution.x[:3]
         derivatives = self._slopes.jacobian.double() @ directions.double().T
         derivatives[:, 2] += self._slopes.partial_t
-        memory, rank = self._settings.memory, self._settings.rank
+        memory = self._settings.memory
         other = self._gradient if witness is None else gradient_of(witness, self._t, memory)
         decrement = 0.5 * float(other.double() @ solution.x[3].double())
-        # the three rows of the Jacobian, their t derivatives, the witness, and the preconditioner
-        gradients = 6 + (witness is not None) + solution.products
-        gradients += math.ceil(rank * min(1, SKETCHED / len(self._objective)))
+        self._spent += self._matrix.gradients + (witness is not None)
+        gradients = math.ceil(round(self._spent, 6))
+        self._spent = -self._matrix.gradients
         return Response(
             directions, derivatives.cpu(), self._slopes.gradient_t, decrement, solution, gradients
         )
@@ -251,8 +253,10 @@ class ResponseSystem:
         generator = torch.Generator().manual_seed(0)
         some = torch.randperm(len(self._objective), generator=generator)[:SKETCHED]
         matrix = gauss_newton(self._objective.subset(some), self._t, self._settings.memory)
-        matrix = _scaled(matrix, self._units)
-        return nystrom(matrix, self._objective.theta, self._settings.rank, damping)
+        scaled = _scaled(matrix, self._units)
+        inverse = nystrom(scaled, self._objective.theta, self._settings.rank, damping)
+        self._spent += matrix.gradients * len(some) / len(self._objective)
+        return inverse
 
 
 def _scaled(matrix: Matvec, units: Tensor | float) -> Matvec:

@@ -213,8 +213,8 @@ def test_gradients_count_all_evaluations_of_an_optimiser_with_a_line_search(
     process = make_process(restoring=False)  # wherever C may go
     run = fit(tmp_path, data(train_batches=2), Note(), model=model, process=process)
     # a solve costs the three rows of the Jacobian and their t derivatives, the gradient of the
-    # witness, and the products; on 256 particles
-    solves = [256 * (7 + count) for count in products]
+    # witness, the linearisation and the products; on 256 particles
+    solves = [256 * (8 + count) for count in products]
     training = [64 * (b - a) for a, b in pairwise([0, *calls])]  # images, by epoch
     assert [row["gradients"] for row in run.rows[1:]] == [
         train + solve for train, solve in zip(training[2:], solves[2:], strict=True)

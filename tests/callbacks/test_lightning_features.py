@@ -102,7 +102,9 @@ def test_settings_of_relaxation(tmp_path: Path, data: Data, arguments: dict[str,
     batches = arguments.get("limit_train_batches", 8)
     batches = min(int(batches * 8) if isinstance(batches, float) else batches, 8)
     step = run.rows[-1]
-    assert step["gradients"] == batches * 64 + 256 * (7 + 4 * step["solver_iterations"])
+    solved, rest = divmod(step["gradients"] - batches * 64, 256)
+    assert rest == 0
+    assert step["solver_iterations"] <= solved - 8 <= 4 * step["solver_iterations"]
     # the corrector acted after the last batch of each macro-step
     gammas = [snap["gam"] for snap in run.before.epoch_start[-2:]]
     assert gammas == [row["gamma"] for row in run.rows[1:3]]
