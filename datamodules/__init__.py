@@ -10,19 +10,32 @@ from thermo_pl.datamodules.domains import Waypoint
 from thermo_pl.datamodules.exact import FiniteAlphabet, GaussianDomains
 from thermo_pl.datamodules.interpolated import InterpolatedDataModule
 from thermo_pl.datamodules.sources import ImageSource, Split
-from thermo_pl.datamodules.transforms import GaussianNoise, Occlusion
+from thermo_pl.datamodules.transforms import (
+    GaussianBlur,
+    GaussianNoise,
+    Inversion,
+    Occlusion,
+    Rotation,
+)
+from thermo_pl.datamodules.vision import MNIST, FashionMNIST, VisionDataset
 
 __all__ = [
+    "MNIST",
     "CoupledImages",
     "Digits",
+    "FashionMNIST",
     "FiniteAlphabet",
+    "GaussianBlur",
     "GaussianDomains",
     "GaussianNoise",
     "ImageSource",
     "InterpolatedDataModule",
+    "Inversion",
     "Occlusion",
     "ParticleSampler",
     "PathDataModule",
+    "Rotation",
     "Split",
+    "VisionDataset",
     "Waypoint",
 ]
