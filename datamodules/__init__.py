@@ -11,21 +11,22 @@ from thermo_pl.datamodules.exact import FiniteAlphabet, GaussianDomains
 from thermo_pl.datamodules.interpolated import InterpolatedDataModule
 from thermo_pl.datamodules.sources import ImageSource, Split
 from thermo_pl.datamodules.transforms import (
-    GaussianBlur,
+    Blur,
     GaussianNoise,
     Inversion,
     Occlusion,
     Rotation,
 )
+from thermo_pl.datamodules.transport import Transport
 from thermo_pl.datamodules.vision import MNIST, FashionMNIST, VisionDataset
 
 __all__ = [
     "MNIST",
+    "Blur",
     "CoupledImages",
     "Digits",
     "FashionMNIST",
     "FiniteAlphabet",
-    "GaussianBlur",
     "GaussianDomains",
     "GaussianNoise",
     "ImageSource",
@@ -36,6 +37,7 @@ __all__ = [
     "PathDataModule",
     "Rotation",
     "Split",
+    "Transport",
     "VisionDataset",
     "Waypoint",
 ]

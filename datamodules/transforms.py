@@ -1,4 +1,8 @@
-"""Transforms of the images of a waypoint."""
+"""Transforms of the images of a waypoint.
+
+Of torchvision only ``transforms.functional`` is used: importing ``transforms.v2`` would make short
+class names in configs ambiguous, as it has a ``GaussianNoise``, too.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import zlib
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torchvision.transforms.v2 import InterpolationMode, functional
+from torchvision.transforms import InterpolationMode, functional
 
 from thermo_pl.errors import DataError, require
 
@@ -158,7 +162,7 @@ class Inversion(nn.Module):
         return torch.as_tensor(functional.invert(images))
 
 
-class GaussianBlur(nn.Module):
+class Blur(nn.Module):
     """Blur every image with a Gaussian, cut off at three standard deviations."""
 
     def __init__(self, sigma: float) -> None:
@@ -189,7 +193,7 @@ class GaussianBlur(nn.Module):
         radius, side = math.ceil(3 * self.sigma), min(images.shape[-2:])
         if radius >= side:
             raise DataError(
-                f"GaussianBlur.sigma: got {self.sigma:g} for images of {side} pixels; allowed: at "
+                f"Blur.sigma: got {self.sigma:g} for images of {side} pixels; allowed: at "
                 f"most {(side - 1) / 3:.3g}, a third of their size"
             )
         blurred = functional.gaussian_blur(images, 2 * [2 * radius + 1], 2 * [self.sigma])

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torchvision import datasets
-from torchvision.transforms.v2 import functional as vision
+from torchvision.transforms import functional
 
 from thermo_pl.datamodules.sources import SPLITS, ImageSource, Split, hold_out
 from thermo_pl.errors import ConfigError, DataError, require
@@ -206,12 +206,12 @@ def _as_tensor(image: Any, size: tuple[int, int] | None, channels: int | None) -
     if not isinstance(image, Tensor):
         if channels is not None:  # by PIL, which knows palettes and transparency
             image = image.convert("L" if channels == 1 else "RGB")
-        image = vision.pil_to_tensor(image)
+        image = functional.pil_to_tensor(image)
     elif channels not in {None, len(image)}:
-        convert = vision.rgb_to_grayscale if channels == 1 else vision.grayscale_to_rgb
-        image = convert(image)
+        grey = functional.rgb_to_grayscale(image) if len(image) == 3 else image
+        image = grey.expand(channels, -1, -1)
     if size is not None:
-        image = vision.resize(image, list(size), antialias=True)
+        image = functional.resize(image, list(size), antialias=True)
     return torch.as_tensor(image)
 
 
