@@ -69,17 +69,17 @@ class ArrayCache:
         """
         self.directory = default_cache_dir() if directory is None else Path(directory).expanduser()
 
-    def place(self, kind: str, inputs: Sequence[npt.NDArray[Any]]) -> Path:
+    def place(self, kind: str, *inputs: str) -> Path:
         """Where a result is kept.
 
         Args:
             kind: what is computed, part of the file's name.
-            inputs: what it is computed from.
+            *inputs: hashes of what it is computed from.
 
         Returns:
             The file, whether it is there or not.
         """
-        return self.directory / f"{kind}-{content_hash(kind, inputs)}.npz"
+        return self.directory / f"{kind}-{content_hash(' '.join((kind, *inputs)), [])}.npz"
 
     def find(self, place: Path, check: Callable[[Arrays], None]) -> Arrays | None:
         """The stored result, if there is one.

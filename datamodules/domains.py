@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -153,9 +154,9 @@ def _check_split(split: Split, name: str) -> None:
         )
     if len(images) == 0:
         raise DataError(f"{name}: got no images; give it at least one of each class")
-    if not torch.isfinite(images).all():
+    low, high = (float(end) for end in images.aminmax())  # nan if any value is
+    if not (math.isfinite(low) and math.isfinite(high)):
         raise DataError(f"{name}: got images with values that are not finite; allowed: [0, 1]")
-    low, high = float(images.min()), float(images.max())
     if low < 0 or high > 1:
         raise DataError(f"{name}: got values from {low:g} to {high:g}; allowed: [0, 1]; rescale")
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import joblib
@@ -29,7 +30,7 @@ import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
 from thermo_pl import simplex
-from thermo_pl.datamodules.cache import ArrayCache, Arrays
+from thermo_pl.datamodules.cache import ArrayCache, Arrays, content_hash
 from thermo_pl.errors import DataError, TransportError, require
 from thermo_pl.progress import advance
 
@@ -183,11 +184,13 @@ def exact_coupling(
             would take too much memory.
         TransportError: if the solver fails or a check of the plan does.
     """
-    return exact_couplings([(x_a, x_b)], cache, settings)[0]
+    return exact_couplings([x_a], [x_b], [(0, 0)], cache, settings)[0]
 
 
 def exact_couplings(
-    pairs: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]],
+    sets_a: Sequence[npt.ArrayLike],
+    sets_b: Sequence[npt.ArrayLike],
+    which: Sequence[tuple[int, int]],
     cache: ArrayCache | None = None,
     settings: Transport = DEFAULTS,
 ) -> list[Coupling]:
@@ -196,26 +199,39 @@ def exact_couplings(
     Each plan is kept as soon as it is solved, so an interrupted run goes on where it was.
 
     Args:
-        pairs: pairs of sets of points.
+        sets_a: sets of points, each of shape ``(n, *image)``.
+        sets_b: sets of points, each of shape ``(m, *image)``.
+        which: the sets to couple, as indices into both.
         cache: where plans are kept; None computes without one.
         settings: what the computation may take.
 
     Returns:
-        The couplings, in the order of the pairs.
+        The couplings, in the order of ``which``.
 
     Raises:
         DataError: as of :func:`exact_coupling`.
         TransportError: as of :func:`exact_coupling`.
     """
-    points = [_points(x_a, x_b) for x_a, x_b in pairs]
-    known = {} if cache is None else _kept(points, cache)
-    for number, arrays in _solved(points, set(range(len(points))) - set(known), settings):
-        _marginal_check(*points[number])(arrays)
+    first = [_points(x, "first") for x in sets_a]
+    second = [_points(x, "second") for x in sets_b]
+    pairs = [_alike(first[i], second[j]) for i, j in which]
+    checks = [_marginal_check(*pair) for pair in pairs]
+    known: dict[int, Arrays] = {}
+    places: list[Path] = []
+    if cache is not None:
+        digests = [[content_hash("points", [x]) for x in sets] for sets in (first, second)]
+        places = [cache.place("exact", digests[0][i], digests[1][j]) for i, j in which]
+        for number, (place, check) in enumerate(zip(places, checks, strict=True)):
+            if (arrays := cache.find(place, check)) is not None:
+                known[number] = arrays
+                advance(computed=False)
+    for number, arrays in _solved(pairs, set(range(len(pairs))) - set(known), settings):
+        checks[number](arrays)
         if cache is not None:
-            cache.keep(cache.place("exact", points[number]), arrays)
+            cache.keep(places[number], arrays)
         known[number] = arrays
         advance(computed=True)
-    return [_coupling(*pair, known[number]) for number, pair in enumerate(points)]
+    return [_coupling(*pair, known[number]) for number, pair in enumerate(pairs)]
 
 
 def class_costs(
@@ -246,7 +262,7 @@ def class_costs(
     Returns:
         Squared distances, shape ``(len(classes_a), len(classes_b))``.
     """
-    a, b = _points(x_a, x_b)
+    a, b = _alike(_points(x_a, "first"), _points(x_b, "second"))
     groups_a = _groups(a, y_a, classes_a, "first")
     groups_b = _groups(b, y_b, classes_b, "second")
     return _costs(groups_a, groups_b, cache, settings)
@@ -289,7 +305,7 @@ def match_classes(
             f"{len(classes_a)} classes {list(classes_a)} cannot be matched with {len(classes_b)} "
             f"classes {list(classes_b)}; choose as many of both, or labels: soft"
         )
-    a, b = _points(x_a, x_b)
+    a, b = _alike(_points(x_a, "first"), _points(x_b, "second"))
     groups_a = _groups(a, y_a, classes_a, "first")
     groups_b = _groups(b, y_b, classes_b, "second")
     size = settings.matching_points
@@ -340,7 +356,7 @@ def matched_coupling(
     Raises:
         DataError: if the matching is not one to one between exactly the classes that occur.
     """
-    a, b = _points(x_a, x_b)
+    a, b = _alike(_points(x_a, "first"), _points(x_b, "second"))
     la, lb = _labels(y_a, a), _labels(y_b, b)
     _check_matching(matching, la, lb)
     w_a, w_b = np.empty(len(a)), np.empty(len(b))
@@ -348,7 +364,9 @@ def matched_coupling(
         (np.flatnonzero(la == class_a), np.flatnonzero(lb == class_b))
         for class_a, class_b in matching.items()
     ]
-    plans = exact_couplings([(a[i], b[j]) for i, j in index], cache, settings)
+    sets_a, sets_b = [a[i] for i, _ in index], [b[j] for _, j in index]
+    same = [(k, k) for k in range(len(index))]
+    plans = exact_couplings(sets_a, sets_b, same, cache, settings)
     parts = []
     for (i, j), plan in zip(index, plans, strict=True):
         w_a[i], w_b[j] = 1 / (len(plans) * len(i)), 1 / (len(plans) * len(j))
@@ -376,22 +394,12 @@ def wasserstein2(
         DataError: if points or masses are not what they must be.
         TransportError: if the solver fails or a check of the plan does.
     """
-    a, b = _points(x_a, x_b)
+    a, b = _alike(_points(x_a, "first"), _points(x_b, "second"))
     wa, wb = _weights(w_a, a), _weights(w_b, b)
     plan = simplex.solve(simplex.squared_distances(a, b), wa, wb)
     rows, cols = np.nonzero(plan > 0)
     check_marginals(rows, cols, plan[rows, cols], wa, wb)
     return _coupling(a, b, {"rows": rows, "cols": cols, "mass": plan[rows, cols]}).cost
-
-
-def _kept(points: Sequence[tuple[Points, Points]], cache: ArrayCache) -> dict[int, Arrays]:
-    found: dict[int, Arrays] = {}
-    for number, pair in enumerate(points):
-        arrays = cache.find(cache.place("exact", pair), _marginal_check(*pair))
-        if arrays is not None:
-            found[number] = arrays
-            advance(computed=False)
-    return found
 
 
 def _solved(
@@ -449,9 +457,9 @@ def _costs(
     cache: ArrayCache | None,
     settings: Transport,
 ) -> FloatArray:
-    pairs = [(p, q) for p in groups_a for q in groups_b]
-    costs = [plan.cost for plan in exact_couplings(pairs, cache, settings)]
-    return np.array(costs).reshape(len(groups_a), len(groups_b))
+    which = [(i, j) for i in range(len(groups_a)) for j in range(len(groups_b))]
+    plans = exact_couplings(groups_a, groups_b, which, cache, settings)
+    return np.array([plan.cost for plan in plans]).reshape(len(groups_a), len(groups_b))
 
 
 def _assignment(
@@ -476,16 +484,16 @@ def _uniform(n: int) -> FloatArray:
     return np.full(n, 1 / n)
 
 
-def _points(x_a: npt.ArrayLike, x_b: npt.ArrayLike) -> tuple[Points, Points]:
-    sets = []
-    for side, x in (("first", x_a), ("second", x_b)):
-        array = np.asarray(x)  # in its own precision: float32 images are half as much to keep
-        if array.ndim == 0 or len(array) == 0:
-            raise DataError(f"the {side} set of points is empty; give at least one point")
-        if not np.isfinite(array).all():
-            raise DataError(f"the {side} set of points has values that are not finite")
-        sets.append(array.reshape(len(array), -1))
-    a, b = sets
+def _points(x: npt.ArrayLike, side: str) -> Points:
+    array = np.asarray(x)  # in its own precision: float32 images are half as much to keep
+    if array.ndim == 0 or len(array) == 0:
+        raise DataError(f"the {side} set of points is empty; give at least one point")
+    if not (np.isfinite(array.min()) and np.isfinite(array.max())):  # nan if any value is
+        raise DataError(f"the {side} set of points has values that are not finite")
+    return array.reshape(len(array), -1)
+
+
+def _alike(a: Points, b: Points) -> tuple[Points, Points]:
     if a.shape[1] != b.shape[1]:
         raise DataError(f"points of {a.shape[1]} and of {b.shape[1]} values; both must be alike")
     return a, b

@@ -77,26 +77,23 @@ class VisionDataset(ImageSource):
             ConfigError: if there is no such class, or it does not take these arguments.
             DataError: if the data set is not there, or its items are not images with a class.
         """
-        training = self._read(self.train)
-        labels = training.labels.numpy()
+        images, classes = self._read(self.train)
+        labels = classes.numpy()
         index = np.arange(len(labels))
         sizes = {"val": round(self.val * len(labels))}
         splits = {}
         if isinstance(self.test, dict):
-            splits["test"] = self._read(self.test)
+            splits["test"] = _split(*self._read(self.test))
         else:
             sizes["test"] = round(self.test * len(labels))
         for name, size in sizes.items():
             index, held_out = hold_out(self.dataset, index, labels, size, self.split_seed)
-            splits[name] = _chosen(training, held_out)
-        splits["train"] = _chosen(training, index)
+            splits[name] = _split(images, classes, held_out)
+        splits["train"] = _split(images, classes, index)
         return {name: splits[name] for name in SPLITS}
 
-    def _read(self, arguments: dict[str, Any]) -> Split:
-        images, labels = _images_and_labels(self._open(arguments), self.size, self.channels)
-        if images.dtype == torch.uint8:
-            images = images.to(torch.float32) / 255
-        return Split(images, labels)
+    def _read(self, arguments: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        return _images_and_labels(self._open(arguments), self.size, self.channels)
 
     def _open(self, arguments: dict[str, Any]) -> Any:
         kind = _imported(self.dataset)
@@ -224,6 +221,11 @@ def _as_class(label: Any, dataset: Any) -> int:
     )
 
 
-def _chosen(split: Split, index: np.ndarray) -> Split:
-    chosen = torch.from_numpy(np.sort(index))
-    return Split(split.images[chosen], split.labels[chosen])
+def _split(images: Tensor, labels: Tensor, index: np.ndarray | None = None) -> Split:
+    # some of the images, in order; only they are made four times as large
+    if index is not None:
+        chosen = torch.from_numpy(np.sort(index))
+        images, labels = images[chosen], labels[chosen]
+    if images.dtype == torch.uint8:
+        images = images.to(torch.float32).div_(255)
+    return Split(images, labels)

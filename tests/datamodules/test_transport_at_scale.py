@@ -29,6 +29,15 @@ def pairs() -> Pairs:
 SIZES = [(5, 6), (20, 30), (40, 10)]
 
 
+def couplings(
+    pairs: Pairs, cache: ArrayCache | None, settings: Transport
+) -> list[transport.Coupling]:
+    """The plan of each pair."""
+    sets_a, sets_b = [a for a, _ in pairs], [b for _, b in pairs]
+    which = [(k, k) for k in range(len(pairs))]
+    return transport.exact_couplings(sets_a, sets_b, which, cache, settings)
+
+
 def clusters(centres: list[float], n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Points around a centre for each class 0, 1, …, and the classes."""
     rng = np.random.default_rng(seed)
@@ -58,7 +67,7 @@ def test_processes_find_the_plans_of_this_one(
     monkeypatch.setattr(transport, "WORTH_PROCESSES", 0)
     monkeypatch.setattr(ot, "emd", None)  # not here
     cache = ArrayCache(tmp_path)
-    found = transport.exact_couplings(pairs, cache, Transport(processes=2))
+    found = couplings(pairs, cache, Transport(processes=2))
     for one, other in zip(expected, found, strict=True):
         np.testing.assert_array_equal(one.rows, other.rows)
         np.testing.assert_array_equal(one.cols, other.cols)
@@ -83,7 +92,7 @@ def test_processes_find_the_plans_of_this_one(
 def test_no_more_plans_at_once_than_memory_allows(
     pairs: Pairs, at_once: list[int], gib: float, processes: int, expected: int | None
 ) -> None:
-    found = transport.exact_couplings(pairs, None, Transport(gib, processes))
+    found = couplings(pairs, None, Transport(gib, processes))
     assert at_once == ([] if expected is None else [expected])
     assert [len(plan) > 0 for plan in found] == [True] * 3
     for plan, (a, b) in zip(found, pairs, strict=True):
@@ -94,7 +103,7 @@ def test_small_plans_are_not_worth_a_process(
     pairs: Pairs, at_once: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transport, "WORTH_PROCESSES", 30 + 600 + 400 + 1)
-    transport.exact_couplings(pairs, None, Transport(processes=2))
+    couplings(pairs, None, Transport(processes=2))
     assert at_once == []
 
 
