@@ -37,6 +37,7 @@ from thermo_pl.measurement import (
     classification_draws,
     data_force,
     distortion,
+    draws_to_decode,
     measure,
 )
 from thermo_pl.module import FreeEnergyModel
@@ -57,8 +58,6 @@ UNSOLVED = 0.5
 """Relative residual above which a solve tells nothing."""
 CORRECTIONS = 8
 """Small response steps after each relaxation, at most: Newton's method on the constraint."""
-DECODED = 8
-"""Noise draws of the measuring probe that are decoded: D needs fewer than C."""
 CHECK_COLUMNS = ("epoch", "stationarity", "R", "D", "C", "J")
 """Columns of equilibration.csv, one row per check."""
 
@@ -507,7 +506,7 @@ class QuasiStatic(pl.Callback):
         if not self.steers_distortion:
             return Control(loss)
         probe = self._kept(trainer, model, "control")
-        return Control(loss, distortion(model, probe, _data(trainer).t, DECODED))
+        return Control(loss, distortion(model, probe, _data(trainer).t, draws_to_decode(probe)))
 
     def _loss(self, trainer: pl.Trainer, model: FreeEnergyModel, kind: Kind) -> float:
         # C on the control probe, which steers, or on the measuring one, which is reported
@@ -577,13 +576,13 @@ class QuasiStatic(pl.Callback):
         data = _data(trainer)
         measured = self._measure(trainer, model)
         probe = self._kept(trainer, model, "measuring")
-        return Stand(data.leg, measured, data_force(model, probe, data.t, DECODED))
+        return Stand(data.leg, measured, data_force(model, probe, data.t, draws_to_decode(probe)))
 
     def _measure(self, trainer: pl.Trainer, model: FreeEnergyModel) -> Measurement:
         # on the measuring probe of the leg, which no solve and no control ever sees
         data = _data(trainer)
         probe = self._kept(trainer, model, "measuring")
-        measured = measure(model, probe, data.t, DECODED)
+        measured = measure(model, probe, data.t, draws_to_decode(probe))
         if not measured.finite:
             terms = (measured.rate, measured.distortion, measured.classification)
             raise NonFinite(

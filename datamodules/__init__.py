@@ -10,19 +10,34 @@ from thermo_pl.datamodules.domains import Waypoint
 from thermo_pl.datamodules.exact import FiniteAlphabet, GaussianDomains
 from thermo_pl.datamodules.interpolated import InterpolatedDataModule
 from thermo_pl.datamodules.sources import ImageSource, Split
-from thermo_pl.datamodules.transforms import GaussianNoise, Occlusion
+from thermo_pl.datamodules.transforms import (
+    Blur,
+    GaussianNoise,
+    Inversion,
+    Occlusion,
+    Rotation,
+)
+from thermo_pl.datamodules.transport import Transport
+from thermo_pl.datamodules.vision import MNIST, FashionMNIST, VisionDataset
 
 __all__ = [
+    "MNIST",
+    "Blur",
     "CoupledImages",
     "Digits",
+    "FashionMNIST",
     "FiniteAlphabet",
     "GaussianDomains",
     "GaussianNoise",
     "ImageSource",
     "InterpolatedDataModule",
+    "Inversion",
     "Occlusion",
     "ParticleSampler",
     "PathDataModule",
+    "Rotation",
     "Split",
+    "Transport",
+    "VisionDataset",
     "Waypoint",
 ]

@@ -19,7 +19,7 @@ from thermo_pl.errors import TransportError
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 # Part of every key: raise it when what is stored, or how it is computed, changes.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 # All that np.load and reading its members raise on a file that is cut short or is not one of ours.
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, TransportError)
@@ -69,48 +69,59 @@ class ArrayCache:
         """
         self.directory = default_cache_dir() if directory is None else Path(directory).expanduser()
 
-    def fetch(
-        self,
-        kind: str,
-        inputs: Sequence[npt.NDArray[Any]],
-        compute: Callable[[], Arrays],
-        check: Callable[[Arrays], None],
-    ) -> Arrays:
-        """The stored result, or the computed one, which is then stored.
-
-        A file that cannot be read, or whose content fails the check, is computed again and
-        written anew, with a warning that names it.
+    def place(self, kind: str, *inputs: str) -> Path:
+        """Where a result is kept.
 
         Args:
             kind: what is computed, part of the file's name.
-            inputs: what it is computed from.
-            compute: gives the arrays by name.
+            *inputs: hashes of what it is computed from.
+
+        Returns:
+            The file, whether it is there or not.
+        """
+        return self.directory / f"{kind}-{content_hash(' '.join((kind, *inputs)), [])}.npz"
+
+    def find(self, place: Path, check: Callable[[Arrays], None]) -> Arrays | None:
+        """The stored result, if there is one.
+
+        A file that cannot be read, or whose content fails the check, counts as none, with a
+        warning that names it.
+
+        Args:
+            place: where it is kept.
             check: raises one of KeyError, ValueError or TransportError if stored arrays are
                 not what they must be.
 
         Returns:
-            The arrays by name.
+            The arrays by name, or None.
         """
-        path = self.directory / f"{kind}-{content_hash(kind, inputs)}.npz"
-        if path.exists():
-            try:
-                return _read(path, check)
-            except _UNREADABLE as error:
-                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-                warnings.warn(
-                    f"unreadable cache file {path} ({reason}); it is computed and written again",
-                    stacklevel=2,
-                )
-        arrays = compute()
+        if not place.exists():
+            return None
         try:
-            _write(path, arrays)
+            return _read(place, check)
+        except _UNREADABLE as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            warnings.warn(
+                f"unreadable cache file {place} ({reason}); it is computed and written again",
+                stacklevel=2,
+            )
+            return None
+
+    def keep(self, place: Path, arrays: Arrays) -> None:
+        """Store a result; where that fails a warning says so.
+
+        Args:
+            place: where it is kept.
+            arrays: the arrays by name.
+        """
+        try:
+            _write(place, arrays)
         except OSError as error:
             warnings.warn(
                 f"cannot store a coupling in {self.directory} ({error}); it will be computed "
                 "again next time, unless cache_dir names a directory that can be written",
                 stacklevel=2,
             )
-        return arrays
 
 
 def _read(path: Path, check: Callable[[Arrays], None]) -> Arrays:

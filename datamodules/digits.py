@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
-from thermo_pl.datamodules.sources import ImageSource, Split
+from thermo_pl.datamodules.sources import ImageSource, Split, hold_out
 from thermo_pl.errors import require
 
 
@@ -43,17 +41,10 @@ class Digits(ImageSource):
             Splits "train", "val" and "test" with images of shape ``(n, 1, 8, 8)``.
         """
         images, labels = load_digits(return_X_y=True)
-        rest, test = self._divide(np.arange(len(labels)), labels, self.test)
-        train, val = self._divide(rest, labels, self.val / (1 - self.test))
+        everything, seed = np.arange(len(labels)), self.split_seed
+        rest, test = hold_out("Digits", everything, labels, self.test, seed)
+        train, val = hold_out("Digits", rest, labels, self.val / (1 - self.test), seed)
         x = torch.from_numpy(images / 16).to(torch.float32).reshape(-1, 1, 8, 8)
         y = torch.from_numpy(labels).to(torch.int64)
         parts = {"train": train, "val": val, "test": test}
         return {name: Split(x[np.sort(part)], y[np.sort(part)]) for name, part in parts.items()}
-
-    def _divide(
-        self, index: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], fraction: float
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        kept, held_out = train_test_split(
-            index, test_size=fraction, stratify=labels[index], random_state=self.split_seed
-        )
-        return np.asarray(kept), np.asarray(held_out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -24,11 +25,14 @@ class Waypoint:
         transform: applied once to all images of each split, before classes are selected. It must
             give the same result every time: a random one must draw from a fixed seed of its own
             (as :class:`GaussianNoise` does), so that the particles are fixed.
+        per_class: images of each class that the train split keeps, chosen at random once and for
+            all; all of them if not given. The other splits are left as they are.
     """
 
     classes: list[int] | None = None
     source: ImageSource | None = None
     transform: nn.Module | None = None
+    per_class: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +62,7 @@ def check_waypoints(waypoints: list[Waypoint]) -> None:
         waypoints: the waypoints as configured.
 
     Raises:
-        ConfigError: if there are none, or classes are empty or named twice.
+        ConfigError: if there are none, classes are empty or named twice, or no image is left.
     """
     require(len(waypoints) >= 1, "waypoints", waypoints, "a list of one or more waypoints")
     for number, waypoint in enumerate(waypoints):
@@ -69,6 +73,9 @@ def check_waypoints(waypoints: list[Waypoint]) -> None:
             classes,
             "null for all, or one or more classes, each named once",
         )
+        some = waypoint.per_class
+        ok = some is None or some >= 1
+        require(ok, f"waypoints[{number}].per_class", some, "an integer from 1, or null for all")
 
 
 def load_domains(waypoints: Iterable[Waypoint]) -> list[Domain]:
@@ -111,6 +118,8 @@ def _load_domain(waypoint: Waypoint, name: str) -> Domain:
     if unknown := sorted(set(classes) - set(present)):
         raise DataError(f"{name}: got the classes {unknown}; allowed: {present}")
     splits = {key: _selected(splits[key], classes, f"{name}, {key} split") for key in SPLITS}
+    if waypoint.per_class is not None:
+        splits["train"] = _fewer(splits["train"], classes, waypoint.per_class)
     arrays = [tensor.numpy() for part in splits.values() for tensor in part]
     return Domain(splits, tuple(classes), content_hash("domain", arrays))
 
@@ -145,9 +154,9 @@ def _check_split(split: Split, name: str) -> None:
         )
     if len(images) == 0:
         raise DataError(f"{name}: got no images; give it at least one of each class")
-    if not torch.isfinite(images).all():
+    low, high = (float(end) for end in images.aminmax())  # nan if any value is
+    if not (math.isfinite(low) and math.isfinite(high)):
         raise DataError(f"{name}: got images with values that are not finite; allowed: [0, 1]")
-    low, high = float(images.min()), float(images.max())
     if low < 0 or high > 1:
         raise DataError(f"{name}: got values from {low:g} to {high:g}; allowed: [0, 1]; rescale")
 
@@ -160,3 +169,13 @@ def _selected(split: Split, classes: list[int], name: str) -> Split:
             )
     chosen = torch.isin(split.labels, torch.tensor(classes))
     return Split(split.images[chosen].contiguous(), split.labels[chosen].contiguous())
+
+
+def _fewer(split: Split, classes: list[int], per_class: int) -> Split:
+    generator = torch.Generator().manual_seed(0)
+    chosen = []
+    for label in classes:
+        (index,) = torch.nonzero(split.labels == label, as_tuple=True)
+        chosen.append(index[torch.randperm(len(index), generator=generator)[:per_class]])
+    kept = torch.cat(chosen).sort().values
+    return Split(split.images[kept], split.labels[kept])

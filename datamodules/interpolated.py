@@ -8,6 +8,7 @@ from thermo_pl.datamodules.base import PathDataModule
 from thermo_pl.datamodules.cache import ArrayCache
 from thermo_pl.datamodules.domains import Domain, Waypoint, check_waypoints, load_domains
 from thermo_pl.datamodules.path import LABEL_MODES, DataPath, LabelMode, build_path
+from thermo_pl.datamodules.transport import Transport
 from thermo_pl.errors import require
 from thermo_pl.progress import StageBar, shown
 
@@ -48,6 +49,7 @@ class InterpolatedDataModule(PathDataModule):
         cache_dir: str | Path | None = None,
         num_workers: int = 0,
         seed: int | None = None,
+        transport: Transport | None = None,
     ) -> None:
         """Set it up.
 
@@ -64,6 +66,7 @@ class InterpolatedDataModule(PathDataModule):
             num_workers: worker processes of each loader.
             seed: seed of the training draws; None takes torch's initial seed, which
                 ``seed_everything`` sets, or that of the checkpoint a run is resumed from.
+            transport: what the computation of plans may take.
 
         Raises:
             ConfigError: if an argument is not allowed.
@@ -73,6 +76,7 @@ class InterpolatedDataModule(PathDataModule):
         n_legs = max(1, len(waypoints) - 1)
         super().__init__(n_legs, batch_size, train_batches, eval_batch_size, num_workers, seed)
         self.waypoints, self.labels = waypoints, labels
+        self.transport = transport or Transport()
         self._cache = ArrayCache(cache_dir)
         self._domains: list[Domain] | None = None
 
@@ -105,7 +109,7 @@ class InterpolatedDataModule(PathDataModule):
         trainer = self.trainer
         visible = trainer is not None and trainer.progress_bar_callback is not None
         with shown(StageBar() if visible else None):
-            return build_path(self._loaded(), self.labels, self._cache, orders)
+            return build_path(self._loaded(), self.labels, self._cache, orders, self.transport)
 
     def _loaded(self) -> list[Domain]:
         if self._domains is None:

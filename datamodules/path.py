@@ -17,6 +17,8 @@ from thermo_pl.datamodules.coupled import CoupledImages
 from thermo_pl.datamodules.domains import Domain
 from thermo_pl.datamodules.sources import SPLITS
 from thermo_pl.datamodules.transport import (
+    DEFAULTS,
+    Transport,
     exact_coupling,
     identity_coupling,
     match_classes,
@@ -51,6 +53,7 @@ def build_path(
     labels: LabelMode,
     cache: ArrayCache,
     orders: Sequence[Sequence[int] | None] | None = None,
+    transport: Transport = DEFAULTS,
 ) -> DataPath:
     """Couple consecutive domains and settle the labels of their particles.
 
@@ -62,6 +65,7 @@ def build_path(
         cache: where couplings are kept.
         orders: with "ordered" the classes of each domain in the order that they correspond in;
             sorted where there is none.
+        transport: what the computation of plans may take.
 
     Returns:
         The path.
@@ -74,24 +78,39 @@ def build_path(
     matchings: list[dict[int, int]] | None = None
     if labels != "soft":
         matchings = (
-            [_match(leg, a, b, cache) for leg, (a, b) in enumerate(pairwise(domains))]
+            [_match(leg, a, b, cache, transport) for leg, (a, b) in enumerate(pairwise(domains))]
             if labels == "matched"
             else _ordered(domains, orders or [None] * len(domains))
         )
         indices, names = _carried_labels(domains, matchings)
     else:
         indices, names = _union_labels(domains)
-    legs = {split: _legs(domains, split, matchings, indices, len(names), cache) for split in SPLITS}
+    legs = {
+        split: _legs(domains, split, matchings, indices, len(names), cache, transport)
+        for split in SPLITS
+    }
     closed = domains[0].fingerprint == domains[-1].fingerprint
     return DataPath(legs, names, _fingerprint(domains, labels, indices), closed)
 
 
-def _match(leg: int, a: Domain, b: Domain, cache: ArrayCache) -> dict[int, int]:
+def _match(
+    leg: int, a: Domain, b: Domain, cache: ArrayCache, transport: Transport
+) -> dict[int, int]:
     # Held-out images must not choose their own labels: the matching of train holds for all splits.
     (x_a, y_a), (x_b, y_b) = (domain.splits["train"] for domain in (a, b))
-    with stage(f"matching of classes, leg {leg}", len(a.classes) * len(b.classes)):
+    most = int(max(y_a.bincount().max(), y_b.bincount().max()))
+    size, count = transport.matching_points, len(a.classes) * len(b.classes)
+    approximate = f", approximate: 2 samples of {size} images of each" if most > size else ""
+    with stage(f"matching of classes, leg {leg}{approximate}", 2 * count if approximate else count):
         return match_classes(
-            x_a.numpy(), y_a.numpy(), x_b.numpy(), y_b.numpy(), a.classes, b.classes, cache
+            x_a.numpy(),
+            y_a.numpy(),
+            x_b.numpy(),
+            y_b.numpy(),
+            a.classes,
+            b.classes,
+            cache,
+            transport,
         )
 
 
@@ -155,6 +174,7 @@ def _legs(
     indices: Sequence[Mapping[int, int]],
     n_classes: int,
     cache: ArrayCache,
+    transport: Transport,
 ) -> list[CoupledImages]:
     parts = [domain.splits[split] for domain in domains]
     labels = [
@@ -170,10 +190,16 @@ def _legs(
         label = f"coupling, leg {leg}, {split}, {len(x_a)} × {len(x_b)} images"
         with stage(label, 1 if matchings is None else len(matchings[leg])):
             coupling = (
-                exact_coupling(x_a.numpy(), x_b.numpy(), cache)
+                exact_coupling(x_a.numpy(), x_b.numpy(), cache, transport)
                 if matchings is None
                 else matched_coupling(
-                    x_a.numpy(), y_a.numpy(), x_b.numpy(), y_b.numpy(), matchings[leg], cache
+                    x_a.numpy(),
+                    y_a.numpy(),
+                    x_b.numpy(),
+                    y_b.numpy(),
+                    matchings[leg],
+                    cache,
+                    transport,
                 )
             )
         legs.append(CoupledImages(x_a, x_b, labels[leg], labels[leg + 1], coupling))

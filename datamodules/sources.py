@@ -5,8 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+from sklearn.model_selection import train_test_split
 from torch import Tensor
 
+from thermo_pl.errors import DataError
+
+IntArray = npt.NDArray[np.int64]
 SPLITS = ("train", "val", "test")
 
 
@@ -37,3 +43,35 @@ class ImageSource(ABC):
         Returns:
             Disjoint splits by the names "train", "val" and "test".
         """
+
+
+def hold_out(
+    name: str, index: IntArray, labels: IntArray, size: float | int, seed: int
+) -> tuple[IntArray, IntArray]:
+    """Divide images at random, every class in the same proportions.
+
+    Args:
+        name: of the source, for errors.
+        index: the images to divide, shape ``(n,)``.
+        labels: classes of all images, such that ``labels[index]`` are those of these.
+        size: number of images that are held out, or their share of ``index``.
+        seed: which division.
+
+    Returns:
+        The images that are kept, and those held out, in random order.
+
+    Raises:
+        DataError: if there are too few images of a class to divide.
+    """
+    try:
+        kept, held_out = train_test_split(
+            index, test_size=size, stratify=labels[index], random_state=seed
+        )
+    except ValueError as error:
+        counts = np.unique_counts(labels[index]).counts
+        raise DataError(
+            f"{name}: got {len(index)} images of {len(counts)} classes, {counts.min()} of the "
+            f"rarest one, to hold out {size:.3g} of them; allowed: enough for some of every class "
+            f"on both sides ({str(error).rstrip('.')})"
+        ) from error
+    return np.asarray(kept), np.asarray(held_out)

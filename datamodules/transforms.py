@@ -1,14 +1,20 @@
-"""Transforms of the images of a waypoint."""
+"""Transforms of the images of a waypoint.
+
+Of torchvision only ``transforms.functional`` is used: importing ``transforms.v2`` would make short
+class names in configs ambiguous, as it has a ``GaussianNoise``, too.
+"""
 
 from __future__ import annotations
 
+import math
 import zlib
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torchvision.transforms import InterpolationMode, functional
 
-from thermo_pl.errors import require
+from thermo_pl.errors import DataError, require
 
 
 class GaussianNoise(nn.Module):
@@ -95,6 +101,103 @@ class Occlusion(nn.Module):
         static = _generator(self.seed, images).random(tuple(hidden.shape), dtype=np.float32)
         hidden.copy_(0.5 + self.contrast * (torch.from_numpy(static) - 0.5))
         return covered
+
+
+class Rotation(nn.Module):
+    """Turn every image about its centre, counterclockwise; what comes in from outside is black.
+
+    Two angles turn the first image of a split by the first, the last one by the second, and those
+    between by angles that grow evenly in the order of the data.
+    """
+
+    def __init__(self, degrees: float | tuple[float, float]) -> None:
+        """Set it up.
+
+        Args:
+            degrees: the angle of all images, or those of the first and of the last one.
+
+        Raises:
+            ConfigError: if an angle is not finite.
+        """
+        super().__init__()
+        ends = degrees if isinstance(degrees, tuple) else (degrees, degrees)
+        ok = all(map(math.isfinite, ends))
+        require(ok, "degrees", degrees, "a finite number, or two of them")
+        self.ends = ends
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Turn them, with bilinear interpolation.
+
+        Args:
+            images: all images of a split, shape ``(n, channels, height, width)``.
+
+        Returns:
+            The images, of the same shape.
+        """
+
+        def turned(some: Tensor, angle: float) -> Tensor:
+            bilinear = InterpolationMode.BILINEAR
+            return torch.as_tensor(functional.rotate(some, angle, interpolation=bilinear))
+
+        first, last = self.ends
+        if first == last:
+            return turned(images, first).clamp(0, 1)
+        angles = np.linspace(first, last, len(images)).tolist()
+        singly = [turned(image, angle) for image, angle in zip(images, angles, strict=True)]
+        return torch.stack(singly).clamp(0, 1)
+
+
+class Inversion(nn.Module):
+    """Turn black into white and white into black."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Invert them.
+
+        Args:
+            images: all images of a split, shape ``(n, channels, height, width)``.
+
+        Returns:
+            The images, of the same shape.
+        """
+        return torch.as_tensor(functional.invert(images))
+
+
+class Blur(nn.Module):
+    """Blur every image with a Gaussian, cut off at three standard deviations."""
+
+    def __init__(self, sigma: float) -> None:
+        """Set it up.
+
+        Args:
+            sigma: standard deviation in pixels.
+
+        Raises:
+            ConfigError: if ``sigma`` is not positive and finite.
+        """
+        super().__init__()
+        require(0 < sigma < math.inf, "sigma", sigma, "a finite number > 0 (pixels)")
+        self.sigma = sigma
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Blur them; what lies outside is taken to mirror what lies inside.
+
+        Args:
+            images: all images of a split, shape ``(n, channels, height, width)``.
+
+        Returns:
+            The images, of the same shape.
+
+        Raises:
+            DataError: if the Gaussian is wider than the images.
+        """
+        radius, side = math.ceil(3 * self.sigma), min(images.shape[-2:])
+        if radius >= side:
+            raise DataError(
+                f"Blur.sigma: got {self.sigma:g} for images of {side} pixels; allowed: at "
+                f"most {(side - 1) / 3:.3g}, a third of their size"
+            )
+        blurred = functional.gaussian_blur(images, 2 * [2 * radius + 1], 2 * [self.sigma])
+        return torch.as_tensor(blurred).clamp(0, 1)
 
 
 def _generator(seed: int, images: Tensor) -> np.random.Generator:

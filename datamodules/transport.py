@@ -6,8 +6,8 @@ vertices of the transport polytope, found by the network simplex of POT [2]_ in 
 marginals and their optimality are checked every time, and a plan that fails is never returned.
 Particles are index pairs with a mass, never copies of images.
 
-A plan between n and m points takes about 6·8·n·m bytes while it is being solved (measured): 1.4 GB
-for 5,421 × 5,421 points.
+Plans that take seconds are solved in processes of their own, as many at once as cores and memory
+allow. A plan that would take more memory than is allowed is refused.
 
 References:
     .. [1] R. J. McCann, "A convexity principle for interacting gases", Adv. Math. 128 (1997).
@@ -18,19 +18,20 @@ References:
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import numpy.typing as npt
-import ot
 from scipy.optimize import linear_sum_assignment
 
-from thermo_pl.datamodules.cache import ArrayCache, Arrays
-from thermo_pl.errors import DataError, TransportError
+from thermo_pl import network_simplex
+from thermo_pl.datamodules.cache import ArrayCache, Arrays, content_hash
+from thermo_pl.errors import DataError, TransportError, require
 from thermo_pl.progress import advance
 
 FloatArray = npt.NDArray[np.float64]
@@ -40,12 +41,46 @@ IntArray = npt.NDArray[np.int64]
 # which is 1.7e-5 for the 60,000 images of MNIST; summing n+m masses in float64 is off by at most
 # (n+m)·2⁻⁵³, which is 1.3e-11 there. The bound lies between the two, far from both.
 MARGINAL_BOUND = 1e-9
-# How far the cost of a plan may lie above its optimum, in units of the largest distance.
-OPTIMALITY_BOUND = 1e-9
-# Pivots of the network simplex. 60,000 points need some millions; reaching this is a failure.
-MAX_PIVOTS = 10**9
-# Rows of the cost matrix that are looked at together, to keep temporaries small.
+# Pairs of points in plans to be solved from which on processes of their own pay.
+WORTH_PROCESSES = 4_000_000
+# Points of which the cost of a plan is summed together, to keep temporaries small.
 _BLOCK = 512
+
+Points = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Transport:
+    """What the computation of plans may take.
+
+    Attributes:
+        memory: GiB that all plans solved at the same time may take; a plan that needs more is
+            refused.
+        processes: how many plans may be solved at the same time; None for as many as there are
+            cores.
+        matching_points: images of a class by which its class-to-class W2² is estimated where it
+            has more of them; the matching of classes is then approximate (the plans are not).
+    """
+
+    memory: float = 3.0
+    processes: int | None = None
+    matching_points: int = 1000
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigError: if a value is not allowed.
+        """
+        ok = 0 < self.memory < float("inf")
+        require(ok, "transport.memory", self.memory, "a finite number > 0 (GiB)")
+        ok = self.processes is None or self.processes >= 1
+        require(ok, "transport.processes", self.processes, "an integer from 1, or null")
+        size = self.matching_points
+        require(size >= 1, "transport.matching_points", size, "an integer from 1")
+
+
+DEFAULTS = Transport()
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,41 +160,11 @@ def check_marginals(
             )
 
 
-def check_optimality(
-    plan: FloatArray, cost: FloatArray, potentials: tuple[FloatArray, FloatArray]
-) -> None:
-    """Make sure by duality that no other plan with the same marginals is cheaper.
-
-    For any potentials u, v every plan of unit mass costs at least
-    Σ w_a u + Σ w_b v + min_ij (c_ij - u_i - v_j), so that bound certifies the plan whatever the
-    solver says of itself.
-
-    Args:
-        plan: masses, shape ``(n, m)``, summing to one.
-        cost: cost matrix, shape ``(n, m)``.
-        potentials: dual potentials u, shape ``(n,)``, and v, shape ``(m,)``.
-
-    Raises:
-        TransportError: if the plan may cost more than the optimum by ``OPTIMALITY_BOUND`` times
-            the largest entry of the cost matrix.
-    """
-    u, v = potentials
-    excess, slack = 0.0, 0.0
-    for start in range(0, len(cost), _BLOCK):
-        block = slice(start, start + _BLOCK)
-        reduced = cost[block] - u[block, None] - v
-        excess += float((plan[block] * reduced).sum())
-        slack = min(slack, float(reduced.min()))
-    bound = OPTIMALITY_BOUND * float(cost.max())
-    if not excess - slack <= bound:
-        raise TransportError(
-            f"a transport plan may cost {excess - slack:.3g} more than the optimum; allowed: "
-            f"{bound:.3g}; the plan cannot be used, report this with the data"
-        )
-
-
 def exact_coupling(
-    x_a: npt.ArrayLike, x_b: npt.ArrayLike, cache: ArrayCache | None = None
+    x_a: npt.ArrayLike,
+    x_b: npt.ArrayLike,
+    cache: ArrayCache | None = None,
+    settings: Transport = DEFAULTS,
 ) -> Coupling:
     """Optimal plan between two sets of points of equal masses, for squared distances.
 
@@ -169,30 +174,64 @@ def exact_coupling(
         x_a: points, shape ``(n, *image)``.
         x_b: points, shape ``(m, *image)``.
         cache: where plans are kept; None computes without one.
+        settings: what the computation may take.
 
     Returns:
         The coupling; its cost is W2².
 
     Raises:
-        DataError: if a set is empty or not finite, or if the points differ in size.
+        DataError: if a set is empty or not finite, if the points differ in size, or if the plan
+            would take too much memory.
         TransportError: if the solver fails or a check of the plan does.
     """
-    a, b = _points(x_a, x_b)
-    w_a, w_b = _uniform(len(a)), _uniform(len(b))
-    computed = False
+    return exact_couplings([x_a], [x_b], [(0, 0)], cache, settings)[0]
 
-    def compute() -> Arrays:
-        nonlocal computed
-        computed = True
-        return _uniform_plan(a, b)
 
-    def check(arrays: Arrays) -> None:
-        check_marginals(arrays["rows"], arrays["cols"], arrays["mass"], w_a, w_b)
+def exact_couplings(
+    sets_a: Sequence[npt.ArrayLike],
+    sets_b: Sequence[npt.ArrayLike],
+    which: Sequence[tuple[int, int]],
+    cache: ArrayCache | None = None,
+    settings: Transport = DEFAULTS,
+) -> list[Coupling]:
+    """Several plans as of :func:`exact_coupling`, at the same time where that pays.
 
-    arrays = _fetch(cache, "exact", [a, b], compute, check)
-    check(arrays)
-    advance(computed)
-    return _coupling(a, b, arrays["rows"], arrays["cols"], arrays["mass"])
+    Each plan is kept as soon as it is solved, so an interrupted run goes on where it was.
+
+    Args:
+        sets_a: sets of points, each of shape ``(n, *image)``.
+        sets_b: sets of points, each of shape ``(m, *image)``.
+        which: the sets to couple, as indices into both.
+        cache: where plans are kept; None computes without one.
+        settings: what the computation may take.
+
+    Returns:
+        The couplings, in the order of ``which``.
+
+    Raises:
+        DataError: as of :func:`exact_coupling`.
+        TransportError: as of :func:`exact_coupling`.
+    """
+    first = [_points(x, "first") for x in sets_a]
+    second = [_points(x, "second") for x in sets_b]
+    pairs = [_alike(first[i], second[j]) for i, j in which]
+    checks = [_marginal_check(*pair) for pair in pairs]
+    known: dict[int, Arrays] = {}
+    places: list[Path] = []
+    if cache is not None:
+        digests = [[content_hash("points", [x]) for x in sets] for sets in (first, second)]
+        places = [cache.place("exact", digests[0][i], digests[1][j]) for i, j in which]
+        for number, (place, check) in enumerate(zip(places, checks, strict=True)):
+            if (arrays := cache.find(place, check)) is not None:
+                known[number] = arrays
+                advance(computed=False)
+    for number, arrays in _solved(pairs, set(range(len(pairs))) - set(known), settings):
+        checks[number](arrays)
+        if cache is not None:
+            cache.keep(places[number], arrays)
+        known[number] = arrays
+        advance(computed=True)
+    return [_coupling(*pair, known[number]) for number, pair in enumerate(pairs)]
 
 
 def class_costs(
@@ -203,6 +242,7 @@ def class_costs(
     classes_a: Sequence[int],
     classes_b: Sequence[int],
     cache: ArrayCache | None = None,
+    settings: Transport = DEFAULTS,
 ) -> FloatArray:
     """W2² of every class of one domain to every class of another, by exact plans.
 
@@ -217,26 +257,15 @@ def class_costs(
         classes_a: classes that label the rows.
         classes_b: classes that label the columns.
         cache: where plans and the result are kept; None computes without one.
+        settings: what the computation may take.
 
     Returns:
         Squared distances, shape ``(len(classes_a), len(classes_b))``.
     """
-    a, b = _points(x_a, x_b)
-    la, lb = _labels(y_a, a), _labels(y_b, b)
-    ca, cb = np.asarray(classes_a, np.int64), np.asarray(classes_b, np.int64)
-
-    def compute() -> Arrays:
-        groups_a = [a[_members(la, c, "first")] for c in classes_a]
-        groups_b = [b[_members(lb, c, "second")] for c in classes_b]
-        costs = [[exact_coupling(p, q, cache).cost for q in groups_b] for p in groups_a]
-        return {"costs": np.array(costs, dtype=np.float64)}
-
-    def check(arrays: Arrays) -> None:
-        costs = arrays["costs"]
-        if costs.shape != (len(ca), len(cb)) or not (np.isfinite(costs) & (costs >= 0)).all():
-            raise ValueError("not a matrix of squared distances of these classes")
-
-    return _fetch(cache, "class-costs", [a, la, b, lb, ca, cb], compute, check)["costs"]
+    a, b = _alike(_points(x_a, "first"), _points(x_b, "second"))
+    groups_a = _groups(a, y_a, classes_a, "first")
+    groups_b = _groups(b, y_b, classes_b, "second")
+    return _costs(groups_a, groups_b, cache, settings)
 
 
 def match_classes(
@@ -247,8 +276,13 @@ def match_classes(
     classes_a: Sequence[int],
     classes_b: Sequence[int],
     cache: ArrayCache | None = None,
+    settings: Transport = DEFAULTS,
 ) -> dict[int, int]:
     """Match the classes of two domains one to one, at the least sum of W2² between them.
+
+    Where a class has more than ``settings.matching_points`` points the matching is approximate: it
+    is that of the mean costs between two random samples of each class, of so many points. Where
+    the two samples, each for itself, give another matching, a warning says so.
 
     Args:
         x_a: points, shape ``(n, *image)``.
@@ -257,7 +291,8 @@ def match_classes(
         y_b: classes of x_b, shape ``(m,)``. The labels of the target domain are used.
         classes_a: classes of the first domain.
         classes_b: classes of the second domain, as many.
-        cache: where plans and costs are kept; None computes without one.
+        cache: where plans are kept; None computes without one.
+        settings: what the computation may take.
 
     Returns:
         The class of the second domain for each class of the first.
@@ -270,9 +305,25 @@ def match_classes(
             f"{len(classes_a)} classes {list(classes_a)} cannot be matched with {len(classes_b)} "
             f"classes {list(classes_b)}; choose as many of both, or labels: soft"
         )
-    costs = class_costs(x_a, y_a, x_b, y_b, classes_a, classes_b, cache)
-    rows, cols = linear_sum_assignment(costs)
-    return {int(classes_a[i]): int(classes_b[j]) for i, j in zip(rows, cols, strict=True)}
+    a, b = _alike(_points(x_a, "first"), _points(x_b, "second"))
+    groups_a = _groups(a, y_a, classes_a, "first")
+    groups_b = _groups(b, y_b, classes_b, "second")
+    size = settings.matching_points
+    if max(map(len, groups_a + groups_b)) <= size:
+        return _assignment(_costs(groups_a, groups_b, cache, settings), classes_a, classes_b)
+    halves = [
+        _costs(_sampled(groups_a, size, half), _sampled(groups_b, size, half), cache, settings)
+        for half in range(2)
+    ]
+    one, other = (_assignment(costs, classes_a, classes_b) for costs in halves)
+    if one != other:
+        warnings.warn(
+            f"the matching of classes is not certain: two samples of {size} images of each class "
+            f"give {one} and {other}; raise transport.matching_points, or declare it with labels: "
+            "ordered",
+            stacklevel=2,
+        )
+    return _assignment((halves[0] + halves[1]) / 2, classes_a, classes_b)
 
 
 def matched_coupling(
@@ -282,6 +333,7 @@ def matched_coupling(
     y_b: npt.ArrayLike,
     matching: Mapping[int, int],
     cache: ArrayCache | None = None,
+    settings: Transport = DEFAULTS,
 ) -> Coupling:
     """Exact plans inside each pair of matched classes, put together.
 
@@ -296,6 +348,7 @@ def matched_coupling(
         y_b: classes of x_b, shape ``(m,)``. The labels of the target domain are used.
         matching: the class of x_b for each class of x_a, one to one.
         cache: where the plans are kept; None computes without one.
+        settings: what the computation may take.
 
     Returns:
         The coupling, class by class; its cost is the mean over the class pairs of their W2².
@@ -303,19 +356,24 @@ def matched_coupling(
     Raises:
         DataError: if the matching is not one to one between exactly the classes that occur.
     """
-    a, b = _points(x_a, x_b)
+    a, b = _alike(_points(x_a, "first"), _points(x_b, "second"))
     la, lb = _labels(y_a, a), _labels(y_b, b)
     _check_matching(matching, la, lb)
     w_a, w_b = np.empty(len(a)), np.empty(len(b))
+    index = [
+        (np.flatnonzero(la == class_a), np.flatnonzero(lb == class_b))
+        for class_a, class_b in matching.items()
+    ]
+    sets_a, sets_b = [a[i] for i, _ in index], [b[j] for _, j in index]
+    same = [(k, k) for k in range(len(index))]
+    plans = exact_couplings(sets_a, sets_b, same, cache, settings)
     parts = []
-    for class_a, class_b in matching.items():
-        i, j = np.flatnonzero(la == class_a), np.flatnonzero(lb == class_b)
-        w_a[i], w_b[j] = 1 / (len(matching) * len(i)), 1 / (len(matching) * len(j))
-        plan = exact_coupling(a[i], b[j], cache)
-        parts.append((i[plan.rows], j[plan.cols], plan.mass / len(matching)))
+    for (i, j), plan in zip(index, plans, strict=True):
+        w_a[i], w_b[j] = 1 / (len(plans) * len(i)), 1 / (len(plans) * len(j))
+        parts.append((i[plan.rows], j[plan.cols], plan.mass / len(plans)))
     rows, cols, mass = (np.concatenate(column) for column in zip(*parts, strict=True))
     check_marginals(rows, cols, mass, w_a, w_b)
-    return _coupling(a, b, rows, cols, mass)
+    return Coupling(rows, cols, mass, float(np.mean([plan.cost for plan in plans])))
 
 
 def wasserstein2(
@@ -336,94 +394,119 @@ def wasserstein2(
         DataError: if points or masses are not what they must be.
         TransportError: if the solver fails or a check of the plan does.
     """
-    a, b = _points(x_a, x_b)
+    a, b = _alike(_points(x_a, "first"), _points(x_b, "second"))
     wa, wb = _weights(w_a, a), _weights(w_b, b)
-    plan = _solve(_squared_distances(a, b), wa, wb)
+    plan = network_simplex.solve(network_simplex.squared_distances(a, b), wa, wb)
     rows, cols = np.nonzero(plan > 0)
     check_marginals(rows, cols, plan[rows, cols], wa, wb)
-    return _coupling(a, b, rows, cols, plan[rows, cols]).cost
+    return _coupling(a, b, {"rows": rows, "cols": cols, "mass": plan[rows, cols]}).cost
 
 
-def _fetch(
+def _solved(
+    points: Sequence[tuple[Points, Points]], wanted: set[int], settings: Transport
+) -> Iterator[tuple[int, Arrays]]:
+    # the plans of the wanted pairs, as they come; the dearest first, so that none is waited for
+    size = {number: len(points[number][0]) * len(points[number][1]) for number in wanted}
+    order = sorted(wanted, key=lambda number: -size[number])
+    needs = [size[number] * network_simplex.BYTES_PER_PAIR / 2**30 for number in order]
+    if order and needs[0] > settings.memory:
+        _refuse(*points[order[0]], needs[0], settings.memory)
+    at_once = min(settings.processes or joblib.cpu_count(), len(order))
+    while at_once > 1 and sum(needs[:at_once]) > settings.memory:
+        at_once -= 1
+    if at_once < 2 or sum(size.values()) < WORTH_PROCESSES:
+        for number in order:
+            yield number, network_simplex.optimal_plan(*points[number])
+        return
+    work = joblib.delayed(network_simplex.optimal_plan_in_worker)
+    parallel = joblib.Parallel(at_once, return_as="generator_unordered", pre_dispatch=at_once)
+    yield from parallel(work(number, *points[number]) for number in order)
+
+
+def _refuse(a: Points, b: Points, need: float, limit: float) -> None:
+    matrix = len(a) * len(b) * 8 / 2**30
+    raise DataError(
+        f"transport.memory: got {limit:g} GiB, where the exact plan of {len(a)} × {len(b)} images "
+        f"takes about {need:.3g} (its dense cost matrix alone {matrix:.3g}); allowed: at least "
+        f"that; or labels: matched, which solves class by class; or fewer images, by per_class of "
+        "the waypoints"
+    )
+
+
+def _marginal_check(a: Points, b: Points) -> Callable[[Arrays], None]:
+    w_a, w_b = _uniform(len(a)), _uniform(len(b))
+    return lambda plan: check_marginals(plan["rows"], plan["cols"], plan["mass"], w_a, w_b)
+
+
+def _groups(x: Points, y: npt.ArrayLike, classes: Sequence[int], side: str) -> list[Points]:
+    labels = _labels(y, x)
+    return [x[_members(labels, label, side)] for label in classes]
+
+
+def _sampled(groups: Sequence[Points], size: int, half: int) -> list[Points]:
+    # the first or the last points in a random order: of a class of twice the size, other ones
+    rng = np.random.default_rng(0)
+    chosen = [rng.permutation(len(group)) for group in groups]
+    parts = [index[-size:] if half else index[:size] for index in chosen]
+    return [group[index] for group, index in zip(groups, parts, strict=True)]
+
+
+def _costs(
+    groups_a: Sequence[Points],
+    groups_b: Sequence[Points],
     cache: ArrayCache | None,
-    kind: str,
-    inputs: Sequence[npt.NDArray[Any]],
-    compute: Callable[[], Arrays],
-    check: Callable[[Arrays], None],
-) -> Arrays:
-    return compute() if cache is None else cache.fetch(kind, inputs, compute, check)
+    settings: Transport,
+) -> FloatArray:
+    which = [(i, j) for i in range(len(groups_a)) for j in range(len(groups_b))]
+    plans = exact_couplings(groups_a, groups_b, which, cache, settings)
+    return np.array([plan.cost for plan in plans]).reshape(len(groups_a), len(groups_b))
 
 
-def _uniform_plan(a: FloatArray, b: FloatArray) -> Arrays:
-    plan = _solve(_squared_distances(a, b), _uniform(len(a)), _uniform(len(b)))
-    # A vertex of this polytope has masses that are multiples of 1/lcm(n, m) (it is a network flow
-    # with integral supplies), so rounding to them takes out the solver's rounding and nothing else.
-    unit = math.lcm(*plan.shape)
-    rows, cols = np.nonzero(plan * unit > 0.5)
-    return {"rows": rows, "cols": cols, "mass": np.rint(plan[rows, cols] * unit) / unit}
+def _assignment(
+    costs: FloatArray, classes_a: Sequence[int], classes_b: Sequence[int]
+) -> dict[int, int]:
+    rows, cols = linear_sum_assignment(costs)
+    return {int(classes_a[i]): int(classes_b[j]) for i, j in zip(rows, cols, strict=True)}
 
 
-def _solve(cost: FloatArray, w_a: FloatArray, w_b: FloatArray) -> FloatArray:
-    # The solver compares costs with absolute tolerances, hence the scale.
-    scaled = cost / (float(cost.max()) or 1.0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # POT warns and goes on; what it warns of is raised below
-        plan, log = ot.emd(w_a, w_b, scaled, numItermax=MAX_PIVOTS, log=True)
-    if log["warning"] is not None:
-        raise TransportError(f"no optimal plan for {cost.shape} points: {log['warning']}")
-    check_optimality(plan, scaled, (log["u"], log["v"]))
-    return np.asarray(plan, dtype=np.float64)
-
-
-def _coupling(
-    a: FloatArray, b: FloatArray, rows: IntArray, cols: IntArray, mass: FloatArray
-) -> Coupling:
+def _coupling(a: Points, b: Points, plan: Arrays) -> Coupling:
     # Summed over the pairs themselves: a plan read from disk cannot bring a wrong cost with it.
-    squares = [
-        np.square(a[rows[k : k + _BLOCK]] - b[cols[k : k + _BLOCK]]).sum(1)
-        for k in range(0, len(rows), _BLOCK)
-    ]
-    cost = float(mass @ np.concatenate(squares))
+    rows, cols, mass = plan["rows"], plan["cols"], plan["mass"]
+    cost = 0.0
+    for start in range(0, len(rows), _BLOCK):
+        k = slice(start, start + _BLOCK)
+        difference = np.asarray(a[rows[k]], dtype=np.float64) - b[cols[k]]
+        cost += float(mass[k] @ np.square(difference).sum(1))
     return Coupling(rows.astype(np.int64), cols.astype(np.int64), mass, cost)
-
-
-def _squared_distances(a: FloatArray, b: FloatArray) -> FloatArray:
-    # |a|² - 2ab + |b|² is several times faster than summing squared differences. Taken from the
-    # mean of a it is off by rounding of the largest distance, and nothing finer is asked of the
-    # solver (see OPTIMALITY_BOUND); costs of plans are summed over their pairs afterwards.
-    origin = a.mean(0)
-    a, b = a - origin, b - origin
-    distances = np.square(a).sum(1)[:, None] + np.square(b).sum(1) - 2 * (a @ b.T)
-    return np.asarray(np.maximum(distances, 0, out=distances), dtype=np.float64)
 
 
 def _uniform(n: int) -> FloatArray:
     return np.full(n, 1 / n)
 
 
-def _points(x_a: npt.ArrayLike, x_b: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
-    sets = []
-    for side, x in (("first", x_a), ("second", x_b)):
-        array = np.asarray(x, dtype=np.float64)
-        if array.ndim == 0 or len(array) == 0:
-            raise DataError(f"the {side} set of points is empty; give at least one point")
-        if not np.isfinite(array).all():
-            raise DataError(f"the {side} set of points has values that are not finite")
-        sets.append(array.reshape(len(array), -1))
-    a, b = sets
+def _points(x: npt.ArrayLike, side: str) -> Points:
+    array = np.asarray(x)  # in its own precision: float32 images are half as much to keep
+    if array.ndim == 0 or len(array) == 0:
+        raise DataError(f"the {side} set of points is empty; give at least one point")
+    if not (np.isfinite(array.min()) and np.isfinite(array.max())):  # nan if any value is
+        raise DataError(f"the {side} set of points has values that are not finite")
+    return array.reshape(len(array), -1)
+
+
+def _alike(a: Points, b: Points) -> tuple[Points, Points]:
     if a.shape[1] != b.shape[1]:
         raise DataError(f"points of {a.shape[1]} and of {b.shape[1]} values; both must be alike")
     return a, b
 
 
-def _labels(y: npt.ArrayLike, x: FloatArray) -> IntArray:
+def _labels(y: npt.ArrayLike, x: Points) -> IntArray:
     labels = np.asarray(y, dtype=np.int64)
     if labels.shape != (len(x),):
         raise DataError(f"labels of shape {labels.shape} for {len(x)} points; give one for each")
     return labels
 
 
-def _weights(w: npt.ArrayLike, x: FloatArray) -> FloatArray:
+def _weights(w: npt.ArrayLike, x: Points) -> FloatArray:
     weights = np.asarray(w, dtype=np.float64)
     if weights.shape != (len(x),):
         raise DataError(f"masses of shape {weights.shape} for {len(x)} points; give one for each")

@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Independent, Normal, kl_divergence
 
+from thermo_pl import measurement
 from thermo_pl.measurement import (
     NOTHING,
     Estimate,
     classification_draws,
     data_force,
+    draws_to_decode,
     few_draws,
     first_law,
     measure,
@@ -130,6 +132,29 @@ def test_r_d_c_and_j_are_weighted_means_over_particles_and_draws(
     assert found.free_energy.value == pytest.approx(energy, **CLOSE)
     assert (found.lam, found.gam, found.t) == (LAM, GAM, T)
     assert found.finite
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_parts_of_a_large_probe_are_added_up(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, probe = model(), probe_of(6)
+    assert size < N
+    force = data_force(made, probe, T, 6)
+    monkeypatch.setattr(measurement, "PARTICLES_AT_ONCE", size)
+    found, draws = measure(made, probe, T, 6), by_hand(made, probe, T)
+    for part, expected in zip((found.rate, found.distortion), draws[:2], strict=True):
+        torch.testing.assert_close(part.few, expected, rtol=1e-12, atol=1e-12)
+    loss = classification_draws(made, probe, T)
+    torch.testing.assert_close(loss, draws.classification, rtol=1e-12, atol=1e-12)
+    again = data_force(made, probe, T, 6)
+    torch.testing.assert_close(again.few, force.few, rtol=1e-12, atol=1e-12)
+
+
+def test_fewer_draws_of_a_large_probe_are_decoded() -> None:
+    def count(particles: int) -> int:
+        weight, image = torch.ones(particles), torch.empty(particles, 0)
+        return draws_to_decode(Probe(Particles(image, image, image, image, weight), image))
+
+    assert [count(n) for n in (1, 4096, 8192, 16_384, 54_000, 10**6)] == [8, 8, 8, 4, 2, 2]
 
 
 def test_standard_errors_are_those_of_the_spread_over_draws() -> None:

@@ -16,13 +16,19 @@ from torch import Tensor
 
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.objective import Objective, Probe, with_t_derivative
-from thermo_pl.particles import interpolate, weighted_mean
+from thermo_pl.particles import interpolate
 
 NOTHING = torch.zeros(1, dtype=torch.float64)
 """The mean over draws of a term that is not there."""
 
 DRAWS_AT_ONCE = 64
 """Noise draws on which C is taken at a time."""
+PARTICLES_AT_ONCE = 8192
+"""Particles that are run at a time, so that memory does not grow with a probe of many."""
+DECODED = 8
+"""Noise draws that are decoded: D needs fewer than C."""
+ENOUGH = 65_536
+"""Decoded images beyond which more noise draws are not worth their time."""
 
 
 @dataclass(frozen=True)
@@ -219,16 +225,20 @@ def classification_draws(model: FreeEnergyModel, probe: Probe, t: float) -> Tens
     """
     if model.classifier is None:
         return NOTHING
-    batch = interpolate(probe.particles, t)
-    posterior = model.encoder(batch.x)
     # in pieces that fit the cache: a third faster, and memory does not grow with the draws
     size = len(probe.noise) if model.encoder.exact else DRAWS_AT_ONCE
-    parts = []
-    for noise in torch.split(probe.noise, size):
-        logits = model.classifier(posterior.draw(noise))
-        loss = posterior.weigh(model.classifier.nll(logits, batch.y))
-        parts.append(weighted_mean(loss, batch.weight).double().cpu())
-    return _collapsed(model, probe, torch.cat(parts))
+    total = torch.zeros(len(probe.noise), dtype=torch.float64)
+    for start in range(0, len(probe.particles.weight), PARTICLES_AT_ONCE):
+        part = probe.take(slice(start, start + PARTICLES_AT_ONCE))
+        batch = interpolate(part.particles, t)
+        posterior = model.encoder(batch.x)
+        sums = []
+        for noise in torch.split(part.noise, size):
+            logits = model.classifier(posterior.draw(noise))
+            loss = posterior.weigh(model.classifier.nll(logits, batch.y))
+            sums.append(loss @ batch.weight)
+        total += torch.cat(sums).double().cpu()
+    return _collapsed(model, probe, total / float(probe.particles.weight.sum()))
 
 
 def few_draws(probe: Probe, count: int) -> Probe:
@@ -244,6 +254,18 @@ def few_draws(probe: Probe, count: int) -> Probe:
     return probe._replace(noise=probe.noise[: count * probe.points])
 
 
+def draws_to_decode(probe: Probe) -> int:
+    """How many of a probe's noise draws R and D are best taken on.
+
+    Args:
+        probe: particles and noise.
+
+    Returns:
+        8, and fewer for a probe of many particles, but two, so that an error is known.
+    """
+    return max(2, min(DECODED, ENOUGH // len(probe.particles.weight)))
+
+
 def _decoded(model: FreeEnergyModel, probe: Probe, count: int) -> Probe:
     # of an exact encoder none is left out: without some of them nothing is exact
     return probe if model.encoder.exact else few_draws(probe, count)
@@ -251,9 +273,12 @@ def _decoded(model: FreeEnergyModel, probe: Probe, count: int) -> Probe:
 
 def _draws(objective: Objective, theta: Tensor, t: float | Tensor) -> Tensor:
     # R, D and C for each noise draw, shape (3, samples)
-    batch = interpolate(objective.probe.particles, t)
-    terms = objective.model.draws(objective.outputs(theta, t), batch.x, batch.y)
-    return weighted_mean(torch.stack(terms), batch.weight).double().cpu()
+    sums = []
+    for part in objective.parts(PARTICLES_AT_ONCE):
+        batch = interpolate(part.probe.particles, t)
+        terms = objective.model.draws(part.outputs(theta, t), batch.x, batch.y)
+        sums.append(((torch.stack(terms) * batch.weight).sum(-1) / part.mass).double().cpu())
+    return torch.stack(sums).sum(0)
 
 
 def _collapsed(model: FreeEnergyModel, probe: Probe, draws: Tensor) -> Tensor:

@@ -5,12 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from torch import Tensor, nn
 
-from thermo_pl.datamodules import Digits, GaussianNoise, ImageSource, Occlusion, Split, Waypoint
-from thermo_pl.datamodules.domains import load_domains
+from thermo_pl.datamodules import (
+    Blur,
+    Digits,
+    GaussianNoise,
+    ImageSource,
+    Inversion,
+    Occlusion,
+    Rotation,
+    Split,
+    Waypoint,
+)
+from thermo_pl.datamodules.domains import check_waypoints, load_domains
 from thermo_pl.errors import ConfigError, DataError
 
 ToyMaker = Callable[..., ImageSource]
@@ -161,6 +173,71 @@ def test_occlusion_refuses(arguments: dict[str, Any], message: str) -> None:
         Occlusion(**arguments)
 
 
+def random_images(n: int, channels: int, height: int, width: int) -> Tensor:
+    return torch.rand(n, channels, height, width, generator=torch.Generator().manual_seed(0))
+
+
+def test_rotation_by_right_angles_is_exact() -> None:
+    images = random_images(5, 3, 8, 8)
+    for quarter in range(-3, 4):
+        turned = Rotation(90.0 * quarter)(images)
+        torch.testing.assert_close(turned, torch.rot90(images, quarter, (-2, -1)))
+
+
+def test_rotation_against_scipy() -> None:
+    # what lies on the rim comes in part from outside, where the two differ
+    images = Digits().load()["val"].images[:20]
+    images = torch.nn.functional.pad(images, (4, 4, 4, 4))
+    turned = ndimage.rotate(images.numpy(), -30, axes=(-1, -2), reshape=False, order=1)
+    found = Rotation(-30.0)(images)
+    np.testing.assert_allclose(found, turned, atol=1e-5)
+    assert found.min() >= 0
+    assert found.max() <= 1
+
+
+def test_angles_grow_in_the_order_of_the_data() -> None:
+    images = random_images(4, 1, 6, 6)
+    turned = Rotation((0.0, 90.0))(images)
+    for image, angle, expected in zip(images, (0.0, 30.0, 60.0, 90.0), turned, strict=True):
+        torch.testing.assert_close(Rotation(angle)(image[None])[0], expected)
+    torch.testing.assert_close(turned[3], torch.rot90(images[3], 1, (-2, -1)))
+    torch.testing.assert_close(turned[0], images[0])
+
+
+def test_inversion() -> None:
+    images = random_images(5, 3, 8, 6)
+    torch.testing.assert_close(Inversion()(images), 1 - images)
+
+
+@pytest.mark.parametrize("sigma", [0.5, 1.0, 1.7])
+def test_blur_against_scipy(sigma: float) -> None:
+    images = random_images(3, 2, 12, 9)
+    radius = int(np.ceil(3 * sigma))
+    expected = ndimage.gaussian_filter(
+        images.numpy(), (0, 0, sigma, sigma), mode="mirror", radius=(0, 0, radius, radius)
+    )
+    np.testing.assert_allclose(Blur(sigma)(images), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Rotation(float("nan")), r"degrees: got nan; allowed: a finite number"),
+        (lambda: Rotation((0.0, float("inf"))), r"degrees: got \(0\.0, inf\)"),
+        (lambda: Blur(0.0), r"sigma: got 0\.0; allowed: a finite number > 0"),
+        (lambda: Blur(-1.0), r"sigma: got"),
+    ],
+)
+def test_other_transforms_refuse(make: Callable[[], nn.Module], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make()
+
+
+def test_blur_wider_than_the_images_is_refused() -> None:
+    with pytest.raises(DataError, match=r"got 3 for images of 8 pixels; allowed: at most 2\.33"):
+        load_domains([Waypoint(transform=Blur(3.0))])
+
+
 def test_occluded_waypoints_are_domains_of_their_own() -> None:
     upper, lower = Occlusion(rows=(0.0, 0.5)), Occlusion(rows=(0.5, 1.0))
     plain, one, same, other = load_domains([
@@ -241,6 +318,26 @@ def test_class_errors(toys: ToyMaker) -> None:
     with pytest.raises(DataError, match="val split: class 1 has no images"):
         load_domains([Waypoint(source=source)])
     assert load_domains([Waypoint([0], source=source)])[0].classes == (0,)
+
+
+def test_fewer_images_of_each_class_for_training_alone() -> None:
+    full, few, same = load_domains([
+        Waypoint([3, 5]),
+        Waypoint([3, 5], per_class=7),
+        Waypoint([3, 5], per_class=7),
+    ])
+    assert few is same
+    assert few.splits["train"].labels.bincount().tolist() == [0, 0, 0, 7, 0, 7]
+    assert rows(few.splits["train"]) < rows(full.splits["train"])
+    # not the first ones: their order may mean something
+    first = full.splits["train"].images[full.splits["train"].labels == 3][:7]
+    assert not torch.equal(few.splits["train"].images[few.splits["train"].labels == 3], first)
+    for name in ("val", "test"):
+        assert rows(few.splits[name]) == rows(full.splits[name])
+    (all_of_them,) = load_domains([Waypoint([3, 5], per_class=10_000)])
+    assert rows(all_of_them.splits["train"]) == rows(full.splits["train"])
+    with pytest.raises(ConfigError, match=r"waypoints\[0\]\.per_class: got 0; allowed: an integer"):
+        check_waypoints([Waypoint(per_class=0)])
 
 
 def test_waypoints_must_have_one_image_shape(toys: ToyMaker) -> None:
