@@ -1,0 +1,101 @@
+"""Is C on the points that a model trains on the true C? Rules for e(z|x), side by side.
+
+    python benchmarks/cubature.py
+
+For each rule the model of lightning_configs/carnot_digits.yaml is brought to the equilibrium of J
+on frozen points, on clean digits 0-4, by L-BFGS. Then C is taken on those points, and on fresh
+draws.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import tempfile
+
+import torch
+from torch import Tensor
+
+from thermo_pl.cubature import turned_cubature
+from thermo_pl.datamodules import InterpolatedDataModule, Waypoint
+from thermo_pl.measurement import classification_draws
+from thermo_pl.module import FreeEnergyModel
+from thermo_pl.networks import Gaussian, LinearClassifier, MLPDecoder, MLPEncoder, StandardNormal
+from thermo_pl.objective import Objective, Probe
+from thermo_pl.optim import QuasiStaticLBFGS
+from thermo_pl.particles import Particles
+
+K, FRESH = 8, 640
+
+
+def rules(n: int) -> dict[str, Tensor]:
+    """Frozen points for n particles, by name; float64, shape (points, n, K)."""
+    generator = torch.Generator().manual_seed(5)
+    draws = torch.randn(16, n, K, generator=generator, dtype=torch.float64)
+    turned = turned_cubature(n, K, 0)
+    sphere = turned[: 2 * K] * math.sqrt(K / (K - math.sqrt(2 * K)))
+    return {
+        "4 independent draws": draws[:4],
+        "8 antithetic draws": torch.cat([draws[:4], -draws[:4]]),
+        "16 independent draws": draws,
+        "16 points, one sphere": sphere,
+        "32 points, two spheres": turned,
+    }
+
+
+def equilibrium(probe: Probe, lam: float, gam: float) -> Objective:
+    """The model at the minimum of J on the probe."""
+    torch.manual_seed(0)
+    model = FreeEnergyModel(
+        MLPEncoder([1, 8, 8], K, []),
+        LinearClassifier(K, 5),
+        MLPDecoder([1, 8, 8], K, [], Gaussian(0.3)),
+        StandardNormal(K),
+        lam=lam,
+        gam=gam,
+    ).double()
+    objective = Objective(model, probe)
+    optimizer = QuasiStaticLBFGS(
+        model.parameters(), max_iter=100, history_size=100, line_search_fn="strong_wolfe"
+    )
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        value = objective.value(objective.means(list(objective.named.values()), 0.0))
+        value.backward()
+        return value
+
+    for _ in range(8):
+        optimizer.step(closure)
+    return Objective(model, probe)
+
+
+def main() -> None:
+    """Run all rules."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--lam", type=float, default=3.0)
+    parser.add_argument("--gam", type=float, default=2.0)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as cache:
+        data = InterpolatedDataModule([Waypoint([0, 1, 2, 3, 4])], cache_dir=cache)
+        data.prepare_data()
+        data.setup("fit")
+        particles = Particles(*(part.double() for part in data.coupling("train").all()))
+    n = len(particles.weight)
+    generator = torch.Generator().manual_seed(7)
+    fresh = Probe(particles, torch.randn(FRESH, n, K, generator=generator, dtype=torch.float64))
+    print(f"{'trained on':<24}{'J':>10}{'C there':>10}{'C true':>10}{'error':>9}", flush=True)
+    for name, points in rules(n).items():
+        objective = equilibrium(Probe(particles, points), arguments.lam, arguments.gam)
+        means = objective.means(objective.theta, 0.0)
+        true = classification_draws(objective.model, fresh, 0.0)
+        print(
+            f"{name:<24}{float(objective.value(means)):>10.4f}{float(means[2]):>10.4f}"
+            f"{float(true.mean()):>10.4f}{float(true.std()) / FRESH**0.5:>9.4f}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
