@@ -6,7 +6,6 @@ import io
 import re
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -103,14 +102,18 @@ def test_a_long_solve_has_a_bar_on_a_terminal_and_nothing_elsewhere(
     size = len(objective().theta)
     matrix = torch.diag(torch.linspace(1, 9, size, dtype=torch.float64))
 
-    def slow(*_: Any) -> Callable[[torch.Tensor], torch.Tensor]:
-        def product(rows: torch.Tensor) -> torch.Tensor:
+    class Slow:
+        """Products that take a while."""
+
+        gradients = 0.0
+
+        def __init__(self, *_: Any) -> None: ...
+
+        def __call__(self, rows: torch.Tensor) -> torch.Tensor:
             time.sleep(0.01)
             return rows @ matrix
 
-        return product
-
-    monkeypatch.setitem(response.CURVATURES, "gauss_newton", slow)
+    monkeypatch.setitem(response.CURVATURES, "gauss_newton", Slow)
     settings = response.ResponseSettings(damping=0.5, tolerance=1e-9, solver=solver)
     system = response.ResponseSystem(objective(), 0.25, settings, None)
     with shown(StageBar(lines=False)):
