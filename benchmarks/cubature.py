@@ -33,13 +33,17 @@ def rules(n: int) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(5)
     draws = torch.randn(16, n, K, generator=generator, dtype=torch.float64)
     turned = turned_cubature(n, K, 0)
-    sphere = turned[: 2 * K] * math.sqrt(K / (K - math.sqrt(2 * K)))
+    directions = turned / turned.norm(dim=-1, keepdim=True)
+    # two radii that give |z|² and |z|⁴ their means
+    radii = torch.tensor([K - math.sqrt(2 * K), K + math.sqrt(2 * K)]).sqrt()
     return {
         "4 independent draws": draws[:4],
         "8 antithetic draws": torch.cat([draws[:4], -draws[:4]]),
         "16 independent draws": draws,
-        "16 points, one sphere": sphere,
-        "32 points, two spheres": turned,
+        "16 points, |z|² = k": math.sqrt(K) * directions[: 2 * K],
+        "32 points, two radii": radii.repeat_interleave(2 * K)[:, None, None] * directions,
+        "32 points, radii spread": turned,
+        "64 points, radii spread": turned_cubature(n, K, 0, count=2),
     }
 
 

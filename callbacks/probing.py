@@ -71,12 +71,13 @@ class ProbeSource:
         n = len(drawn.weight)
         if model.cubature_seed is None:
             noise, points = model.noise(samples, n, generator), 1
-        else:
-            # solved for and steered is what J is made of in training; other rotations measure it
+        elif size == "solving":
+            # what J is made of in training
             allowed = f"at least {len(coupling)}, all: with a cubature J is that of all particles"
-            require(everything, f"probes.{size}_particles", count, allowed)
-            own = kind == "measuring"
-            noise = model.cubature(samples, n, noise_seed) if own else model.training_noise(n)
+            require(everything, "probes.solving_particles", count, allowed)
+            noise, points = model.training_noise(n), 4 * model.encoder.latent_dim
+        else:  # what training never saw
+            noise = model.cubature(samples, n, noise_seed)
             points = 4 * model.encoder.latent_dim
         moved = Particles(*(tensor.to(model.device, noise.dtype) for tensor in drawn))
         return Probe(moved, noise, points)

@@ -69,8 +69,9 @@ class Probes:
     as the coupling has, or more, takes all of them with their mass; the probes then differ in
     their noise draws.
 
-    A model that trains on a cubature (``cubature_seed``) is solved for and steered on the points it
-    trains on; ``measuring_samples`` rotations that it never saw measure it.
+    The responses of a model that trains on a cubature (``cubature_seed``) are solved on the points
+    it trains on; rotations that training never saw steer and measure it, as many as
+    ``control_samples`` and ``measuring_samples`` say.
 
     Attributes:
         solving_particles: particles of the solving probe.
