@@ -165,7 +165,8 @@ def picture(speeds: list[tuple[int, Config]], cycles: list[tuple[str, Config]]) 
 
 DIGITS = (
     f"{'seed':>4}{'C_h':>8}{'C_c':>8}{'iso drift':>11}{'S drift':>9}{'d lam':>8}{'d gam':>8}"
-    f"{'R':>8}{'D':>8}{'C':>8}{'eta':>8}{'eta_C':>8}{'W':>9}{'W mech.':>18}{'passes':>7}{'s':>6}"
+    f"{'R':>8}{'D':>8}{'C':>8}{'eta':>8}{'eta_C':>8}{'W':>9}"
+    f"{'gap of works':>18}{'passes':>7}{'s':>6}"
 )
 
 
@@ -189,14 +190,13 @@ def digits(root: Path, seeds: list[int]) -> None:
             heat += [abs(value / values[0] - 1) for value in values]
             assert len({r["gamma"] for r in rows if r["stroke"] == stroke}) == 1
         closed = found["relative_closure"]
-        works = found["work_control"] + found["work_domain"]
-        error = (found["work_control_error"] ** 2 + found["work_domain_error"] ** 2) ** 0.5
         print(
             f"{seed:>4}{found['C_hot']:>8.4f}{found['C_cold']:>8.4f}{max(held):>11.2%}"
             f"{max(heat):>9.2%}{closed['lambda']:>8.2%}{closed['gamma']:>8.2%}{closed['R']:>8.2%}"
             f"{closed['D']:>8.2%}{closed['C']:>8.2%}{found['efficiency']:>8.4f}"
             f"{found['carnot_efficiency']:>8.4f}{found['work']:>9.4f}"
-            f"{works:>10.4f} ± {error:<6.3f}{found['cycle'] + 1:>6}{seconds:>6.0f}",
+            f"{found['works_gap']:>10.4f} ± {found['works_gap_error']:<6.4f}"
+            f"{found['cycle'] + 1:>6}{seconds:>6.0f}",
             flush=True,
         )
 

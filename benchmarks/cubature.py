@@ -59,9 +59,7 @@ def equilibrium(probe: Probe, lam: float, gam: float) -> Objective:
         gam=gam,
     ).double()
     objective = Objective(model, probe)
-    optimizer = QuasiStaticLBFGS(
-        model.parameters(), max_iter=100, history_size=100, line_search_fn="strong_wolfe"
-    )
+    optimizer = QuasiStaticLBFGS(model.parameters(), max_iter=100, rounds=1, history_size=100)
 
     def closure() -> Tensor:
         optimizer.zero_grad()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from thermo_pl.datamodules.coupled import (
@@ -154,6 +155,17 @@ class PathDataModule(pl.LightningDataModule):
         """
         require(split in SPLITS, "split", split, ", ".join(SPLITS))
         return self._built().legs[split][self.leg]
+
+    def image_moments(self) -> tuple[Tensor, Tensor]:
+        """Mean and covariance of the training images, all waypoints taken together.
+
+        Returns:
+            Float64, shapes ``(d,)`` and ``(d, d)`` for images of d numbers.
+        """
+        legs = self._built().legs["train"]
+        seconds = torch.stack([half for leg in legs for half in leg.second_moments()]).mean(0)
+        mean = seconds[-1, :-1]
+        return mean, seconds[:-1, :-1] - torch.outer(mean, mean)
 
     def draw(self, split: str, n: int, generator: torch.Generator | None = None) -> Particles:
         """Draw particles of the current leg with replacement, by their mass.

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from thermo_pl.datamodules.transport import Coupling
@@ -107,6 +108,16 @@ class CoupledImages(Dataset[Particles]):
             The pairs, with :attr:`weight`.
         """
         return self.__getitems__(torch.arange(len(self)))
+
+    def second_moments(self) -> tuple[Tensor, Tensor]:
+        """E[uuᵀ] of u = (image, 1) at both ends: the last row holds the mean.
+
+        Returns:
+            Float64, each of shape ``(d + 1, d + 1)``.
+        """
+        ends = ((self._source, self._rows), (self._target, self._cols))
+        first, second = (_second_moment(images, index, self.mass) for images, index in ends)
+        return first, second
 
     def draw(self, n: int, generator: torch.Generator | None = None) -> Particles:
         """Independent draws, with replacement, with probability equal to the mass.
@@ -330,6 +341,13 @@ class LateLoader(DataLoader[Particles]):
             Batches.
         """
         yield from super().__iter__()
+
+
+def _second_moment(images: Tensor, index: Tensor, mass: Tensor) -> Tensor:
+    # each image once, with the mass of all its pairs
+    weight = mass.new_zeros(len(images)).index_add_(0, index, mass)
+    u = F.pad(images.flatten(1).double(), (0, 1), value=1.0)
+    return (u * weight[:, None]).T @ u
 
 
 def with_unit_weight(particles: Particles) -> Particles:

@@ -35,7 +35,7 @@ def shortened(path: Path, folder: Path) -> Path:
         config["trainer"]["max_epochs"] = 2
     turned = "cubature_seed" in config["model"]["init_args"]  # which asks for all particles
     if turned:
-        config["model"]["init_args"]["optimizer"]["init_args"]["max_iter"] = 20
+        config["model"]["init_args"]["optimizer"]["init_args"]["rounds"] = 1
     elif has_pictures(config):
         config["data"]["init_args"] |= {"train_batches": 4, "batch_size": 32}
     else:  # exact to the last digits, which takes short steps: two checks, two steps, and a cut

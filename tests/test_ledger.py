@@ -240,6 +240,22 @@ def test_both_ways_to_the_work_agree_to_fourth_order() -> None:
     assert abs(found.work_domain.value) > 0.3
 
 
+def test_both_works_of_a_cycle_that_is_left_open_are_compared_as_if_it_were_closed() -> None:
+    rows = carnot_rows(12)
+    end = rows[-1][-1]
+    beyond = [
+        make_row(LEGS[3], end["lambda"] + 0.01 * s, end["gamma"] + 0.02 * s, 1.0, leg=3)
+        for s in (0.0, 0.5, 1.0)
+    ]
+    found = cycle_balance([*rows, beyond])
+    rise = beyond[-1]["J"] - rows[0][0]["J"]
+    assert rise > 0.02
+    plain = found.work.value - found.work_mechanical.value
+    assert plain == pytest.approx(rise, abs=1e-5)  # no error of either: F is not the same
+    assert abs(found.works_gap.value) < 1e-5
+    assert found.works_gap.error == found.work_mechanical.error == 0
+
+
 def test_the_cycle_run_backwards_takes_up_the_work_it_gave() -> None:
     forward = cycle_balance(carnot_rows(6))
     back = cycle_balance([rows[::-1] for rows in carnot_rows(6)][::-1])
@@ -494,7 +510,7 @@ def made_balance(hot: float, cold: float, rise: float = 1.0, fall: float = 1.0) 
         Flow(Part(2, -cold * fall, 0.0), cold, cold),
     ]
     work = Value(hot * rise - cold * fall)
-    return Balance(flows, work, Value(0.0), Value(0.0), 0.0, 0.0)
+    return Balance(flows, work, Value(0.0), Value(0.0), 0.0, 0.0, 0.0)
 
 
 def verdicts(found: Balance) -> dict[str, Verdict]:

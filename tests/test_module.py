@@ -234,6 +234,86 @@ def test_a_cubature_asks_for_full_batches(tmp_path: Path) -> None:
         trainer(tmp_path).fit(made, datamodule=data)
 
 
+@pytest.mark.parametrize("hidden", [(), (5,)], ids=["linear", "deep"])
+def test_turning_the_axes_is_a_reparametrisation(hidden: tuple[int, ...]) -> None:
+    turned, straight = (
+        model(
+            encoder=MLPEncoder(SHAPE, K, hidden),
+            classifier=MLPClassifier(K, CLASSES, hidden),
+            decoder=MLPDecoder(SHAPE, K, hidden, Gaussian(0.3)),
+            turning=turning,
+        ).double()
+        for turning in (True, False)
+    )
+    data = Batch(*(part.double() for part in batch()))
+    noise = torch.randn(3, 6, K, dtype=torch.float64)
+    straight.load_state_dict(turned.state_dict(), strict=False)
+    here = [made.terms(made(data.x, noise), data.x, data.y) for made in (straight, turned)]
+    for one, other in zip(*here, strict=True):
+        torch.testing.assert_close(one, other)  # it starts with the axes as they are
+
+    with torch.no_grad():
+        turned.frame.angles.fill_(0.4)
+        a = torch.tensor(0.4, dtype=torch.float64)  # U = exp [[0, -a], [a, 0]]
+        u = torch.stack([torch.stack([a.cos(), -a.sin()]), torch.stack([a.sin(), a.cos()])])
+        torch.testing.assert_close(turned.frame(), u)
+        last = straight.encoder.net[-1]  # mean Uᵀ; the log variances stay
+        last.weight[:K], last.bias[:K] = u.T @ last.weight[:K], last.bias[:K] @ u
+        for net in (straight.decoder.net, straight.classifier.net):
+            net[0].weight.copy_(net[0].weight @ u)
+    there = [made.terms(made(data.x, noise), data.x, data.y) for made in (straight, turned)]
+    for one, other in zip(*there, strict=True):
+        torch.testing.assert_close(one, other)
+    assert not torch.allclose(there[0].classification, here[0].classification)
+    torch.testing.assert_close(straight.predict(data.x).z, turned.predict(data.x).z)
+    torch.testing.assert_close(
+        straight.predict(data.x).reconstruction, turned.predict(data.x).reconstruction
+    )
+
+
+def test_turning_is_refused_where_there_are_no_axes() -> None:
+    with pytest.raises(ConfigError, match=r"turning: got True; allowed: false: this encoder"):
+        FreeEnergyModel(IdentityEncoder(SHAPE), LinearClassifier(6, CLASSES), lam=0.0, turning=True)
+
+
+def test_an_encoder_that_whitens_is_shown_the_training_images(tmp_path: Path) -> None:
+    data = InterpolatedDataModule([Waypoint([0, 1]), Waypoint([2, 3])], cache_dir=tmp_path)
+    made = FreeEnergyModel(
+        MLPEncoder((1, 8, 8), K, (), whiten=True),
+        LinearClassifier(K, 2),
+        marginal=DiagonalGaussian(K),
+        lam=0.0,
+        optimizer=partial(torch.optim.SGD, lr=0.0),
+    )
+    quick = {"limit_train_batches": 1, "limit_val_batches": 0}
+    trainer(tmp_path, **quick).fit(made, datamodule=data)
+    pairs = data.coupling("train").all()
+    whitening = made.encoder.whitening
+    ends = [whitening(end.flatten(1)) for end in (pairs.source, pairs.target)]
+    weight = (pairs.weight / pairs.weight.sum())[:, None]
+    mean = sum((weight * end).sum(0) for end in ends) / 2
+    square = sum((weight * end).T @ end for end in ends) / 2
+    torch.testing.assert_close(mean, torch.zeros(64), rtol=0, atol=1e-4)
+    spread = torch.linalg.eigvalsh(square)  # v/(v + ρ): 1 but for what hardly varies
+    assert float(spread.max()) < 1
+    assert float(spread[-20:].min()) > 0.5
+    # what was learned stays, on other data, too
+    state = made.state_dict()
+    other = InterpolatedDataModule([Waypoint([5, 6])], cache_dir=tmp_path)
+    trainer(tmp_path, **quick).fit(made, datamodule=other)
+    for name in ("mean", "matrix"):
+        kept = f"encoder.whitening.{name}"
+        assert torch.equal(made.state_dict()[kept], state[kept])
+
+
+def test_whitening_asks_for_data_with_moments(tmp_path: Path) -> None:
+    made = FreeEnergyModel(
+        MLPEncoder(SHAPE, K, (), whiten=True), marginal=DiagonalGaussian(K), lam=0.0, gam=0.0
+    )
+    with pytest.raises(ConfigError, match=r"encoder.whiten: got True; allowed: data on a path"):
+        trainer(tmp_path).fit(made, loader(batch()))
+
+
 @pytest.mark.parametrize("learned", [False, True])
 def test_distortion_of_a_linear_decoder_and_gaussian_pixels_is_exact(learned: bool) -> None:
     made = model(decoder=MLPDecoder(SHAPE, K, (), Gaussian(0.3, learned))).double()

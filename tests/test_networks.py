@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.integrate import quad
+from scipy.linalg import sqrtm
 from scipy.stats import norm
 from torch import Tensor, nn
 from torch.distributions import (
@@ -41,6 +42,7 @@ from thermo_pl.networks import (
     StandardNormal,
 )
 from thermo_pl.networks import Categorical as CategoricalPixels
+from thermo_pl.networks.layers import Whitening
 
 SHAPES = [(1, 8, 8), (1, 7, 9), (3, 5, 4), (2, 1, 3), (1, 1, 1)]
 CLOSE = {"rtol": 1e-12, "atol": 1e-12}  # float64
@@ -113,6 +115,29 @@ def test_linear_parts_are_linear() -> None:
         right = 2 * (f(a[None]) - f(zero[None])) - (f(b[None]) - f(zero[None]))
         torch.testing.assert_close(left, right, **CLOSE)
     assert sum(p.numel() for p in LinearClassifier(3, 5).parameters()) == 3 * 5 + 5
+
+
+def test_draws_of_an_affine_function_are_the_function_of_the_draws() -> None:
+    mean, log_var = torch.randn(2, 5, 4, dtype=torch.float64)
+    posterior, layer = GaussianPosterior(mean, log_var), nn.Linear(4, 3).double()
+    noise = torch.randn(7, 5, 4, dtype=torch.float64)
+    found = posterior.draw_affine(layer.weight, layer.bias, noise)
+    torch.testing.assert_close(found, layer(posterior.draw(noise)))
+    assert found.shape == (7, 5, 3)
+
+
+def test_whitening_is_the_inverse_root_of_the_covariance() -> None:
+    whitening = Whitening(3).double()
+    x = torch.randn(50, 3, dtype=torch.float64)
+    assert torch.equal(whitening(x), x)  # nothing until it has seen data
+    root = torch.randn(3, 3, dtype=torch.float64)
+    covariance, mean = root @ root.T, torch.randn(3, dtype=torch.float64)
+    whitening.learn(mean, covariance)
+    ridge = covariance + 0.1 * covariance.trace() / 3 * torch.eye(3, dtype=torch.float64)
+    expected = np.linalg.inv(sqrtm(ridge.numpy()).real)
+    torch.testing.assert_close(whitening.matrix, torch.from_numpy(expected))
+    torch.testing.assert_close(whitening(mean[None]), torch.zeros(1, 3, dtype=torch.float64))
+    assert whitening.state_dict()["learned"]
 
 
 def test_networks_are_smooth_enough_for_a_second_derivative() -> None:

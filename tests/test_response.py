@@ -389,7 +389,24 @@ MODELS: dict[str, Callable[[], FreeEnergyModel]] = {
     "vector labels": lambda: small(
         encoder=LinearGaussianEncoder(SHAPE, 2), classifier=GaussianClassifier(2, CLASSES, 0.3)
     ),
+    "linear heads": lambda: small(
+        classifier=LinearClassifier(2, CLASSES), decoder=MLPDecoder(SHAPE, 2, (), Gaussian(0.2))
+    ),
+    "whitened and turning": lambda: shown(
+        small(
+            encoder=MLPEncoder(SHAPE, 2, hidden=(3,), whiten=True),
+            classifier=LinearClassifier(2, CLASSES),
+            turning=True,
+        )
+    ),
 }
+
+
+def shown(made: FreeEnergyModel) -> FreeEnergyModel:
+    """The model with an encoder that has seen the moments of some data."""
+    covariance = randn(3, 3) @ randn(3, 3).T + eye(3)
+    made.encoder.whitening.learn(randn(3), covariance)
+    return made
 
 
 def frozen(made: FreeEnergyModel, part: str = "") -> FreeEnergyModel:

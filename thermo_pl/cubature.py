@@ -42,7 +42,8 @@ def turned_cubature(n: int, k: int, seed: int, count: int = 1) -> Tensor:
             radius = torch.from_numpy(chi.ppf(share.numpy(), k))
             axes = radius[:, None, None] * _rotations(n, k, generator)
             points += [axes, -axes]
-    return torch.cat(points, 1).transpose(0, 1).contiguous()
+    # the points of one normal next to each other in memory, where products over them are taken
+    return torch.cat(points, 1).mT.contiguous().permute(2, 0, 1)
 
 
 def _rotations(n: int, k: int, generator: torch.Generator) -> Tensor:

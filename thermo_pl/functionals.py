@@ -109,10 +109,10 @@ def gaussian_nll(mean: Tensor, x: Tensor, log_variance: Tensor) -> Tensor:
     Returns:
         Nats, shape ``(samples, n)``.
     """
-    gap = (x - mean).flatten(2)
-    # one pass over the pixels: each further temporary of this size costs as much as the rest
-    square: Tensor = torch.linalg.vecdot(gap, gap) * torch.exp(-log_variance)
-    return 0.5 * (square + gap.shape[-1] * (LOG_2PI + log_variance))
+    # one pass over the pixels and one back: each further temporary costs as much as the rest
+    gaps = F.mse_loss(mean, x.expand_as(mean), reduction="none").flatten(2)
+    square = gaps.sum(-1) * torch.exp(-log_variance)
+    return 0.5 * (square + gaps.shape[-1] * (LOG_2PI + log_variance))
 
 
 def categorical_nll(logits: Tensor, x: Tensor) -> Tensor:
@@ -176,12 +176,15 @@ def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
 
     Args:
         logits: class scores, shape ``(samples, n, classes)``.
-        y: class probabilities p(y|x), shape ``(n, classes)``.
+        y: class probabilities p(y|x), shape ``(n, classes)``; they sum to one.
 
     Returns:
         Nats, shape ``(samples, n)``.
     """
-    return -(y * F.log_softmax(logits, -1)).sum(-1)
+    # log Σ exp less the mean score: half the passes over memory of a log softmax, in any layout
+    top = logits.detach().amax(-1, keepdim=True)
+    log_sum = (logits - top).exp().sum(-1).log() + top.squeeze(-1)
+    return log_sum - (y * logits).sum(-1)
 
 
 def free_energy(

@@ -281,6 +281,8 @@ class Balance(NamedTuple):
         dissipation: sum of what the relaxations gave off.
         length: thermodynamic length, nats^½.
         gamma_error: standard error of the closure of γ.
+        unclosed: by how much F at the end exceeds F at the start, as (λ, γ) do not come back
+            exactly: C Δγ + D Δλ with the means of both ends.
     """
 
     flows: list[Flow]
@@ -289,6 +291,7 @@ class Balance(NamedTuple):
     dissipation: Value
     length: float
     gamma_error: float
+    unclosed: float
 
     @property
     def heat_hot(self) -> Value:
@@ -319,6 +322,15 @@ class Balance(NamedTuple):
     def work_mechanical(self) -> Value:
         """W = -∮ D dλ - ∮ ∂_sF ds: the same for a closed cycle of equilibria."""
         return add(self.work_control, self.work_domain)
+
+    @property
+    def works_gap(self) -> Value:
+        """∮ C dγ + ∮ D dλ + ∮ ∂_sF ds of the cycle closed by a straight line in (λ, γ): ∮ dF = 0.
+
+        Without that line it would be F at the end less F at the start, and of an imperfect closure
+        that is no error of either work.
+        """
+        return add(self.work, -self.work_mechanical, Value(-self.unclosed))
 
     @property
     def efficiency(self) -> Value:
@@ -356,7 +368,7 @@ class Balance(NamedTuple):
         return add(found, Value(0.0, self.gamma_error))
 
 
-def cycle_balance(strokes: Sequence[Sequence[Row]]) -> Balance:
+def cycle_balance(strokes: Sequence[Sequence[Row]], closing: Row | None = None) -> Balance:
     """The ledger of a cycle.
 
     Heat exchanged on a stroke that holds C counts net, as it is exchanged with one reservoir;
@@ -364,6 +376,7 @@ def cycle_balance(strokes: Sequence[Sequence[Row]]) -> Balance:
 
     Args:
         strokes: the rows of each stroke, the point it begins at included.
+        closing: the end of the cycle on the probe that its start was measured on, if that differs.
 
     Returns:
         The ledger.
@@ -380,6 +393,8 @@ def cycle_balance(strokes: Sequence[Sequence[Row]]) -> Balance:
         ),
         total(paid, "length"),
         math.hypot(*ends),
+        integral([first, closing or last], "C", "gamma").value
+        + integral([first, closing or last], "D", "lambda").value,
     )
 
 
@@ -398,7 +413,7 @@ def summarise_cycle(
         Plain numbers, nats; errors as the module says. ``closure`` is end less start, and
         ``relative_closure`` that of λ and γ over their ranges, that of R, D and C over their start.
     """
-    found = cycle_balance(strokes)
+    found = cycle_balance(strokes, closing)
     first, last = strokes[0][0], strokes[-1][-1]
     closed, rows = closing or last, [row for stroke in strokes for row in stroke]
     controls = {name: last[name] - first[name] for name in ("lambda", "gamma")}
@@ -413,6 +428,7 @@ def summarise_cycle(
         "work_control": found.work_control,
         "work_domain": found.work_domain,
         "dissipation": found.dissipation,
+        "works_gap": found.works_gap,
         "clausius": found.clausius,
     }
     return {
@@ -442,7 +458,7 @@ def cycle_checks(balance: Balance, tolerance: float = TOLERANCE) -> list[Check]:
         Clausius, both ways to the work, Carnot's theorem; for a cycle at a single C, Kelvin's
         statement in place of Carnot's.
     """
-    hot, gap = balance.heat_hot.value, add(balance.work, -balance.work_mechanical)
+    hot, gap = balance.heat_hot.value, balance.works_gap
     rise = sum(flow.heat.value / flow.C for flow in balance.flows if flow.heat.value > 0)
     checks = [
         equality("Clausius, ∮ δQ/C = 0", "∮ δQ/C = ∮ dγ = 0", *balance.clausius, tolerance * rise),

@@ -231,10 +231,10 @@ def classification_draws(model: FreeEnergyModel, probe: Probe, t: float) -> Tens
     for start in range(0, len(probe.particles.weight), PARTICLES_AT_ONCE):
         part = probe.take(slice(start, start + PARTICLES_AT_ONCE))
         batch = interpolate(part.particles, t)
-        posterior = model.encoder(batch.x)
+        posterior = model.encode(batch.x)
         sums = []
         for noise in torch.split(part.noise, size):
-            logits = model.classifier(posterior.draw(noise))
+            logits = model.logits(posterior, noise)
             loss = posterior.weigh(model.classifier.nll(logits, batch.y))
             sums.append(loss @ batch.weight)
         total += torch.cat(sums).double().cpu()

@@ -26,6 +26,7 @@ from thermo_pl.networks import (
     Marginal,
     Posterior,
 )
+from thermo_pl.networks.layers import Frame
 from thermo_pl.particles import Batch, weighted_mean
 
 
@@ -101,6 +102,7 @@ class FreeEnergyModel(pl.LightningModule):
         samples: int = 1,
         eval_samples: int = 8,
         cubature_seed: int | None = None,
+        turning: bool = False,
         optimizer: OptimizerCallable = torch.optim.Adam,
         scheduler: LRSchedulerCallable | None = None,
         scheduler_interval: Literal["epoch", "step"] = "epoch",
@@ -124,6 +126,9 @@ class FreeEnergyModel(pl.LightningModule):
                 ``latent_dim`` points each. J is a function of θ with an equilibrium of its own,
                 which a quasi-Newton method can find. The batches must be all particles
                 (``batch_size: null``).
+            turning: let the axes of z turn against those of the networks, see
+                :class:`~thermo_pl.networks.layers.Frame`: the same models, but equilibria at which
+                latents turn into each other are found far sooner.
             optimizer: builds the optimiser from the parameters.
             scheduler: builds the learning-rate scheduler from the optimiser.
             scheduler_interval: what the scheduler counts.
@@ -166,6 +171,10 @@ class FreeEnergyModel(pl.LightningModule):
             ok = drawn and not encoder.deterministic
             require(ok, "cubature_seed", cubature_seed, allowed)
             require(cubature_seed >= 0, "cubature_seed", cubature_seed, "an integer from 0")
+        if turning:
+            ok = encoder.family is GaussianPosterior and not encoder.deterministic
+            require(ok, "turning", turning, "false: this encoder has no axes that could turn")
+        self.frame = Frame(encoder.latent_dim) if turning else None
         self.samples = samples
         self.cubature_seed = cubature_seed
         self._training_points = torch.empty(0, 0, encoder.latent_dim)
@@ -240,22 +249,76 @@ class FreeEnergyModel(pl.LightningModule):
         Returns:
             The joint output.
         """
-        posterior = self.encoder(x)
+        posterior = self.encode(x)
         z = posterior.draw(noise)
         nothing = decoded = z.new_zeros(0)
         if self.decoder is not None:
-            decoded = self.decoder(self._decoded_at(posterior, z))
+            decoded = self.decode(self._decoded_at(posterior, z))
         return Outputs(
             posterior=posterior,
             z=z,
             decoded=decoded,
-            logits=nothing if self.classifier is None else self.classifier(z),
+            logits=nothing if self.classifier is None else self.logits(posterior, noise),
             direct={
                 f"{name}.{key}": parameter
                 for name, part in self._direct_parts()
                 for key, parameter in part.named_parameters()
             },
         )
+
+    def encode(self, x: Tensor) -> Posterior:
+        """Run the encoder.
+
+        Args:
+            x: images, shape ``(n, *image)``.
+
+        Returns:
+            e(z|x).
+        """
+        posterior: Posterior = self.encoder(x)
+        if self.frame is None or not isinstance(posterior, GaussianPosterior):
+            return posterior
+        return posterior._replace(mean=posterior.mean @ self.frame())
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Run the decoder; there must be one.
+
+        Args:
+            z: shape ``(samples, n, k)``.
+
+        Returns:
+            Parameters of d(x|z), shape ``(samples, n, *image)``.
+        """
+        decoded: Tensor = cast(Decoder, self.decoder)(self._seen(z))
+        return decoded
+
+    def classify(self, z: Tensor) -> Tensor:
+        """Run the classifier; there must be one.
+
+        Args:
+            z: shape ``(samples, n, k)``.
+
+        Returns:
+            Logits, shape ``(samples, n, classes)``.
+        """
+        logits: Tensor = cast(Classifier, self.classifier)(self._seen(z))
+        return logits
+
+    def logits(self, posterior: Posterior, noise: Tensor) -> Tensor:
+        """What :meth:`classify` gives at draws of z; there must be a classifier.
+
+        Args:
+            posterior: e(z|x).
+            noise: standard normal draws, shape ``(samples, n, k)``.
+
+        Returns:
+            Shape ``(samples, n, classes)``.
+        """
+        layer = cast(Classifier, self.classifier).affine
+        if isinstance(posterior, GaussianPosterior) and layer is not None:
+            weight = layer.weight if self.frame is None else layer.weight @ self.frame()
+            return posterior.draw_affine(weight, layer.bias, noise)
+        return self.classify(posterior.draw(noise))
 
     def draws(self, outputs: Outputs, x: Tensor, y: Tensor) -> Terms:
         """R, D and C of each sample and draw, as a function of the joint output alone.
@@ -392,10 +455,10 @@ class FreeEnergyModel(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
     def setup(self, stage: str) -> None:
-        """Check that the data fit the networks.
+        """Check that the data fit the networks; show an encoder that whitens what it will see.
 
         Args:
-            stage: not used.
+            stage: what begins.
         """
         data = getattr(self.trainer, "datamodule", None)
         shape = getattr(data, "image_shape", None)
@@ -411,6 +474,11 @@ class FreeEnergyModel(pl.LightningModule):
         if size is not None and self.cubature_seed is not None:
             allowed = "null: with a cubature, points belong to particles, and all are in each batch"
             require(False, "batch_size", size, allowed)
+        whitening = self.encoder.whitening
+        if stage == "fit" and whitening is not None and not whitening.learned:
+            allowed = "data on a path of domains, whose moments are known"
+            require(hasattr(data, "image_moments"), "encoder.whiten", True, allowed)
+            whitening.learn(*cast(Any, data).image_moments())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write down where λ and γ started.
@@ -464,6 +532,10 @@ class FreeEnergyModel(pl.LightningModule):
         # whether D depends on e(z|x) through its mean and its variance only
         drawn, decoder = self.encoder.family is GaussianPosterior, self.decoder
         return drawn and decoder is not None and decoder.affine and decoder.likelihood.quadratic
+
+    def _seen(self, z: Tensor) -> Tensor:
+        # z in the axes of the networks
+        return z if self.frame is None else z @ self.frame().T
 
     def _decoded_at(self, posterior: Posterior, z: Tensor) -> Tensor:
         if isinstance(posterior, GaussianPosterior) and self._moments_do:

@@ -2,34 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
+from torch import Tensor
+
+from thermo_pl.errors import require
 
 
 class QuasiStaticLBFGS(torch.optim.LBFGS):
-    """L-BFGS that may be moved between its steps.
+    """L-BFGS that relaxes until J falls no further, and that may be moved between its steps.
 
     torch's own takes the change of the gradient from one step to the next for curvature, although
     a process has moved θ, λ, γ or the data meanwhile; one such pair in its memory can send it
     anywhere. Here pairs come from within a step only. The memory is kept: the curvature of a nearby
     equilibrium is nearly that of this one.
+
+    How long relaxation takes varies along a path: near a transition some directions are soft. A
+    step therefore goes on, round by round, as long as a round gains something.
     """
 
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1.0,
+        max_iter: int = 20,
+        rounds: int = 50,
+        gain: float = 1e-5,
+        history_size: int = 40,
+        tolerance_grad: float = 1e-7,
+    ) -> None:
+        """Keep the settings; the line search is strong Wolfe's.
+
+        Args:
+            params: the parameters.
+            lr: first trial of each line search.
+            max_iter: iterations of a round.
+            rounds: rounds of a step, at most.
+            gain: fall of J in a round, in nats, below which the step ends.
+            history_size: pairs kept.
+            tolerance_grad: largest entry of the gradient at which a round ends.
+        """
+        super().__init__(
+            params,
+            lr=lr,
+            max_iter=max_iter,
+            tolerance_grad=tolerance_grad,
+            tolerance_change=0.0,
+            history_size=history_size,
+            line_search_fn="strong_wolfe",
+        )
+        require(rounds > 0, "rounds", rounds, "a whole number > 0")
+        require(gain >= 0, "gain", gain, "a number ≥ 0, in nats")
+        self.param_groups[0] |= {"rounds": rounds, "gain": gain}
+
     def step(self, closure: Callable[[], Any]) -> Any:  # type: ignore[override]
-        """Take up to ``max_iter`` iterations.
+        """Relax.
 
         Args:
             closure: evaluates J and its gradient.
 
         Returns:
-            J before the first of them.
+            J before the first iteration.
         """
-        state = self.state[self.param_groups[0]["params"][0]]
+        group = self.param_groups[0]
+        state = self.state[group["params"][0]]
         if state.get("n_iter"):
             with torch.enable_grad():
                 closure()
             # no change of the gradient, no pair
             state["prev_flat_grad"] = self._gather_flat_grad()  # type: ignore[no-untyped-call]
-        return super().step(closure)  # type: ignore[no-untyped-call]
+        before = None
+        for _ in range(group["rounds"]):
+            start = float(super().step(closure).detach())  # type: ignore[no-untyped-call]
+            before = start if before is None else before
+            # J before the last iteration of the round
+            if start - float(state.get("prev_loss", start)) < group["gain"]:
+                break
+        return before

@@ -22,6 +22,11 @@ class Classifier(nn.Module):
 
     categorical = True
 
+    @property
+    def affine(self) -> nn.Linear | None:
+        """The layer that the classifier is, if it is one."""
+        return None
+
     def __init__(self, latent_dim: int, classes: int) -> None:
         """Check and keep the sizes.
 
@@ -84,6 +89,12 @@ class MLPClassifier(Classifier):
         """
         super().__init__(latent_dim, classes)
         self.net = mlp(latent_dim, hidden, classes)
+
+    @property
+    def affine(self) -> nn.Linear | None:
+        """The layer that the classifier is, if it is one."""
+        only = self.net[0] if len(self.net) == 1 else None
+        return only if isinstance(only, nn.Linear) else None
 
     def forward(self, z: Tensor) -> Tensor:
         """Score the classes.

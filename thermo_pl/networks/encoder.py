@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from thermo_pl.errors import require
-from thermo_pl.networks.layers import conv_sizes, mlp
+from thermo_pl.networks.layers import Whitening, conv_sizes, mlp
 from thermo_pl.networks.posterior import GaussianPosterior, Posterior
 
 
@@ -22,11 +22,13 @@ class Encoder(nn.Module):
         deterministic: whether z is a function of x; there is then no rate.
         exact: whether means over the draws are expectations, without sampling error.
         family: the kind of distribution that comes out.
+        whitening: what images go through first and that wants to know their moments, if anything.
     """
 
     deterministic = False
     exact = False
     family: type[Posterior] = GaussianPosterior
+    whitening: Whitening | None
 
     def __init__(self, image_shape: Sequence[int], latent_dim: int) -> None:
         """Check and keep the sizes.
@@ -41,6 +43,7 @@ class Encoder(nn.Module):
         require(latent_dim > 0, "latent_dim", latent_dim, "a whole number > 0")
         self.image_shape = tuple(image_shape)
         self.latent_dim = latent_dim
+        self.whitening = None
 
     def forward(self, x: Tensor) -> Posterior:
         """Encode images.
@@ -71,7 +74,11 @@ class MLPEncoder(Encoder):
     """A multilayer perceptron on the flattened image."""
 
     def __init__(
-        self, image_shape: Sequence[int], latent_dim: int, hidden: Sequence[int] = (128,)
+        self,
+        image_shape: Sequence[int],
+        latent_dim: int,
+        hidden: Sequence[int] = (128,),
+        whiten: bool = False,
     ) -> None:
         """Build the layers.
 
@@ -79,9 +86,13 @@ class MLPEncoder(Encoder):
             image_shape: shape of one image, ``(channels, height, width)``.
             latent_dim: size of the representation.
             hidden: widths of the hidden layers; empty for a linear encoder.
+            whiten: whiten the pixels first, by the mean and the covariance of the training images
+                of all waypoints: the same networks, but far easier to bring to equilibrium.
         """
         super().__init__(image_shape, latent_dim)
         self.net = mlp(math.prod(image_shape), hidden, 2 * latent_dim)
+        if whiten:
+            self.whitening = Whitening(math.prod(image_shape))
 
     def forward(self, x: Tensor) -> GaussianPosterior:
         """Encode images.
@@ -92,7 +103,8 @@ class MLPEncoder(Encoder):
         Returns:
             The Gaussian e(z|x).
         """
-        mean, log_var = self.net(x.flatten(1)).chunk(2, -1)
+        pixels = x.flatten(1) if self.whitening is None else self.whitening(x.flatten(1))
+        mean, log_var = self.net(pixels).chunk(2, -1)
         return GaussianPosterior(mean, log_var)
 
 

@@ -4,9 +4,108 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from thermo_pl.errors import require
+
+RIDGE = 0.1
+"""What is added to each variance before whitening, in units of their mean."""
+
+
+class Whitening(nn.Module):
+    """A fixed affine map to inputs of zero mean and about unit covariance.
+
+    An equivalent parametrisation of the layer that follows: the same functions, the same
+    equilibria. But pixels differ in variance by orders of magnitude and are strongly correlated,
+    so that J is nearly flat along some weights of that layer and steep along others; after
+    whitening it is neither, and optimisers and solvers need fewer iterations.
+
+    W = (Σ + ρI)^-½ with ρ = 0.1 tr Σ/d (ZCA whitening: Kessy, Lewin & Strimmer, "Optimal
+    whitening and decorrelation", The American Statistician 72 (2018)). Until :meth:`learn` is
+    called it does nothing.
+
+    Attributes:
+        mean: shape ``(d,)``.
+        matrix: W, symmetric, shape ``(d, d)``.
+        learned: whether the two are those of data; saved with the weights that rely on them.
+    """
+
+    mean: Tensor
+    matrix: Tensor
+    learned: Tensor
+
+    def __init__(self, size: int) -> None:
+        """Start as the identity.
+
+        Args:
+            size: number of inputs d.
+        """
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("matrix", torch.eye(size))
+        self.register_buffer("learned", torch.tensor(False))
+
+    def learn(self, mean: Tensor, covariance: Tensor) -> None:
+        """Take over the moments of data, before anything is trained.
+
+        Args:
+            mean: shape ``(d,)``.
+            covariance: Σ, shape ``(d, d)``, not all zero.
+        """
+        variances, axes = torch.linalg.eigh(covariance.double())
+        scale = (variances.clamp(min=0) + RIDGE * variances.mean()).rsqrt()
+        self.mean.copy_(mean)
+        self.matrix.copy_(axes * scale @ axes.T)
+        self.learned.fill_(True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Whiten.
+
+        Args:
+            x: shape ``(n, d)``.
+
+        Returns:
+            Shape ``(n, d)``.
+        """
+        return (x - self.mean) @ self.matrix
+
+
+class Frame(nn.Module):
+    """A rotation of the axes of z against those that the networks see, U = exp(A) with A skew.
+
+    An equivalent parametrisation: the last layer of the encoder and the first ones of decoder and
+    classifier could absorb U. But e(z|x) has a diagonal covariance, so that two latents of nearly
+    the same use turn into each other along a valley of J that is shallow, and curved in the weights
+    of all three networks; in A it is straight.
+
+    Attributes:
+        angles: the entries of A below its diagonal, shape ``(k (k - 1) / 2,)``.
+    """
+
+    below: Tensor
+
+    def __init__(self, size: int) -> None:
+        """Start with the axes as they are.
+
+        Args:
+            size: size k of the representation.
+        """
+        super().__init__()
+        self.size = size
+        self.register_buffer("below", torch.tril_indices(size, size, -1), persistent=False)
+        self.angles = nn.Parameter(torch.zeros(self.below.shape[1]))
+
+    def forward(self) -> Tensor:
+        """The rotation.
+
+        Returns:
+            U, shape ``(k, k)``; z is Uᵀ times the representation in the axes of the networks.
+        """
+        rows, columns = self.below
+        lower = self.angles.new_zeros(self.size, self.size).index_put((rows, columns), self.angles)
+        turned: Tensor = torch.linalg.matrix_exp(lower - lower.T)
+        return turned
 
 
 def mlp(size_in: int, hidden: Sequence[int], size_out: int) -> nn.Sequential:

@@ -39,6 +39,22 @@ class GaussianPosterior(NamedTuple):
         """
         return sample_latent(self.mean, self.log_var, noise)
 
+    def draw_affine(self, weight: Tensor, bias: Tensor, noise: Tensor) -> Tensor:
+        """Draws of an affine function of z, without z: most often they are fewer numbers.
+
+        Args:
+            weight: shape ``(m, k)``.
+            bias: shape ``(m,)``.
+            noise: shape ``(samples, n, k)``.
+
+        Returns:
+            z Wᵀ + b at the z of :meth:`draw`, shape ``(samples, n, m)``. In memory the samples
+            are next to each other: sums over a short last axis are fast that way.
+        """
+        spread = weight * torch.exp(0.5 * self.log_var)[:, None]
+        mean = F.linear(self.mean, weight, bias)
+        return torch.baddbmm(mean[..., None], spread, noise.permute(1, 2, 0)).permute(2, 0, 1)
+
     def moments(self) -> Tensor:
         """The fewest points with the mean and the covariance of e(z|x).
 
