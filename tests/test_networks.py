@@ -126,6 +126,16 @@ def test_draws_of_an_affine_function_are_the_function_of_the_draws() -> None:
     assert found.shape == (7, 5, 3)
 
 
+def test_a_classifier_with_a_forward_of_its_own_is_not_taken_for_its_layer() -> None:
+    class Cooled(LinearClassifier):
+        def forward(self, z: Tensor) -> Tensor:
+            return super().forward(z) / 2
+
+    assert LinearClassifier(2, 3).affine is not None
+    assert Cooled(2, 3).affine is None
+    assert MLPClassifier(2, 3, hidden=(4,)).affine is None
+
+
 def test_whitening_is_the_inverse_root_of_the_covariance() -> None:
     whitening = Whitening(3).double()
     x = torch.randn(50, 3, dtype=torch.float64)

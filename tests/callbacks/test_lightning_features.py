@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import pytorch_lightning as pl
@@ -57,14 +57,14 @@ def test_responses_stay_in_float32_where_relaxation_runs_in_bf16(
 
     class Types(pl.Callback):
         def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-            classifier: Any = pl_module.classifier
+            layers: Any = cast(Any, pl_module).encoder.net
 
             def note(module: Any, inputs: Any, output: torch.Tensor) -> None:
                 types["relaxation" if torch.is_autocast_enabled("cpu") else "response"].add(
                     output.dtype
                 )
 
-            classifier.register_forward_hook(note)
+            layers.register_forward_hook(note)
 
     process = make_process(steps=6)
     run = fit(tmp_path, data(train_batches=24), Types(), process=process, precision="bf16-mixed")
