@@ -3,7 +3,7 @@
 The same networks with and without pixels whitened before the first layer, and with and without
 axes of z that may turn. Each is brought to equilibrium on clean 5-9; then the data move a third of
 the way to 0-4 at once and λ and γ with them, and the excess of J over its own minimum is taken
-after so many evaluations of L-BFGS. About five minutes on one core.
+after so many evaluations of L-BFGS. About eight minutes on one core.
 """
 
 from __future__ import annotations
