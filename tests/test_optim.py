@@ -16,16 +16,16 @@ from thermo_pl.optim import QuasiStaticLBFGS
 TORCHS = partial(torch.optim.LBFGS, line_search_fn="strong_wolfe")
 
 
-def matrix(lowest: float = 0.1) -> Tensor:
-    """Positive definite, with eigenvalues up to 10."""
+def matrix() -> Tensor:
+    """Positive definite, with eigenvalues from 0.1 to 10."""
     generator = torch.Generator().manual_seed(0)
     basis = torch.linalg.qr(torch.randn(6, 6, generator=generator, dtype=torch.float64))[0]
-    return basis * torch.logspace(lowest, 1, 6, dtype=torch.float64) @ basis.T
+    return basis * torch.logspace(-1, 1, 6, dtype=torch.float64) @ basis.T
 
 
 def wrong_pairs(make: Callable[..., Any]) -> int:
     """Pairs (s, y) in the memory with y ≠ A s, after the minimum and θ were moved between steps."""
-    a, theta = matrix(-1), torch.zeros(6, dtype=torch.float64, requires_grad=True)
+    a, theta = matrix(), torch.zeros(6, dtype=torch.float64, requires_grad=True)
     centre = torch.ones(6, dtype=torch.float64)
     optimizer = make([theta], max_iter=4)
 
@@ -88,7 +88,7 @@ def test_a_step_goes_on_as_long_as_a_round_gains_something() -> None:
 
 
 def test_it_follows_a_minimum_that_moves() -> None:
-    a, theta = matrix(-1), torch.ones(6, dtype=torch.float64, requires_grad=True)
+    a, theta = matrix(), torch.ones(6, dtype=torch.float64, requires_grad=True)
     centre = torch.zeros(6, dtype=torch.float64)
     optimizer = QuasiStaticLBFGS([theta])
 
@@ -101,6 +101,26 @@ def test_it_follows_a_minimum_that_moves() -> None:
         centre += 1.0
         optimizer.step(closure)
         assert float(closure()) < 1e-8
+
+
+def test_its_state_is_saved_and_taken_up_again() -> None:
+    a, paths = matrix(), []
+    for interrupted in (False, True):
+        theta = torch.ones(6, dtype=torch.float64, requires_grad=True)
+        optimizer = QuasiStaticLBFGS([theta], max_iter=3, rounds=1)
+        for step in range(3):
+            if interrupted and step == 2:
+                saved = optimizer.state_dict()
+                optimizer = QuasiStaticLBFGS([theta], max_iter=3, rounds=1)
+                optimizer.load_state_dict(saved)
+
+            def closure(theta: Tensor = theta) -> Tensor:
+                theta.grad = (a @ theta).detach()
+                return 0.5 * theta.detach() @ a @ theta.detach()
+
+            optimizer.step(closure)
+        paths.append(theta.detach().clone())
+    assert torch.equal(*paths)
 
 
 @pytest.mark.parametrize(("name", "value"), [("rounds", 0), ("gain", -1.0)])
