@@ -157,7 +157,7 @@ class PathDataModule(pl.LightningDataModule):
         return self._built().legs[split][self.leg]
 
     def image_moments(self) -> tuple[Tensor, Tensor]:
-        """Mean and covariance of the training images, all waypoints taken together.
+        """Mean and covariance of the training images, both ends of all legs taken together.
 
         Returns:
             Float64, shapes ``(d,)`` and ``(d, d)`` for images of d numbers.

@@ -146,7 +146,8 @@ def _sums(model: FreeEnergyModel, probe: Probe, t: float, mass: Tensor) -> Tenso
     # For each draw or code, summed over the particles: what t does to R, D and C by itself, and
     # the products behind the covariances of (R, D, C) with the forces; shape (2, samples, 3, 3).
     # The plain mean over draws or codes is the expectation.
-    posterior = model.encode(interpolate(probe.particles, t).x)
+    axes = model.axes()
+    posterior = model.encode(interpolate(probe.particles, t).x, axes)
     z = posterior.draw(probe.noise)
 
     def costs(s: Tensor) -> Tensor:
@@ -154,9 +155,9 @@ def _sums(model: FreeEnergyModel, probe: Probe, t: float, mass: Tensor) -> Tenso
         batch = interpolate(probe.particles, s)
         d = c = z.new_zeros(z.shape[:2])
         if model.decoder is not None:
-            d = model.decoder.likelihood(model.decode(z), batch.x)
+            d = model.decoder.likelihood(model.decode(z, axes), batch.x)
         if model.classifier is not None:
-            c = model.classifier.nll(model.classify(z), batch.y)
+            c = model.classifier.nll(model.classify(z, axes), batch.y)
         return torch.stack([d, c]).double()
 
     (d, c), (d_t, c_t) = with_t_derivative(costs, t)

@@ -227,14 +227,15 @@ def classification_draws(model: FreeEnergyModel, probe: Probe, t: float) -> Tens
         return NOTHING
     # in pieces that fit the cache: a third faster, and memory does not grow with the draws
     size = len(probe.noise) if model.encoder.exact else DRAWS_AT_ONCE
+    axes = model.axes()
     total = torch.zeros(len(probe.noise), dtype=torch.float64)
     for start in range(0, len(probe.particles.weight), PARTICLES_AT_ONCE):
         part = probe.take(slice(start, start + PARTICLES_AT_ONCE))
         batch = interpolate(part.particles, t)
-        posterior = model.encode(batch.x)
+        posterior = model.encode(batch.x, axes)
         sums = []
         for noise in torch.split(part.noise, size):
-            logits = model.logits(posterior, noise)
+            logits = model.logits(posterior, noise, axes)
             loss = posterior.weigh(model.classifier.nll(logits, batch.y))
             sums.append(loss @ batch.weight)
         total += torch.cat(sums).double().cpu()

@@ -249,16 +249,17 @@ class FreeEnergyModel(pl.LightningModule):
         Returns:
             The joint output.
         """
-        posterior = self.encode(x)
+        axes = self.axes()
+        posterior = self.encode(x, axes)
         z = posterior.draw(noise)
         nothing = decoded = z.new_zeros(0)
         if self.decoder is not None:
-            decoded = self.decode(self._decoded_at(posterior, z))
+            decoded = self.decode(self._decoded_at(posterior, z), axes)
         return Outputs(
             posterior=posterior,
             z=z,
             decoded=decoded,
-            logits=nothing if self.classifier is None else self.logits(posterior, noise),
+            logits=nothing if self.classifier is None else self.logits(posterior, noise, axes),
             direct={
                 f"{name}.{key}": parameter
                 for name, part in self._direct_parts()
@@ -266,59 +267,71 @@ class FreeEnergyModel(pl.LightningModule):
             },
         )
 
-    def encode(self, x: Tensor) -> Posterior:
+    def axes(self) -> Tensor | None:
+        """How the axes of z are turned against those of the networks; taken once for many calls.
+
+        Returns:
+            U, shape ``(k, k)``, or None where they do not turn.
+        """
+        return None if self.frame is None else self.frame()
+
+    def encode(self, x: Tensor, axes: Tensor | None) -> Posterior:
         """Run the encoder.
 
         Args:
             x: images, shape ``(n, *image)``.
+            axes: what :meth:`axes` gives.
 
         Returns:
             e(z|x).
         """
         posterior: Posterior = self.encoder(x)
-        if self.frame is None or not isinstance(posterior, GaussianPosterior):
+        if axes is None or not isinstance(posterior, GaussianPosterior):
             return posterior
-        return posterior._replace(mean=posterior.mean @ self.frame())
+        return posterior._replace(mean=posterior.mean @ axes)
 
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(self, z: Tensor, axes: Tensor | None) -> Tensor:
         """Run the decoder; there must be one.
 
         Args:
             z: shape ``(samples, n, k)``.
+            axes: what :meth:`axes` gives.
 
         Returns:
             Parameters of d(x|z), shape ``(samples, n, *image)``.
         """
-        decoded: Tensor = cast(Decoder, self.decoder)(self._seen(z))
+        decoded: Tensor = cast(Decoder, self.decoder)(_seen(z, axes))
         return decoded
 
-    def classify(self, z: Tensor) -> Tensor:
+    def classify(self, z: Tensor, axes: Tensor | None) -> Tensor:
         """Run the classifier; there must be one.
 
         Args:
             z: shape ``(samples, n, k)``.
+            axes: what :meth:`axes` gives.
 
         Returns:
             Logits, shape ``(samples, n, classes)``.
         """
-        logits: Tensor = cast(Classifier, self.classifier)(self._seen(z))
+        logits: Tensor = cast(Classifier, self.classifier)(_seen(z, axes))
         return logits
 
-    def logits(self, posterior: Posterior, noise: Tensor) -> Tensor:
+    def logits(self, posterior: Posterior, noise: Tensor, axes: Tensor | None) -> Tensor:
         """What :meth:`classify` gives at draws of z; there must be a classifier.
 
         Args:
             posterior: e(z|x).
             noise: standard normal draws, shape ``(samples, n, k)``.
+            axes: what :meth:`axes` gives.
 
         Returns:
             Shape ``(samples, n, classes)``.
         """
-        layer = cast(Classifier, self.classifier).affine
+        layer = cast(Classifier, self.classifier).layer
         if isinstance(posterior, GaussianPosterior) and layer is not None:
-            weight = layer.weight if self.frame is None else layer.weight @ self.frame()
+            weight = layer.weight if axes is None else layer.weight @ axes
             return posterior.draw_affine(weight, layer.bias, noise)
-        return self.classify(posterior.draw(noise))
+        return self.classify(posterior.draw(noise), axes)
 
     def draws(self, outputs: Outputs, x: Tensor, y: Tensor) -> Terms:
         """R, D and C of each sample and draw, as a function of the joint output alone.
@@ -533,10 +546,6 @@ class FreeEnergyModel(pl.LightningModule):
         drawn, decoder = self.encoder.family is GaussianPosterior, self.decoder
         return drawn and decoder is not None and decoder.affine and decoder.likelihood.quadratic
 
-    def _seen(self, z: Tensor) -> Tensor:
-        # z in the axes of the networks
-        return z if self.frame is None else z @ self.frame().T
-
     def _decoded_at(self, posterior: Posterior, z: Tensor) -> Tensor:
         if isinstance(posterior, GaussianPosterior) and self._moments_do:
             return posterior.moments()
@@ -589,6 +598,11 @@ class FreeEnergyModel(pl.LightningModule):
         for name, value in exact.items():
             setattr(self, name, value.to(getattr(self, name).device))
         return self
+
+
+def _seen(z: Tensor, axes: Tensor | None) -> Tensor:
+    # z as the networks see it
+    return z if axes is None else z @ axes.T
 
 
 def _metrics(prefix: str, predictions: bool) -> MetricCollection:

@@ -426,12 +426,12 @@ def _marginal(model: FreeEnergyModel) -> Marginal:
 
 def _log_integrals(model: FreeEnergyModel, z: Tensor) -> Tensor:
     # log of (∫ d(x|z)^λ dx)(Σ_y c(y|z)^γ) for each z, float64
-    value = z.new_zeros(len(z), dtype=torch.float64)
+    value, axes = z.new_zeros(len(z), dtype=torch.float64), model.axes()
     if model.decoder is not None:
-        decoded = model.decode(z[None])[0].double()
+        decoded = model.decode(z[None], axes)[0].double()
         value = value + model.decoder.likelihood.log_partition(decoded, model.lam)
     if model.classifier is not None:
-        logits = model.classify(z[None])[0].double()
+        logits = model.classify(z[None], axes)[0].double()
         value = value + model.classifier.log_partition(logits, model.gam)
     return value.cpu()
 

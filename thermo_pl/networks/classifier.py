@@ -22,11 +22,6 @@ class Classifier(nn.Module):
 
     categorical = True
 
-    @property
-    def affine(self) -> nn.Linear | None:
-        """The layer that the classifier is, if it is one."""
-        return None
-
     def __init__(self, latent_dim: int, classes: int) -> None:
         """Check and keep the sizes.
 
@@ -39,6 +34,11 @@ class Classifier(nn.Module):
         require(classes > 1, "classes", classes, "a whole number > 1")
         self.latent_dim = latent_dim
         self.classes = classes
+
+    @property
+    def layer(self) -> nn.Linear | None:
+        """The linear layer that the classifier is, if it is no more than one."""
+        return None
 
     def forward(self, z: Tensor) -> Tensor:
         """Score the classes.
@@ -91,8 +91,8 @@ class MLPClassifier(Classifier):
         self.net = mlp(latent_dim, hidden, classes)
 
     @property
-    def affine(self) -> nn.Linear | None:
-        """The layer that the classifier is, if it is one."""
+    def layer(self) -> nn.Linear | None:
+        """The linear layer that the classifier is, if it is no more than one."""
         own = type(self).forward is not MLPClassifier.forward  # which may do anything
         only = self.net[0] if len(self.net) == 1 and not own else None
         return only if isinstance(only, nn.Linear) else None

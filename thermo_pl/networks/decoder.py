@@ -236,7 +236,8 @@ class MLPDecoder(Decoder):
         """
         super().__init__(image_shape, latent_dim, likelihood)
         self.net = mlp(latent_dim, hidden, math.prod(image_shape))
-        self.affine = not hidden
+        # a subclass with a forward of its own may do anything
+        self.affine = not hidden and type(self).forward is MLPDecoder.forward
 
     def forward(self, z: Tensor) -> Tensor:
         """Decode latent samples.
