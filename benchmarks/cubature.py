@@ -11,21 +11,17 @@ from __future__ import annotations
 
 import argparse
 import math
-import tempfile
 
 import torch
+from cycle_model import K, cycle_model, digits, training_particles
 from torch import Tensor
 
 from thermo_pl.cubature import turned_cubature
-from thermo_pl.datamodules import InterpolatedDataModule, Waypoint
 from thermo_pl.measurement import classification_draws
-from thermo_pl.module import FreeEnergyModel
-from thermo_pl.networks import Gaussian, LinearClassifier, MLPDecoder, MLPEncoder, StandardNormal
 from thermo_pl.objective import Objective, Probe
 from thermo_pl.optim import QuasiStaticLBFGS
-from thermo_pl.particles import Particles
 
-K, FRESH = 8, 640
+FRESH = 640
 
 
 def rules(n: int) -> dict[str, Tensor]:
@@ -50,14 +46,7 @@ def rules(n: int) -> dict[str, Tensor]:
 def equilibrium(probe: Probe, lam: float, gam: float) -> Objective:
     """The model at the minimum of J on the probe."""
     torch.manual_seed(0)
-    model = FreeEnergyModel(
-        MLPEncoder([1, 8, 8], K, []),
-        LinearClassifier(K, 5),
-        MLPDecoder([1, 8, 8], K, [], Gaussian(0.3)),
-        StandardNormal(K),
-        lam=lam,
-        gam=gam,
-    ).double()
+    model = cycle_model(lam=lam, gam=gam).double()
     objective = Objective(model, probe)
     optimizer = QuasiStaticLBFGS(model.parameters(), max_iter=100, rounds=1, history_size=100)
 
@@ -79,11 +68,7 @@ def main() -> None:
     parser.add_argument("--gam", type=float, default=2.0)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as cache:
-        data = InterpolatedDataModule([Waypoint([0, 1, 2, 3, 4])], cache_dir=cache)
-        data.prepare_data()
-        data.setup("fit")
-        particles = Particles(*(part.double() for part in data.coupling("train").all()))
+    particles = training_particles(digits([0, 1, 2, 3, 4]))
     n = len(particles.weight)
     generator = torch.Generator().manual_seed(7)
     fresh = Probe(particles, torch.randn(FRESH, n, K, generator=generator, dtype=torch.float64))

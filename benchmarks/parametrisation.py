@@ -9,19 +9,16 @@ after so many evaluations of L-BFGS. About eight minutes on one core.
 from __future__ import annotations
 
 import argparse
-import tempfile
 
 import torch
+from cycle_model import cycle_model, digits, training_particles
 from torch import Tensor
 
-from thermo_pl.datamodules import InterpolatedDataModule, Waypoint
-from thermo_pl.functionals import free_energy
+from thermo_pl.datamodules import InterpolatedDataModule
 from thermo_pl.module import FreeEnergyModel
-from thermo_pl.networks import Gaussian, LinearClassifier, MLPDecoder, MLPEncoder, StandardNormal
 from thermo_pl.optim import QuasiStaticLBFGS
-from thermo_pl.particles import Batch, Particles, interpolate, weighted_mean
+from thermo_pl.particles import Batch, Particles, interpolate
 
-K = 8
 START, MOVED = (0.0, 2.78, 3.0), (0.33, 3.0, 3.45)
 """t, λ, γ, as on the cold stroke of the cycle."""
 CHECKS, ROUND = (100, 200, 400, 800), 20
@@ -32,15 +29,7 @@ LONG = 4_000
 def built(data: InterpolatedDataModule, whiten: bool, turning: bool) -> FreeEnergyModel:
     """A fresh model; the same weights in all four."""
     torch.manual_seed(0)
-    model = FreeEnergyModel(
-        MLPEncoder([1, 8, 8], K, [], whiten=whiten),
-        LinearClassifier(K, 5),
-        MLPDecoder([1, 8, 8], K, [], Gaussian(0.3)),
-        StandardNormal(K),
-        samples=2,
-        cubature_seed=0,
-        turning=turning,
-    )
+    model = cycle_model(whiten, samples=2, cubature_seed=0, turning=turning)
     if model.encoder.whitening is not None:
         model.encoder.whitening.learn(*data.image_moments())
     return model.double()
@@ -49,14 +38,13 @@ def built(data: InterpolatedDataModule, whiten: bool, turning: bool) -> FreeEner
 def relaxed(model: FreeEnergyModel, batch: Batch, checks: tuple[int, ...]) -> list[float]:
     """J after so many evaluations, and no more than a round later."""
     optimizer = QuasiStaticLBFGS(model.parameters(), max_iter=ROUND, rounds=1, gain=0.0)
-    noise, count, values = model.training_noise(len(batch.weight)), 0, []
+    count, values = 0, []
 
     def closure() -> Tensor:
         nonlocal count
         count += 1
         optimizer.zero_grad()
-        terms = model.terms(model(batch.x, noise), batch.x, batch.y)
-        value = weighted_mean(free_energy(*terms, model.lam, model.gam), batch.weight)
+        value = model.training_step(batch, 0)
         value.backward()
         return value
 
@@ -79,12 +67,8 @@ def main() -> None:
     """Run the four."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as cache:
-        waypoints = [Waypoint([5, 7, 8, 9, 6]), Waypoint([0, 1, 2, 3, 4])]
-        data = InterpolatedDataModule(waypoints, labels="ordered", cache_dir=cache)
-        data.prepare_data()
-        data.setup("fit")
-        particles = Particles(*(part.double() for part in data.coupling("train").all()))
+    data = digits([5, 7, 8, 9, 6], [0, 1, 2, 3, 4])
+    particles = training_particles(data)
     heads = "".join(f"{f'after {check}':>12}" for check in CHECKS)
     print(f"{'excess of J, nats':<22}{heads}{'minimum':>12}", flush=True)
     for whiten in (False, True):
