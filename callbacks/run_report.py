@@ -184,11 +184,7 @@ def _is_round_trip(data: Any) -> bool:
 
 
 def _accuracy_at(model: FreeEnergyModel, data: Any, leg: int, t: float) -> float:
-    here = (data.leg, data.t)
-    data.move_to(leg, t)
-    result = accuracy(model, interpolate(data.coupling("test").all(), t))
-    data.move_to(*here)
-    return result
+    return accuracy(model, interpolate(data.coupling("test", leg).all(), t))
 
 
 @torch.no_grad()

@@ -8,8 +8,10 @@ from thermo_pl.datamodules.coupled import CoupledImages, ParticleSampler
 from thermo_pl.datamodules.digits import Digits
 from thermo_pl.datamodules.domains import Waypoint
 from thermo_pl.datamodules.exact import FiniteAlphabet, GaussianDomains
+from thermo_pl.datamodules.gradual import GradualDataModule
 from thermo_pl.datamodules.interpolated import InterpolatedDataModule
-from thermo_pl.datamodules.sources import ImageSource, Split
+from thermo_pl.datamodules.rotated import RotatedMNIST
+from thermo_pl.datamodules.sources import GradualImages, GradualSource, ImageSource, Split
 from thermo_pl.datamodules.transforms import (
     Blur,
     GaussianNoise,
@@ -29,12 +31,16 @@ __all__ = [
     "FiniteAlphabet",
     "GaussianDomains",
     "GaussianNoise",
+    "GradualDataModule",
+    "GradualImages",
+    "GradualSource",
     "ImageSource",
     "InterpolatedDataModule",
     "Inversion",
     "Occlusion",
     "ParticleSampler",
     "PathDataModule",
+    "RotatedMNIST",
     "Rotation",
     "Split",
     "Transport",

@@ -141,11 +141,12 @@ class PathDataModule(pl.LightningDataModule):
         """
         self._built()
 
-    def coupling(self, split: str) -> CoupledImages:
-        """The pairs of the current leg.
+    def coupling(self, split: str, leg: int | None = None) -> CoupledImages:
+        """The pairs of a leg.
 
         Args:
             split: "train", "val" or "test".
+            leg: index of the leg; the current one if not given.
 
         Returns:
             A data set of the pairs. It stays with this leg when the data move on.
@@ -154,7 +155,7 @@ class PathDataModule(pl.LightningDataModule):
             ConfigError: if there is no such split.
         """
         require(split in SPLITS, "split", split, ", ".join(SPLITS))
-        return self._built().legs[split][self.leg]
+        return self._built().legs[split][self.leg if leg is None else leg]
 
     def image_moments(self) -> tuple[Tensor, Tensor]:
         """Mean and covariance of the training images, both ends of all legs taken together.

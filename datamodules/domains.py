@@ -112,7 +112,7 @@ def _load_domain(waypoint: Waypoint, name: str) -> Domain:
         raise DataError(f"{name}: got the splits {sorted(loaded)}; allowed: {', '.join(SPLITS)}")
     splits = {split: _transformed(loaded[split], waypoint.transform, name) for split in SPLITS}
     for split in SPLITS:
-        _check_split(splits[split], f"{name}, {split} split")
+        check_split(splits[split], f"{name}, {split} split")
     present = torch.unique(torch.cat([part.labels for part in splits.values()])).tolist()
     classes = sorted(present if waypoint.classes is None else waypoint.classes)
     if unknown := sorted(set(classes) - set(present)):
@@ -140,7 +140,16 @@ def _transformed(split: Split, transform: nn.Module | None, name: str) -> Split:
     return Split(first, split.labels)
 
 
-def _check_split(split: Split, name: str) -> None:
+def check_split(split: Split, name: str) -> None:
+    """Refuse images and labels that are not what the networks take.
+
+    Args:
+        split: images and labels.
+        name: what they are called in errors.
+
+    Raises:
+        DataError: if types, shapes or values are not those of a :class:`Split`.
+    """
     images, labels = split
     if images.dtype != torch.float32 or images.ndim != 4:
         raise DataError(

@@ -45,6 +45,37 @@ class ImageSource(ABC):
         """
 
 
+class GradualImages(NamedTuple):
+    """Labelled images of one domain, and unlabelled ones that lead away from it.
+
+    Attributes:
+        source: what the labels of the path come from.
+        val: held-out images of the same domain.
+        stream: images in the order in which their domain shifts, float32 in [0, 1], shape
+            ``(n, channels, height, width)``.
+        test: held-out images of the domain at the end of the stream.
+    """
+
+    source: Split
+    val: Split
+    stream: Tensor
+    test: Split
+
+
+class GradualSource(ABC):
+    """A labelled domain and a stream away from it; subclass this for one of your own."""
+
+    @abstractmethod
+    def load(self) -> GradualImages:
+        """Load all images.
+
+        Must give the same images every time: couplings refer to them by index.
+
+        Returns:
+            The images, no one of them twice.
+        """
+
+
 def hold_out(
     name: str, index: IntArray, labels: IntArray, size: float | int, seed: int
 ) -> tuple[IntArray, IntArray]:

@@ -1,0 +1,262 @@
+"""A labelled domain and an unlabelled stream that leads away from it; labels are carried along.
+
+Gradual self-training (Kumar, Ma & Liang, "Understanding self-training for gradual domain
+adaptation", ICML 2020) as a path of couplings: a model trained on labelled images labels the first
+window of the stream, is trained on it, labels the next one, and so on.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from thermo_pl.datamodules.base import PathDataModule
+from thermo_pl.datamodules.cache import ArrayCache, content_hash
+from thermo_pl.datamodules.coupled import CoupledImages
+from thermo_pl.datamodules.domains import check_split
+from thermo_pl.datamodules.path import DataPath
+from thermo_pl.datamodules.sources import GradualImages, GradualSource, Split
+from thermo_pl.datamodules.transport import (
+    Coupling,
+    Transport,
+    exact_couplings,
+    identity_coupling,
+)
+from thermo_pl.errors import DataError, require
+from thermo_pl.module import FreeEnergyModel
+from thermo_pl.progress import StageBar, shown, stage
+
+Carrier = Literal["predicted", "transported"]
+CARRIERS: tuple[Carrier, ...] = ("predicted", "transported")
+AT_ONCE = 1024
+"""Images that are labelled at a time."""
+
+
+class GradualDataModule(PathDataModule):
+    """Images of p(x(t)) from window to window of an unlabelled stream.
+
+    Leg 0 is the labelled domain at rest. Leg k goes from window k-1 (for k = 1 from the labelled
+    domain) to window k, counted from 1, along the displacement interpolation of an exact plan that
+    is blind to labels. **No labels but those of the first domain are used.** The images of a window
+    get theirs in one of two ways:
+
+    - ``predicted``: the model in training says which class is the most probable one, once, when the
+      data move onto the leg that leads to the window (self-training). Those that it is least sure
+      of are left out.
+    - ``transported``: the plans carry them; an image has the mean label of those coupled with it.
+
+    The val split is of the first domain, on all legs. So is the test split on leg 0, with the same
+    images; on all others it is that of the end of the stream. Its labels serve reports only.
+    """
+
+    def __init__(
+        self,
+        images: GradualSource,
+        windows: int = 21,
+        labels: Carrier = "predicted",
+        drop: float = 0.1,
+        batch_size: int | None = 64,
+        train_batches: int = 100,
+        eval_batch_size: int = 512,
+        cache_dir: str | Path | None = None,
+        num_workers: int = 0,
+        seed: int | None = None,
+        transport: Transport | None = None,
+    ) -> None:
+        """Set it up.
+
+        Args:
+            images: the labelled images and the stream.
+            windows: into how many windows the stream is cut.
+            labels: "predicted" or "transported".
+            drop: share of the images of a window that is left out, those whose predicted class is
+                the least probable; not used where labels are transported.
+            batch_size: particles in a training batch, drawn with replacement, with probability
+                equal to their mass; None for all particles with their masses in every batch.
+            train_batches: training batches in an epoch.
+            eval_batch_size: the largest batch of the val, test and predict loaders.
+            cache_dir: where couplings are kept; None for ``thermo_pl/couplings`` in
+                ``$XDG_CACHE_HOME`` or ``~/.cache``.
+            num_workers: worker processes of each loader.
+            seed: seed of the training draws; None takes torch's initial seed, or that of the
+                checkpoint a run is resumed from.
+            transport: what the computation of plans may take.
+
+        Raises:
+            ConfigError: if an argument is not allowed.
+        """
+        require(windows >= 1, "windows", windows, "an integer from 1")
+        require(labels in CARRIERS, "labels", labels, ", ".join(CARRIERS))
+        require(0 <= drop < 1, "drop", drop, "a share from 0 to below 1")
+        super().__init__(1 + windows, batch_size, train_batches, eval_batch_size, num_workers, seed)
+        self.images, self.windows, self.labels, self.drop = images, windows, labels, drop
+        self.transport = transport or Transport()
+        self._cache = ArrayCache(cache_dir)
+        self._loaded: GradualImages | None = None
+        self._plans: list[Coupling] = []
+        self._train: list[CoupledImages] = []
+        self._carried: list[Tensor] = []  # labels of the windows so far, zero where left out
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Shape of one image: channels, height, width. Loads the images if need be."""
+        return tuple(self._all().stream.shape[1:])
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes. Loads the images if need be."""
+        return int(self._all().source.labels.max()) + 1
+
+    def move_to(self, leg: int, t: float) -> None:
+        """Move the data. A window whose leg is new to them gets its labels now.
+
+        Args:
+            leg: index of the leg.
+            t: domain coordinate on it.
+
+        Raises:
+            ConfigError: if there is no such leg, or t is outside [0, 1].
+            DataError: if a leg before has not been visited, or there is no model to predict.
+        """
+        super().move_to(leg, t)
+        if self._train:
+            self._label_up_to(leg)
+
+    def build(self) -> DataPath:
+        """Load the images and couple the windows.
+
+        Returns:
+            The path.
+        """
+        images, windows = self._all(), self._windows()
+        # where a trainer shows its progress, couplings show theirs
+        trainer = self.trainer
+        visible = trainer is not None and trainer.progress_bar_callback is not None
+        pairs = [(leg, leg) for leg in range(self.windows)]
+        with shown(StageBar() if visible else None), stage("couplings of windows", len(pairs)):
+            arrays = [window.numpy() for window in windows]
+            self._plans = exact_couplings(
+                arrays[:-1], arrays[1:], pairs, self._cache, self.transport
+            )
+        if self.labels == "transported":
+            self._carried = self._transported()
+        self._train = [self._train_leg(leg) for leg in range(self.n_legs)]
+        self._label_up_to(self.leg)
+        legs = {
+            "train": self._train,
+            "val": self.n_legs * [_at_rest(images.val, self.n_classes)],
+            "test": [_at_rest(images.val, self.n_classes)]
+            + self.windows * [_at_rest(images.test, self.n_classes)],
+        }
+        names = [str(label) for label in range(self.n_classes)]
+        arrays = [images.source.images.numpy(), images.source.labels.numpy(), images.stream.numpy()]
+        fingerprint = content_hash(f"gradual {self.windows} {self.labels} {self.drop}", arrays)
+        return DataPath(legs, names, fingerprint, closed=False)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The position on the path, the seed of the draws and the labels carried so far.
+
+        Returns:
+            Plain Python values and tensors.
+        """
+        return super().state_dict() | {"carried": list(self._carried)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up a saved position, with the labels that were carried to it.
+
+        Args:
+            state_dict: what :meth:`state_dict` gave.
+        """
+        self._carried = list(state_dict["carried"])
+        if self._train:
+            self._train[:] = [self._train_leg(leg) for leg in range(self.n_legs)]
+        super().load_state_dict(state_dict)
+
+    def _all(self) -> GradualImages:
+        if self._loaded is None:
+            loaded, name = self.images.load(), type(self.images).__name__
+            unlabelled = torch.zeros(len(loaded.stream), dtype=torch.int64)
+            parts = loaded._replace(stream=Split(loaded.stream, unlabelled))._asdict()
+            for part, split in parts.items():
+                check_split(split, f"{name}, {part}")
+            if len(loaded.stream) < self.windows:
+                raise DataError(
+                    f"windows: got {self.windows} for a stream of {len(loaded.stream)} images; "
+                    "allowed: one image in each, or more"
+                )
+            self._loaded = loaded
+        return self._loaded
+
+    def _windows(self) -> list[Tensor]:
+        # the labelled images first
+        images, count = self._all(), self.windows
+        edges = [len(images.stream) * k // count for k in range(count + 1)]
+        parts = [images.stream[a:b] for a, b in pairwise(edges)]
+        return [images.source.images, *parts]
+
+    def _source_labels(self) -> Tensor:
+        return one_hot(self._all().source.labels, self.n_classes).to(torch.float32)
+
+    def _transported(self) -> list[Tensor]:
+        # the mean label of the images that an image is coupled with, window by window
+        labels, carried = self._source_labels(), []
+        for plan, window in zip(self._plans, self._windows()[1:], strict=True):
+            mass = torch.from_numpy(plan.mass)[:, None]
+            moved = mass * labels.double()[torch.from_numpy(plan.rows)]
+            total = torch.zeros(len(window), self.n_classes, dtype=torch.float64)
+            total.index_add_(0, torch.from_numpy(plan.cols), moved)
+            labels = (total / total.sum(-1, keepdim=True)).float()
+            carried.append(labels)
+        return carried
+
+    def _label_up_to(self, leg: int) -> None:
+        # labels of the window at the end of a leg, by the model as it is now
+        if leg <= len(self._carried):
+            return
+        if leg > len(self._carried) + 1:
+            raise DataError(
+                f"leg: got {leg}, where windows have labels up to leg {len(self._carried)}; "
+                "allowed: one leg after the other, as each window is labelled by a model that was "
+                "trained on the one before"
+            )
+        model = None if self.trainer is None else self.trainer.lightning_module
+        if not (isinstance(model, FreeEnergyModel) and model.classifies):
+            raise DataError(
+                f"labels: got predicted, and a {type(model).__name__} to predict them; allowed: a "
+                "FreeEnergyModel with a classifier of classes, in training"
+            )
+        self._carried.append(self._predicted(model, self._windows()[leg]))
+        self._train[leg] = self._train_leg(leg)
+
+    def _predicted(self, model: FreeEnergyModel, images: Tensor) -> Tensor:
+        with torch.no_grad():
+            parts = [model.predict(x.to(model.device)) for x in images.split(AT_ONCE)]
+        probability, label = torch.cat([part.probabilities.cpu() for part in parts]).max(-1)
+        sure = probability >= probability.quantile(self.drop)
+        return one_hot(label, self.n_classes) * sure[:, None].float()
+
+    def _train_leg(self, leg: int) -> CoupledImages:
+        if leg == 0:
+            return _at_rest(self._all().source, self.n_classes)
+        windows, plan = self._windows()[leg - 1 : leg + 1], self._plans[leg - 1]
+        known = [self._source_labels(), *self._carried][leg - 1 : leg + 1]
+        # a window that is still ahead has no labels
+        missing = [torch.zeros(len(window), self.n_classes) for window in windows[len(known) :]]
+        (x_a, x_b), (y_a, y_b) = windows, [*known, *missing]
+        if not missing:
+            kept = y_a.any(-1)[plan.rows].numpy() & y_b.any(-1)[plan.cols].numpy()
+            mass = plan.mass[kept] / plan.mass[kept].sum()
+            plan = Coupling(plan.rows[kept], plan.cols[kept], mass, plan.cost)
+        return CoupledImages(x_a, x_b, y_a, y_b, plan)
+
+
+def _at_rest(split: Split, n_classes: int) -> CoupledImages:
+    labels = one_hot(split.labels, n_classes).to(torch.float32)
+    return CoupledImages(
+        split.images, split.images, labels, labels, identity_coupling(len(split.images))
+    )

@@ -1,0 +1,72 @@
+"""MNIST that turns: the benchmark of gradual self-training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from thermo_pl.datamodules.sources import GradualImages, GradualSource, Split
+from thermo_pl.datamodules.transforms import Rotation
+from thermo_pl.datamodules.vision import MNIST
+from thermo_pl.errors import require
+
+
+class RotatedMNIST(GradualSource):
+    """MNIST's 60,000 training images, turned by an angle that grows along an unlabelled stream.
+
+    The split of Kumar, Ma & Liang (2020), made of the training images in random order: 5,000
+    labelled ones turned by 0-5°, 1,000 like them held out, a stream of 42,000 turned by angles that
+    grow evenly from 5° to 60°, and 2,000 turned by 55-60° to test on. Angles are
+    counterclockwise, bilinear; inside each part they grow with the (random) order of the images.
+    """
+
+    def __init__(
+        self,
+        root: str | Path | None = None,
+        download: bool = False,
+        sizes: tuple[int, int, int, int] = (5000, 1000, 42000, 2000),
+        source: tuple[float, float] = (0.0, 5.0),
+        target: tuple[float, float] = (55.0, 60.0),
+        split_seed: int = 0,
+    ) -> None:
+        """Set it up.
+
+        Args:
+            root: folder that holds ``MNIST/raw``; ``$THERMO_PL_DATA`` if not given.
+            download: fetch it there if it is missing.
+            sizes: images that are labelled, held out beside them, in the stream, and to test on.
+            source: least and largest angle of the labelled images, in degrees.
+            target: the same of the test images; the stream goes from the largest angle of the
+                source to the largest one here.
+            split_seed: which split.
+
+        Raises:
+            ConfigError: if an argument is not allowed.
+        """
+        ok = min(sizes) > 0 and sum(sizes) <= 60_000
+        require(ok, "sizes", list(sizes), "four whole numbers > 0, of 60,000 images together")
+        require(split_seed >= 0, "split_seed", split_seed, "an integer from 0")
+        self.angles = source, source, (source[1], target[1]), target
+        self._turns = [Rotation(ends) for ends in self.angles]
+        self._mnist = MNIST(root, download)
+        self.sizes, self.split_seed = sizes, split_seed
+
+    def load(self) -> GradualImages:
+        """Read MNIST and turn the images.
+
+        Returns:
+            The parts.
+        """
+        splits = self._mnist.load()
+        images, labels = (
+            torch.cat(both) for both in zip(splits["train"], splits["val"], strict=True)
+        )
+        order = np.random.default_rng(self.split_seed).permutation(len(labels))
+        parts = torch.from_numpy(order)[: sum(self.sizes)].split(self.sizes)
+        source, val, stream, test = (
+            Split(turn(images[part]), labels[part])
+            for turn, part in zip(self._turns, parts, strict=True)
+        )
+        return GradualImages(source, val, stream.images, test)
