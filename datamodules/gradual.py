@@ -7,13 +7,14 @@ window of the stream, is trained on it, labels the next one, and so on.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
+from torch.nn.functional import one_hot, pad
 
 from thermo_pl.datamodules.base import PathDataModule
 from thermo_pl.datamodules.cache import ArrayCache, content_hash
@@ -29,6 +30,7 @@ from thermo_pl.datamodules.transport import (
 )
 from thermo_pl.errors import DataError, require
 from thermo_pl.module import FreeEnergyModel
+from thermo_pl.particles import Particles
 from thermo_pl.progress import StageBar, shown, stage
 
 Carrier = Literal["predicted", "transported"]
@@ -60,6 +62,7 @@ class GradualDataModule(PathDataModule):
         windows: int = 21,
         labels: Carrier = "predicted",
         drop: float = 0.1,
+        shift: int = 0,
         batch_size: int | None = 64,
         train_batches: int = 100,
         eval_batch_size: int = 512,
@@ -76,6 +79,8 @@ class GradualDataModule(PathDataModule):
             labels: "predicted" or "transported".
             drop: share of the images of a window that is left out, those whose predicted class is
                 the least probable; not used where labels are transported.
+            shift: by how many pixels at most training images are moved, up or down and left or
+                right; every such translation of a pair is a particle of its own.
             batch_size: particles in a training batch, drawn with replacement, with probability
                 equal to their mass; None for all particles with their masses in every batch.
             train_batches: training batches in an epoch.
@@ -93,8 +98,10 @@ class GradualDataModule(PathDataModule):
         require(windows >= 1, "windows", windows, "an integer from 1")
         require(labels in CARRIERS, "labels", labels, ", ".join(CARRIERS))
         require(0 <= drop < 1, "drop", drop, "a share from 0 to below 1")
+        require(shift >= 0, "shift", shift, "an integer from 0 (pixels)")
         super().__init__(1 + windows, batch_size, train_batches, eval_batch_size, num_workers, seed)
-        self.images, self.windows, self.labels, self.drop = images, windows, labels, drop
+        self.images, self.windows, self.labels = images, windows, labels
+        self.drop, self.shift = drop, shift
         self.transport = transport or Transport()
         self._cache = ArrayCache(cache_dir)
         self._loaded: GradualImages | None = None
@@ -155,7 +162,9 @@ class GradualDataModule(PathDataModule):
         }
         names = [str(label) for label in range(self.n_classes)]
         arrays = [images.source.images.numpy(), images.source.labels.numpy(), images.stream.numpy()]
-        fingerprint = content_hash(f"gradual {self.windows} {self.labels} {self.drop}", arrays)
+        fingerprint = content_hash(
+            f"gradual {self.windows} {self.labels} {self.drop} {self.shift}", arrays
+        )
         return DataPath(legs, names, fingerprint, closed=False)
 
     def state_dict(self) -> dict[str, Any]:
@@ -180,8 +189,8 @@ class GradualDataModule(PathDataModule):
     def _all(self) -> GradualImages:
         if self._loaded is None:
             loaded, name = self.images.load(), type(self.images).__name__
-            unlabelled = torch.zeros(len(loaded.stream), dtype=torch.int64)
-            parts = loaded._replace(stream=Split(loaded.stream, unlabelled))._asdict()
+            nothing = torch.zeros(len(loaded.stream), dtype=torch.int64)
+            parts = {**loaded._asdict(), "stream": Split(loaded.stream, nothing)}
             for part, split in parts.items():
                 check_split(split, f"{name}, {part}")
             if len(loaded.stream) < self.windows:
@@ -235,24 +244,77 @@ class GradualDataModule(PathDataModule):
 
     def _predicted(self, model: FreeEnergyModel, images: Tensor) -> Tensor:
         with torch.no_grad():
-            parts = [model.predict(x.to(model.device)) for x in images.split(AT_ONCE)]
+            parts = [model.predict(x.to(model.device)) for x in torch.split(images, AT_ONCE)]
         probability, label = torch.cat([part.probabilities.cpu() for part in parts]).max(-1)
         sure = probability >= probability.quantile(self.drop)
         return one_hot(label, self.n_classes) * sure[:, None].float()
 
     def _train_leg(self, leg: int) -> CoupledImages:
-        if leg == 0:
-            return _at_rest(self._all().source, self.n_classes)
-        windows, plan = self._windows()[leg - 1 : leg + 1], self._plans[leg - 1]
-        known = [self._source_labels(), *self._carried][leg - 1 : leg + 1]
+        first = max(leg - 1, 0)
+        windows = self._windows()[first : leg + 1]
+        labels = [self._source_labels(), *self._carried][first : leg + 1]
         # a window that is still ahead has no labels
-        missing = [torch.zeros(len(window), self.n_classes) for window in windows[len(known) :]]
-        (x_a, x_b), (y_a, y_b) = windows, [*known, *missing]
-        if not missing:
-            kept = y_a.any(-1)[plan.rows].numpy() & y_b.any(-1)[plan.cols].numpy()
+        labels += [torch.zeros(len(x), self.n_classes) for x in windows[len(labels) :]]
+        plan = self._plans[first] if leg else identity_coupling(len(windows[0]))
+        if leg <= len(self._carried):
+            kept = (labels[0].any(-1)[plan.rows] & labels[-1].any(-1)[plan.cols]).numpy()
             mass = plan.mass[kept] / plan.mass[kept].sum()
             plan = Coupling(plan.rows[kept], plan.cols[kept], mass, plan.cost)
-        return CoupledImages(x_a, x_b, y_a, y_b, plan)
+        return ShiftedPairs(windows[0], windows[-1], labels[0], labels[-1], plan, self.shift)
+
+
+class ShiftedPairs(CoupledImages):
+    """The pairs of one coupling and their translations: both images of a pair move together."""
+
+    def __init__(
+        self,
+        source: Tensor,
+        target: Tensor,
+        source_label: Tensor,
+        target_label: Tensor,
+        coupling: Coupling,
+        reach: int,
+    ) -> None:
+        """Set it up.
+
+        Args:
+            source: images x_a, shape ``(n, channels, height, width)``.
+            target: images x_b, shape ``(m, channels, height, width)``.
+            source_label: class probabilities of each x_a, shape ``(n, classes)``.
+            target_label: class probabilities of each x_b, shape ``(m, classes)``.
+            coupling: the pairs.
+            reach: pixels up, down, left and right, at most; what comes in is black.
+        """
+        super().__init__(source, target, source_label, target_label, coupling)
+        self._reach, self._pairs = reach, len(coupling)
+        count = (2 * reach + 1) ** 2
+        self._rows, self._cols = self._rows.repeat(count), self._cols.repeat(count)
+        self.mass, self.weight = self.mass.repeat(count) / count, self.weight.repeat(count)
+
+    def __getitems__(self, indices: Sequence[int] | Tensor) -> Particles:
+        """A batch of translated pairs.
+
+        Args:
+            indices: which ones.
+
+        Returns:
+            The pairs, with :attr:`weight`.
+        """
+        particles = super().__getitems__(indices)
+        if not self._reach:
+            return particles
+        move = torch.as_tensor(indices, dtype=torch.int64) // self._pairs
+        down, right = move // (2 * self._reach + 1), move % (2 * self._reach + 1)
+        ends = (_cut(x, self._reach, down, right) for x in (particles.source, particles.target))
+        source, target = ends
+        return particles._replace(source=source, target=target)
+
+
+def _cut(images: Tensor, reach: int, top: Tensor, left: Tensor) -> Tensor:
+    # a piece of the size of the image out of each padded image
+    height, width = images.shape[-2:]
+    pieces = pad(images, [reach] * 4).unfold(2, height, 1).unfold(3, width, 1)
+    return pieces[torch.arange(len(images)), :, top, left]
 
 
 def _at_rest(split: Split, n_classes: int) -> CoupledImages:

@@ -28,6 +28,7 @@ class RotatedMNIST(GradualSource):
         download: bool = False,
         sizes: tuple[int, int, int, int] = (5000, 1000, 42000, 2000),
         source: tuple[float, float] = (0.0, 5.0),
+        stream: tuple[float, float] = (5.0, 60.0),
         target: tuple[float, float] = (55.0, 60.0),
         split_seed: int = 0,
     ) -> None:
@@ -38,8 +39,8 @@ class RotatedMNIST(GradualSource):
             download: fetch it there if it is missing.
             sizes: images that are labelled, held out beside them, in the stream, and to test on.
             source: least and largest angle of the labelled images, in degrees.
-            target: the same of the test images; the stream goes from the largest angle of the
-                source to the largest one here.
+            stream: angles of the first and of the last image of the stream.
+            target: least and largest angle of the test images.
             split_seed: which split.
 
         Raises:
@@ -48,8 +49,7 @@ class RotatedMNIST(GradualSource):
         ok = min(sizes) > 0 and sum(sizes) <= 60_000
         require(ok, "sizes", list(sizes), "four whole numbers > 0, of 60,000 images together")
         require(split_seed >= 0, "split_seed", split_seed, "an integer from 0")
-        self.angles = source, source, (source[1], target[1]), target
-        self._turns = [Rotation(ends) for ends in self.angles]
+        self._turns = [Rotation(ends) for ends in (source, source, stream, target)]
         self._mnist = MNIST(root, download)
         self.sizes, self.split_seed = sizes, split_seed
 
@@ -64,7 +64,7 @@ class RotatedMNIST(GradualSource):
             torch.cat(both) for both in zip(splits["train"], splits["val"], strict=True)
         )
         order = np.random.default_rng(self.split_seed).permutation(len(labels))
-        parts = torch.from_numpy(order)[: sum(self.sizes)].split(self.sizes)
+        parts = np.split(order, np.cumsum(self.sizes))[:4]
         source, val, stream, test = (
             Split(turn(images[part]), labels[part])
             for turn, part in zip(self._turns, parts, strict=True)
