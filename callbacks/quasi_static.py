@@ -243,6 +243,9 @@ class QuasiStatic(pl.Callback):
                 f"{type(self).__name__}: got a process that has run before; allowed: a new one, or "
                 "a checkpoint to go on from"
             )
+        if self.probes.cubature:
+            drawn = _model(pl_module).encoder.gaussian_draws
+            require(drawn, "probes.cubature", True, "false: this encoder draws no Gaussian z")
         self.check(_model(pl_module), _data(trainer))
         if self.state.seed is None:
             self.state.seed = trainer.strategy.broadcast(torch.initial_seed())

@@ -167,9 +167,7 @@ class FreeEnergyModel(pl.LightningModule):
         self.marginal = marginal
         if cubature_seed is not None:
             allowed = "null: this encoder has no Gaussian draws to replace"
-            drawn = encoder.family is GaussianPosterior and not encoder.exact
-            ok = drawn and not encoder.deterministic
-            require(ok, "cubature_seed", cubature_seed, allowed)
+            require(encoder.gaussian_draws, "cubature_seed", cubature_seed, allowed)
             require(cubature_seed >= 0, "cubature_seed", cubature_seed, "an integer from 0")
         if turning:
             ok = encoder.family is GaussianPosterior and not encoder.deterministic
