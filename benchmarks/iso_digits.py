@@ -67,9 +67,7 @@ def baseline(steps: int, batches: int, particles: int) -> dict[str, Any]:
 def run(root: Path, name: str, seed: int, config: dict[str, Any]) -> str:
     """Run a config once and describe it in one line."""
     config["seed_everything"] = seed
-    config["trainer"]["default_root_dir"] = str(
-        root / f"{name.replace(' ', '_').replace('/', '_')}_{seed}"
-    )
+    config["trainer"]["default_root_dir"] = str(root / f"{re.sub(r'[ /]', '_', name)}_{seed}")
     file = root / "config.yaml"
     file.write_text(yaml.safe_dump(config))
     start = time.monotonic()
