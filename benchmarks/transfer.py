@@ -90,9 +90,9 @@ def command(*words: str) -> int:
 def result(folder: Path, config: dict[str, Any]) -> Result | None:
     """Run a method if need be, test it on the target, and read what came of it."""
     run = folder / "version_0"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
     if not (run / "summary.json").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.yaml").write_text(yaml.safe_dump(config))
         if command("fit", "--config", str(folder / "config.yaml")) not in {0, 3}:
             return None
     if not (folder / "version_1" / "metrics.csv").exists():
