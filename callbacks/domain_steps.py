@@ -11,7 +11,6 @@ from typing import Any, cast
 
 import pytorch_lightning as pl
 
-from thermo_pl.callbacks.probing import Kind
 from thermo_pl.callbacks.quasi_static import QuasiStatic
 from thermo_pl.callbacks.rows import Stand
 from thermo_pl.callbacks.settings import Control, Equilibration, Motion, Probes
@@ -61,12 +60,8 @@ class DomainSteps(QuasiStatic):
         if nudge is not None:
             ok = all(map(math.isfinite, nudge)) and nudge[0] <= 0 <= nudge[1]
             require(ok, "nudge", list(nudge), "a change of λ ≤ 0 and one of γ ≥ 0")
-        self.steps, self.source_epochs, self.epochs, self.nudge = (
-            steps,
-            source_epochs,
-            epochs,
-            nudge,
-        )
+        self.steps, self.source_epochs = steps, source_epochs
+        self.epochs, self.nudge = epochs, nudge
         # a bar's length before the first row; nothing is checked
         self.equilibration = Equilibration(max_epochs=max(source_epochs, 2), check_every=1)
 
@@ -160,11 +155,9 @@ class DomainSteps(QuasiStatic):
         model.lam += motion.lam
         model.gam += motion.gam
         if motion.t:
-            data.move_to(data.leg, min(data.t + motion.t, 1.0))
-            self.state.predicted = self._loss(trainer, model, "measuring")
-
-    def _loss(self, trainer: pl.Trainer, model: FreeEnergyModel, kind: Kind) -> float:
-        return self._measure(trainer, model).classification.value
+            # exactly there, however often
+            data.move_to(data.leg, round((data.t + motion.t) * self.steps) / self.steps)
+            self.state.predicted = self._measure(trainer, model).classification.value
 
     def _stand(self, trainer: pl.Trainer, model: FreeEnergyModel) -> Stand:
         data = cast(Any, trainer).datamodule

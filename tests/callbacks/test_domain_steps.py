@@ -194,3 +194,10 @@ def test_feedback_asks_for_validation(tmp_path: Path, data: Data) -> None:
 def test_what_cannot_be_is_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         steps(**arguments)
+
+
+@pytest.mark.parametrize("count", [12, 25])
+def test_it_ends_exactly_at_the_target(tmp_path: Path, data: Data, count: int) -> None:
+    process = steps(steps=count, source_epochs=1, epochs=1)
+    run = fit(tmp_path, data(train_batches=1), process=process)
+    assert [row["t"] for row in run.rows] == [k / count for k in range(count + 1)]
