@@ -208,6 +208,13 @@ class FreeEnergyModel(pl.LightningModule):
         noise = self.encoder.noise(samples, n, generator)
         return noise.to(self.device, cast(torch.dtype, self.dtype))
 
+    @property
+    def training_draws(self) -> int:
+        """Draws of z for each image in training; the points of a cubature are as many."""
+        if self.cubature_seed is not None:
+            return 4 * self.encoder.latent_dim * self.samples
+        return len(self.encoder.noise(self.samples, 0))
+
     def training_noise(self, n: int) -> Tensor:
         """What the encoder is drawn with in training: fresh draws, or the points of the cubature.
 
