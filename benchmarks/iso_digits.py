@@ -1,9 +1,11 @@
 """The main job, measured: drift of C, accuracy and time, over seeds and without its parts.
 
-    python benchmarks/iso_digits.py
+    python benchmarks/iso_digits.py               # the job, and without its parts
+    python benchmarks/iso_digits.py --baselines   # smaller steps, no predictor
 
 Runs lightning_configs/iso_digits.yaml for seeds 0, 1 and 2, and for seed 0 without the predictor,
-without the restoring term, and without both. Prints one table; every number is read from the
+without the restoring term, and without both. The baselines spend several times the gradients of
+the job on smaller steps in place of the predictor. Prints one table; every number is read from the
 run's own path.csv and summary.json.
 """
 
@@ -12,10 +14,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -27,20 +31,43 @@ SWITCHES = {
     "no restoring": {"restoring": False},
     "neither": {"predictor": False, "restoring": False},
 }
+BASELINES = ((200, 150, 2048), (400, 75, 512), (400, 150, 512), (800, 40, 256))
+"""Macro-steps, relaxation steps in each, and particles that the response is solved on."""
 HEADER = (
-    f"{'run':<14}{'seed':>5}{'max drift':>11}{'mean':>8}{'predicted':>11}{'acc B':>8}"
-    f"{'first law':>11}{'gamma':>15}{'seconds':>9}  ending"
+    f"{'run':<18}{'seed':>5}{'max drift':>11}{'mean':>8}{'predicted':>11}{'acc B':>8}"
+    f"{'first law':>11}{'gamma':>15}{'gradients':>11}{'seconds':>9}  ending"
 )
 
 
-def run(root: Path, name: str, seed: int, switches: dict[str, bool]) -> str:
-    """Run the main job once and describe it in one line."""
-    config = yaml.safe_load(CONFIG.read_text())
+def job() -> dict[str, Any]:
+    """The shipped config."""
+    config: dict[str, Any] = yaml.safe_load(CONFIG.read_text())
+    assert config["trainer"]["callbacks"][-1]["class_path"] == "IsoClassification"
+    return config
+
+
+def switched(switches: dict[str, bool]) -> dict[str, Any]:
+    """The job without some of its parts."""
+    config = job()
+    config["trainer"]["callbacks"][-1]["init_args"] |= switches
+    return config
+
+
+def baseline(steps: int, batches: int, particles: int) -> dict[str, Any]:
+    """The job without the predictor, in other steps."""
+    config = switched({"predictor": False})
+    process = config["trainer"]["callbacks"][-1]["init_args"]
+    process["steps"] = steps
+    process["probes"]["solving_particles"] = particles
+    config["data"]["init_args"]["train_batches"] = batches
+    config["model"]["init_args"]["scheduler"]["init_args"]["T_0"] = batches
+    return config
+
+
+def run(root: Path, name: str, seed: int, config: dict[str, Any]) -> str:
+    """Run a config once and describe it in one line."""
     config["seed_everything"] = seed
-    config["trainer"]["default_root_dir"] = str(root / f"{name.replace(' ', '_')}_{seed}")
-    process = config["trainer"]["callbacks"][-1]
-    assert process["class_path"] == "IsoClassification"
-    process["init_args"] |= switches
+    config["trainer"]["default_root_dir"] = str(root / f"{re.sub(r'[ /]', '_', name)}_{seed}")
     file = root / "config.yaml"
     file.write_text(yaml.safe_dump(config))
     start = time.monotonic()
@@ -59,9 +86,10 @@ def run(root: Path, name: str, seed: int, switches: dict[str, bool]) -> str:
     ]
     gamma = f"{rows[0]['gamma']:.3g} to {rows[-1]['gamma']:.3g}"
     return (
-        f"{name:<14}{seed:>5}{max(drifts):>11.2%}{sum(drifts) / len(drifts):>8.2%}"
+        f"{name:<18}{seed:>5}{max(drifts):>11.2%}{sum(drifts) / len(drifts):>8.2%}"
         f"{max(predicted, default=float('nan')):>11.2%}{summary['accuracy']['B'][1]:>8.4f}"
-        f"{summary['first_law_residual_median']:>11.1%}{gamma:>15}{seconds:>9.0f}"
+        f"{summary['first_law_residual_median']:>11.1%}{gamma:>15}"
+        f"{sum(row['gradients'] for row in rows):>11.2e}{seconds:>9.0f}"
         f"  {summary['ending'][:60]}"
     )
 
@@ -72,16 +100,22 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=Path("runs/benchmark_iso_digits"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--no-switches", action="store_true", help="only the main job itself")
+    parser.add_argument("--baselines", action="store_true", help="no predictor, smaller steps")
     arguments = parser.parse_args()
     root = arguments.root / time.strftime("%Y%m%d-%H%M%S")
     root.mkdir(parents=True)
     print(f"{os.cpu_count()} cores; drift is max and mean of |C/C*-1| over all rows of path.csv")
     print(HEADER, flush=True)
+    if arguments.baselines:
+        for sizes in BASELINES:
+            name = "/".join(map(str, sizes))
+            print(run(root, name, arguments.seeds[0], baseline(*sizes)), flush=True)
+        return
     for seed in arguments.seeds:
-        print(run(root, "main job", seed, {}), flush=True)
+        print(run(root, "main job", seed, job()), flush=True)
     if not arguments.no_switches:
         for name, switches in SWITCHES.items():
-            print(run(root, name, 0, switches), flush=True)
+            print(run(root, name, 0, switched(switches)), flush=True)
 
 
 if __name__ == "__main__":

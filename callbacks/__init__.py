@@ -6,6 +6,7 @@ if __name__ != "thermo_pl.callbacks":  # ruff: ignore[non-empty-init-module] - t
 from thermo_pl.callbacks.adiabatic import Adiabatic
 from thermo_pl.callbacks.carnot_cycle import CarnotCycle
 from thermo_pl.callbacks.cycle import Cycle
+from thermo_pl.callbacks.domain_steps import DomainSteps
 from thermo_pl.callbacks.entropy_report import EntropyReport
 from thermo_pl.callbacks.free_energy_surface import FreeEnergySurface
 from thermo_pl.callbacks.iso_classification import IsoClassification
@@ -32,6 +33,7 @@ __all__ = [
     "ConstantSteps",
     "Control",
     "Cycle",
+    "DomainSteps",
     "EntropyReport",
     "EqualLengthSteps",
     "Equilibration",

@@ -17,7 +17,7 @@ from thermo_pl.datamodules.base import PathDataModule
 from thermo_pl.errors import require
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.networks import Gaussian
-from thermo_pl.particles import Batch, Particles, interpolate
+from thermo_pl.particles import Batch, Particles
 from thermo_pl.rundir import write_json
 from thermo_pl.second_law import (
     DataEntropy,
@@ -170,7 +170,8 @@ def particles_of(model: FreeEnergyModel, data: PathDataModule, split: str) -> Ba
     """
     dtype = cast(torch.dtype, model.dtype)
     particles = data.coupling(split).all()
-    return interpolate(Particles(*(p.to(model.device, dtype) for p in particles)), data.t)
+    moved = Particles(*(p.to(model.device, dtype) for p in particles))
+    return cast(Batch, data.on_after_batch_transfer(moved, 0))
 
 
 def _notes(model: FreeEnergyModel, entropy: DataEntropy, log_z: Measured, n: int) -> list[str]:

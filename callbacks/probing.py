@@ -69,16 +69,18 @@ class ProbeSource:
         everything = count >= len(coupling)
         drawn = coupling.all() if everything else coupling.draw(count, generator)
         n = len(drawn.weight)
-        if model.cubature_seed is None:
-            noise, points = model.noise(samples, n, generator), 1
-        elif size == "solving":
+        trains_on_cubature = model.cubature_seed is not None
+        if size == "solving" and trains_on_cubature:
             # what J is made of in training
             allowed = f"at least {len(coupling)}, all: with a cubature J is that of all particles"
             require(everything, "probes.solving_particles", count, allowed)
             noise, points = model.training_noise(n), 4 * model.encoder.latent_dim
-        else:  # what training never saw
+        elif size != "solving" and (trains_on_cubature or self.settings.cubature):
+            # what training never saw
             noise = model.cubature(samples, n, noise_seed)
             points = 4 * model.encoder.latent_dim
+        else:
+            noise, points = model.noise(samples, n, generator), 1
         moved = Particles(*(tensor.to(model.device, noise.dtype) for tensor in drawn))
         return Probe(moved, noise, points)
 

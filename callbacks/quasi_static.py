@@ -70,11 +70,14 @@ class QuasiStatic(pl.Callback):
     their labels only; validation is reported beside it.
 
     Attributes:
+        solves: whether the process solves the linear response; one without has no predictor, and
+            no columns of it.
         steers_distortion: whether the process steers by D on the control probe, too.
         parts: parts into which a relaxation is cut; each one is followed by corrections.
         newton: whether the corrector solves the response anew and takes a Newton step in θ first.
     """
 
+    solves = True
     steers_distortion = False
     parts = 1
     newton = False
@@ -238,11 +241,17 @@ class QuasiStatic(pl.Callback):
                 "data: got no DataModule with domains; allowed: an InterpolatedDataModule"
             )
         self.check_trainer(trainer)
+        mixed = self.solves and getattr(_data(trainer), "mixture", False)
+        allowed = f"false: {type(self).__name__} moves the images themselves"
+        require(not mixed, "data.mixture", mixed, allowed)
         if self.state.rows and trainer.ckpt_path is None:
             raise ConfigError(
                 f"{type(self).__name__}: got a process that has run before; allowed: a new one, or "
                 "a checkpoint to go on from"
             )
+        if self.probes.cubature:
+            drawn = _model(pl_module).encoder.gaussian_draws
+            require(drawn, "probes.cubature", True, "false: this encoder draws no Gaussian z")
         self.check(_model(pl_module), _data(trainer))
         if self.state.seed is None:
             self.state.seed = trainer.strategy.broadcast(torch.initial_seed())
@@ -295,11 +304,14 @@ class QuasiStatic(pl.Callback):
     def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Count the gradients; an optimiser with a line search takes several for a batch.
 
+        One is that of J at one image and one draw of z, as in the solves of a response.
+
         Args:
             trainer: the trainer.
             pl_module: the model.
         """
-        self.state.gradients += self._batch * trainer.world_size
+        draws = _model(pl_module).training_draws
+        self.state.gradients += self._batch * draws * trainer.world_size
 
     def on_train_batch_end(
         self,
@@ -321,7 +333,7 @@ class QuasiStatic(pl.Callback):
         done, total = batch_idx + 1, int(trainer.num_training_batches)
         part_ends = done * self.parts // total > batch_idx * self.parts // total
         # here and not at the end of the epoch, so that validation sees the corrected state
-        if part_ends and self.state.phase == "process":
+        if part_ends and self.solves and self.state.phase == "process":
             self._correct(trainer, _model(pl_module))
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -348,6 +360,10 @@ class QuasiStatic(pl.Callback):
         elif self.state.phase == "process":
             self._append_row(trainer, model, self._solve(trainer, model))
             self._stop_at_transition(trainer)
+        self._go_on(trainer, model)
+
+    def _go_on(self, trainer: pl.Trainer, model: FreeEnergyModel) -> None:
+        # plan the next macro-step, or end the process
         motion = self.plan(model, _data(trainer))
         if motion is None:
             self.state.phase, self.ending = "done", "done"
@@ -516,7 +532,9 @@ class QuasiStatic(pl.Callback):
     def _kept(self, trainer: pl.Trainer, model: FreeEnergyModel, kind: Kind) -> Probe:
         return self._source.kept(kind, model, _data(trainer), self.state.seed or 0)
 
-    def _append_row(self, trainer: pl.Trainer, model: FreeEnergyModel, response: Response) -> None:
+    def _append_row(
+        self, trainer: pl.Trainer, model: FreeEnergyModel, response: Response | None
+    ) -> None:
         state, data, now = self.state, _data(trainer), time.monotonic()
         stand = self._stand(trainer, model)
         # Lightning keeps the metrics of an earlier validation

@@ -64,18 +64,21 @@ def energy_columns(before: Stand | None, work: Estimate | None, here: Stand, sam
     return row
 
 
-def response_columns(response: Response) -> Row:
+def response_columns(response: Response | None) -> Row:
     """What the solving probe says of a state.
 
     Args:
-        response: the linear response.
+        response: the linear response; None where none was solved, and nothing is known.
 
     Returns:
         The columns.
     """
     names = ("lambda", "gamma", "t")
+    if response is None:
+        row: Row = {f"{term}_{name}": NAN for term in "CD" for name in names}
+        return row | {"stationarity": NAN, "solver_status": "", "solver_iterations": 0}
     _, distortion, classification = response.derivatives.tolist()
-    row: Row = {f"C_{name}": x for name, x in zip(names, classification, strict=True)}
+    row = {f"C_{name}": x for name, x in zip(names, classification, strict=True)}
     row |= {f"D_{name}": x for name, x in zip(names, distortion, strict=True)}
     row["stationarity"] = response.stationarity
     row["solver_status"] = str(response.solution.status)

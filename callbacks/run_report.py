@@ -232,7 +232,8 @@ def _frame(model: FreeEnergyModel, data: Any) -> Frame:
     # one validation particle of each class, and what the model makes of it
     particles = data.coupling("val").all()
     chosen = list(_one_of_each_class(data).values())
-    x = interpolate(Particles(*(part[chosen] for part in particles)), data.t).x
+    t = round(data.t) if data.mixture else data.t  # of a mixture, the end that most images are of
+    x = interpolate(Particles(*(part[chosen] for part in particles)), t).x
     images = x.mean(1)  # grey, whatever the number of channels
     if model.decoder is None:
         return data.leg + data.t, images, None

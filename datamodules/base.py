@@ -23,7 +23,7 @@ from thermo_pl.datamodules.coupled import (
 from thermo_pl.datamodules.path import DataPath
 from thermo_pl.datamodules.sources import SPLITS
 from thermo_pl.errors import DataError, require
-from thermo_pl.particles import Batch, Particles, interpolate
+from thermo_pl.particles import Batch, Particles, interpolate, mixed
 
 
 class PathDataModule(pl.LightningDataModule):
@@ -31,7 +31,13 @@ class PathDataModule(pl.LightningDataModule):
 
     The position (leg, t) is state, moved by :meth:`move_to` and saved in checkpoints. Move to
     another leg between epochs: workers of a running epoch keep the leg they began with.
+
+    Attributes:
+        mixture: whether the domain at t is the mixture (1-t) p_A + t p_B of the two ends instead of
+            the displacement interpolation between them.
     """
+
+    mixture = False
 
     def __init__(
         self,
@@ -235,7 +241,7 @@ class PathDataModule(pl.LightningDataModule):
         return self._eval_loader("test")
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Form x(t) on the device, at the t of this moment.
+        """Form x(t) on the device, at the t of this moment; of a mixture, both ends.
 
         Args:
             batch: particles; a finished :class:`Batch` passes through.
@@ -248,7 +254,8 @@ class PathDataModule(pl.LightningDataModule):
             DataError: if the batch is neither.
         """
         if isinstance(batch, Particles):
-            return interpolate(batch, self.t)
+            moving = not self.mixture or self.t in {0, 1}
+            return interpolate(batch, self.t) if moving else mixed(batch, self.t)
         if isinstance(batch, Batch):
             return batch
         raise DataError(f"got a batch of {type(batch).__name__}; allowed: Particles, Batch")

@@ -50,6 +50,7 @@ class InterpolatedDataModule(PathDataModule):
         num_workers: int = 0,
         seed: int | None = None,
         transport: Transport | None = None,
+        mixture: bool = False,
     ) -> None:
         """Set it up.
 
@@ -67,6 +68,8 @@ class InterpolatedDataModule(PathDataModule):
             seed: seed of the training draws; None takes torch's initial seed, which
                 ``seed_everything`` sets, or that of the checkpoint a run is resumed from.
             transport: what the computation of plans may take.
+            mixture: show the mixture (1-t) p_A + t p_B of the domains at the ends of a leg, each
+                pair as two images, in place of the displacement interpolation: for comparison.
 
         Raises:
             ConfigError: if an argument is not allowed.
@@ -75,7 +78,7 @@ class InterpolatedDataModule(PathDataModule):
         require(labels in LABEL_MODES, "labels", labels, ", ".join(LABEL_MODES))
         n_legs = max(1, len(waypoints) - 1)
         super().__init__(n_legs, batch_size, train_batches, eval_batch_size, num_workers, seed)
-        self.waypoints, self.labels = waypoints, labels
+        self.waypoints, self.labels, self.mixture = waypoints, labels, mixture
         self.transport = transport or Transport()
         self._cache = ArrayCache(cache_dir)
         self._domains: list[Domain] | None = None

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from sklearn.datasets import load_digits
 
 from thermo_pl.cli import main
 from thermo_pl.rundir import read_csv
@@ -16,6 +17,30 @@ from thermo_pl.rundir import read_csv
 FOLDER = Path(__file__).parents[1] / "lightning_configs"
 # a sweep of W&B is no config; see tests/test_wandb_logger.py
 CONFIGS = sorted(path for path in FOLDER.glob("*.yaml") if path.stem != "sweep")
+# what is laid over a config, in a folder of its name
+OVERLAYS = sorted(FOLDER.glob("*/*.yaml"))
+
+
+@pytest.fixture(scope="session")
+def small_mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """scikit-learn's digits, enlarged and written as the files of MNIST."""
+    root = tmp_path_factory.mktemp("data")
+    images, labels = load_digits(return_X_y=True)
+    pixels = np.kron(images.reshape(-1, 8, 8), np.ones((3, 3))) * 255 / 16
+    pixels = np.pad(pixels, ((0, 0), (2, 2), (2, 2)))
+    raw = root / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name, part in (("train", slice(0, 1400)), ("t10k", slice(1400, None))):
+        for kind, values in (("images-idx3", pixels[part]), ("labels-idx1", labels[part])):
+            header = bytes([0, 0, 8, values.ndim]) + np.array(values.shape, ">i4").tobytes()
+            (raw / f"{name}-{kind}-ubyte").write_bytes(header + values.astype(np.uint8).tobytes())
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _data_sets(small_mnist: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # what is run here is whether a config works, with whatever digits
+    monkeypatch.setenv("THERMO_PL_DATA", str(small_mnist))
 
 
 def write(config: dict[str, Any], folder: Path) -> Path:
@@ -33,6 +58,7 @@ def shortened(path: Path, folder: Path) -> Path:
     config = yaml.safe_load(path.read_text())
     if config["trainer"]["max_epochs"] > 0:
         config["trainer"]["max_epochs"] = 2
+    narrow(config["model"]["init_args"]["encoder"]["init_args"])
     turned = "cubature_seed" in config["model"]["init_args"]  # which asks for all particles
     if turned:
         config["model"]["init_args"]["optimizer"]["init_args"]["rounds"] = 1
@@ -60,6 +86,12 @@ def shortened(path: Path, folder: Path) -> Path:
         if name == "FreeEnergySurface":
             arguments |= {axis: arguments[axis][:2] for axis in ("lam", "gam")}
     return write(config, folder)
+
+
+def narrow(encoder: dict[str, Any]) -> None:
+    """Images stay as large, but solves take no time."""
+    if encoder.get("image_shape") == [1, 28, 28]:
+        encoder["hidden"] = [16]
 
 
 def callbacks_of(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -146,6 +178,49 @@ def test_config_fits_and_its_checkpoint_serves_the_other_commands(
     parts = {"probabilities": "classifier", "reconstruction": "decoder"}
     expected = {"z"} | {array for array, part in parts.items() if part in model}
     assert set(arrays) == expected
+
+
+@pytest.mark.parametrize("path", OVERLAYS, ids=lambda path: path.stem)
+def test_what_is_laid_over_a_config_runs(
+    path: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    base = shortened(FOLDER / f"{path.parent.name}.yaml", tmp_path)
+    config = yaml.safe_load(path.read_text())
+    arguments = callbacks_of(config)["DomainSteps"]
+    asked = dict(arguments)
+    arguments |= {"steps": min(asked["steps"], 2), "source_epochs": 2}
+    arguments |= {"epochs": min(asked["epochs"], 2)}
+    arguments["probes"] = {"measuring_particles": 64, "measuring_samples": 4}
+    config["trainer"]["default_root_dir"] = str(tmp_path / "runs")
+    changes = config.get("data", {}).get("init_args", {})
+    over = tmp_path / "over.yaml"
+    over.write_text(yaml.safe_dump(config))
+    words = ["fit", "--config", str(base), "--config", str(over)]
+    assert main(words) == 0, capfd.readouterr().err
+    run = tmp_path / "runs" / "version_0"
+    steps = 0 if "waypoints" in changes else arguments["steps"]
+    rows = read_csv(run / "path.csv")
+    assert [row["t"] for row in rows] == [k / max(steps, 1) for k in range(steps + 1)]
+    # the same networks and optimiser; only what the overlay names is different
+    text = (run / "config.yaml").read_text()
+    whole, below = yaml.safe_load(text), yaml.safe_load(base.read_text())
+    encoder = below["model"]["init_args"]["encoder"]["init_args"]
+    assert encoder.items() <= whole["model"]["init_args"]["encoder"]["init_args"].items()
+    assert whole["data"]["init_args"]["train_batches"] == 4
+    assert whole["data"]["init_args"]["mixture"] == changes.get("mixture", False)
+    # images of 4 batches of 32 in each epoch; a mixture shows both ends of each pair on the way
+    twice = [1 + ("mixture" in changes and 0 < row["t"] < 1) for row in rows]
+    counts = [row["gradients"] / (4 * 32 * factor) for row, factor in zip(rows, twice, strict=True)]
+    assert counts[0] == 2
+    assert all(1 <= count <= arguments["epochs"] and count % 1 == 0 for count in counts[1:])
+
+
+@pytest.mark.parametrize("path", OVERLAYS, ids=lambda path: path.stem)
+def test_what_is_laid_over_a_config_says_how(path: Path) -> None:
+    text, base = path.read_text(), path.parent.name
+    place = f"lightning_configs/{base}"
+    assert f"fit --config {place}.yaml \\\n#         --config {place}/{path.name}" in text
+    assert yaml.safe_load(text)["trainer"]["default_root_dir"] == f"runs/transfer_{path.stem}"
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

@@ -65,6 +65,8 @@ def test_the_strokes_of_a_pass_are_without_preparation_and_closure() -> None:
         (0.123456, 0.0123, "0.1235 ± 0.01"),
         (2.0, None, "2"),
         (2.0, math.nan, "2 ± nan"),
+        (1.728, 3e-16, "1.728"),  # draws that differ by rounding only: it is exact
+        (0.0, 3e-16, "0 ± 3e-16"),
         (math.nan, 1.0, "?"),
         (None, None, "?"),
     ],

@@ -205,6 +205,7 @@ def test_a_cubature_makes_j_a_function_of_the_parameters() -> None:
     fresh.load_state_dict(made.state_dict())
     assert not torch.equal(fresh.training_step(data, 0), fresh.training_step(data, 1))
     points = made.training_noise(6)
+    assert made.training_draws == len(points)
     assert (points.shape, points.dtype) == ((4 * K, 6, K), torch.float64)
     torch.testing.assert_close(points, turned_cubature(6, K, 2))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -50,6 +51,14 @@ def test_the_memory_holds_curvature_only() -> None:
     assert wrong_pairs(partial(QuasiStaticLBFGS, rounds=1)) == 0
     assert wrong_pairs(QuasiStaticLBFGS) == 0
     assert wrong_pairs(TORCHS) > 0  # what it is for
+
+
+def test_it_takes_whole_steps_whatever_the_learning_rate_of_the_default_optimiser() -> None:
+    # a config that changes the optimiser's class keeps the arguments that both classes have, and
+    # Adam's lr of 0.001 as the first trial costs three more evaluations in each line search
+    assert "lr" not in inspect.signature(QuasiStaticLBFGS).parameters
+    made = QuasiStaticLBFGS([torch.zeros(2, requires_grad=True)])
+    assert made.param_groups[0]["lr"] == 1
 
 
 def rosenbrock(theta: Tensor) -> Tensor:

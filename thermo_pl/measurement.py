@@ -264,7 +264,7 @@ def draws_to_decode(probe: Probe) -> int:
     Returns:
         8, and fewer for a probe of many particles, but two, so that an error is known.
     """
-    return max(2, min(DECODED, ENOUGH // len(probe.particles.weight)))
+    return max(2, min(DECODED, ENOUGH // (probe.points * len(probe.particles.weight))))
 
 
 def _decoded(model: FreeEnergyModel, probe: Probe, count: int) -> Probe:

@@ -167,9 +167,7 @@ class FreeEnergyModel(pl.LightningModule):
         self.marginal = marginal
         if cubature_seed is not None:
             allowed = "null: this encoder has no Gaussian draws to replace"
-            drawn = encoder.family is GaussianPosterior and not encoder.exact
-            ok = drawn and not encoder.deterministic
-            require(ok, "cubature_seed", cubature_seed, allowed)
+            require(encoder.gaussian_draws, "cubature_seed", cubature_seed, allowed)
             require(cubature_seed >= 0, "cubature_seed", cubature_seed, "an integer from 0")
         if turning:
             ok = encoder.family is GaussianPosterior and not encoder.deterministic
@@ -209,6 +207,13 @@ class FreeEnergyModel(pl.LightningModule):
         """
         noise = self.encoder.noise(samples, n, generator)
         return noise.to(self.device, cast(torch.dtype, self.dtype))
+
+    @property
+    def training_draws(self) -> int:
+        """Draws of z for each image in training; the points of a cubature are as many."""
+        if self.cubature_seed is not None:
+            return 4 * self.encoder.latent_dim * self.samples
+        return len(self.encoder.noise(self.samples, 0))
 
     def training_noise(self, n: int) -> Tensor:
         """What the encoder is drawn with in training: fresh draws, or the points of the cubature.

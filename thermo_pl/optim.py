@@ -26,7 +26,6 @@ class QuasiStaticLBFGS(torch.optim.LBFGS):
     def __init__(
         self,
         params: Iterable[Tensor],
-        lr: float = 1.0,
         max_iter: int = 20,
         rounds: int = 50,
         gain: float = 1e-5,
@@ -37,7 +36,6 @@ class QuasiStaticLBFGS(torch.optim.LBFGS):
 
         Args:
             params: the parameters.
-            lr: first trial of each line search.
             max_iter: iterations of a round.
             rounds: rounds of a step, at most.
             gain: fall of J in a round, in nats, below which the step ends.
@@ -46,7 +44,7 @@ class QuasiStaticLBFGS(torch.optim.LBFGS):
         """
         super().__init__(
             params,
-            lr=lr,
+            lr=1.0,  # the first trial of each line search: the whole quasi-Newton step
             max_iter=max_iter,
             tolerance_grad=tolerance_grad,
             tolerance_change=0.0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -56,6 +57,23 @@ def interpolate(particles: Particles, t: float | Tensor) -> Batch:
         x=particles.source + t * (particles.target - particles.source),
         y=particles.source_label + t * (particles.target_label - particles.source_label),
         weight=particles.weight,
+    )
+
+
+def mixed(particles: Particles, t: float) -> Batch:
+    """The mixture (1-t) p_A + t p_B: both ends of every pair, weighted by their shares.
+
+    Args:
+        particles: the pairs.
+        t: share of the domain at t = 1, in [0, 1].
+
+    Returns:
+        A batch of twice as many samples, with the same total weight.
+    """
+    return Batch(
+        x=torch.cat([particles.source, particles.target]),
+        y=torch.cat([particles.source_label, particles.target_label]),
+        weight=torch.cat([(1 - t) * particles.weight, t * particles.weight]),
     )
 
 

@@ -80,7 +80,8 @@ steers, C_predicted is C on the measuring probe after the predictor and before r
 steps that were tried and taken back, ``transition`` is a word where the equilibrium is singular or
 jumps. The total derivatives, the stationarity, the lengths and the solver's columns come from the
 solving probe. ``corrections`` counts the corrector's steps after relaxation, ``gradients`` the
-gradient evaluations of the step: training images, and curvature products per right-hand side.
+gradient evaluations of the step, one for each image and draw of z: in training, and in curvature
+products for each right-hand side.
 Energies are in nats.
 """
 

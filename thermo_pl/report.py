@@ -19,6 +19,8 @@ from thermo_pl.path import (
 
 PREPARATION = ("equilibration", "approach")
 """Strokes that bring the model to the start of the path."""
+ROUNDING = 1e-12
+"""An error below this share of its number is that of arithmetic."""
 
 
 def moving(rows: Sequence[Row]) -> list[Row]:
@@ -56,12 +58,13 @@ def number(value: float | None, error: float | None = 0.0) -> str:
         error: its standard error; 0 where no noise enters.
 
     Returns:
-        Four digits, and the error if there is one.
+        Four digits, and the error if there is one beyond rounding.
     """
     if value is None or math.isnan(value):
         return "?"
     shown = f"{value + 0.0:.4g}"  # no -0
-    return f"{shown} ± {error:.1g}" if error else shown
+    rounding = not error or error <= ROUNDING * abs(value)
+    return shown if rounding else f"{shown} ± {error:.1g}"
 
 
 def summarise(rows: Sequence[Row]) -> dict[str, Any]:

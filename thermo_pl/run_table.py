@@ -41,7 +41,7 @@ RESULTS = {
     "val_accuracy": "accuracy on validation images, at the end",
     "accuracy_A": "accuracy on test images of the first domain, at the end",
     "accuracy_B": "accuracy on test images of the last domain, at the end",
-    "gradients": "gradient evaluations of one image",
+    "gradients": "gradient evaluations, of one image and draw each",
     "seconds": "wall time",
 }
 """The results, in the order of the columns: name and meaning.

@@ -45,6 +45,11 @@ class Encoder(nn.Module):
         self.latent_dim = latent_dim
         self.whitening = None
 
+    @property
+    def gaussian_draws(self) -> bool:
+        """Whether z is drawn from a Gaussian, so that a cubature may take the place of draws."""
+        return self.family is GaussianPosterior and not self.exact and not self.deterministic
+
     def forward(self, x: Tensor) -> Posterior:
         """Encode images.
 

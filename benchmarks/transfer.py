@@ -1,0 +1,156 @@
+"""Transfer on MNIST, 0-4 to 5-9: iso-classification beside what a user would do instead.
+
+    THERMO_PL_DATA=... python benchmarks/transfer.py --methods iso fine_tuning --budgets 5 --seeds 0
+
+Each run is lightning_configs/transfer_mnist.yaml, for the other methods with a file of
+lightning_configs/transfer_mnist/ laid over it; a budget keeps so many training images of each
+target class. Runs lie under --root, one folder each; one that is there is read, not run again, so
+that the table can be filled in parts. Everything together, 3 seeds of 6 methods at 4 budgets, is
+about four hours on one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import yaml
+
+from thermo_pl.report import moving
+from thermo_pl.rundir import read_csv
+
+CONFIGS = Path(__file__).parents[1] / "lightning_configs"
+METHODS = ("iso", "constant_gamma", "mixture", "feedback", "fine_tuning", "from_scratch")
+BUDGETS = ("5", "20", "100", "all")
+
+
+class Result(NamedTuple):
+    """A line of the table; nan where a method has no such number.
+
+    Attributes:
+        drift: largest |C/C* - 1| on the measuring probe.
+        area: ∫ C dt over the path, on the same probe; of a path of one step there is none.
+        accuracy: on the target's test images.
+        loss: C on them.
+        kept: accuracy on the source's test images.
+        gradients: of J, each at one image and one draw of z.
+        seconds: wall time.
+    """
+
+    drift: float
+    area: float
+    accuracy: float
+    loss: float
+    kept: float
+    gradients: float
+    seconds: float
+
+
+HEAD = (
+    f"{'method':<15}{'images':>7}{'seed':>6}{'drift':>9}{'area':>8}{'acc B':>8}{'C B':>8}"
+    f"{'acc A':>8}{'gradients':>12}{'seconds':>9}"
+)
+
+
+def merged(base: Any, over: Any) -> Any:
+    """A config with another one laid over it, as the command line does it: lists are replaced."""
+    if not (isinstance(base, dict) and isinstance(over, dict)):
+        return over
+    return base | {key: merged(base.get(key), value) for key, value in over.items()}
+
+
+def config_of(method: str, budget: str, seed: int, root: Path) -> dict[str, Any]:
+    """The config of a run."""
+    config = yaml.safe_load((CONFIGS / "transfer_mnist.yaml").read_text())
+    if method != "iso":
+        over = (CONFIGS / "transfer_mnist" / f"{method}.yaml").read_text()
+        config = merged(config, yaml.safe_load(over))
+    config["seed_everything"] = seed
+    config["trainer"]["default_root_dir"] = str(root)
+    if budget != "all":
+        config["data"]["init_args"]["waypoints"][-1]["per_class"] = int(budget)
+    return dict(config)
+
+
+def command(*words: str) -> int:
+    """Run thermo_pl; what it prints goes to this program's error stream."""
+    done = subprocess.run(
+        [sys.executable, "-m", "thermo_pl", *words], stdout=sys.stderr, check=False
+    )
+    return done.returncode
+
+
+def result(folder: Path, config: dict[str, Any]) -> Result | None:
+    """Run a method if need be, test it on the target, and read what came of it."""
+    run, config_file = folder / "version_0", folder / "config.yaml"
+    folder.mkdir(parents=True, exist_ok=True)
+    config_file.write_text(yaml.safe_dump(config))
+    if not run.exists():
+        command("fit", "--config", str(config_file))
+    if not (run / "summary.json").exists():
+        print(f"{folder}: got a run that was cut off; remove it to try again", file=sys.stderr)
+        return None
+    if not (folder / "version_1").exists():
+        checkpoint = str(run / "checkpoints" / "last.ckpt")
+        command("test", "--config", str(config_file), "--ckpt_path", checkpoint)
+    summary = json.loads((run / "summary.json").read_text())
+    tested = read_csv(folder / "version_1" / "metrics.csv")[-1]
+    rows = moving(read_csv(run / "path.csv"))
+    if summary["ending"] != "done":
+        print(f"{folder.name}: {summary['ending']}", file=sys.stderr)
+    alone = len(rows) == 1  # on the target from the start
+    place = [row["leg"] + row["t"] for row in rows]
+    return Result(
+        math.nan if alone else summary["drift_max"],
+        float(np.trapezoid([row["C"] for row in rows], place)) if len(rows) > 2 else math.nan,
+        tested["test/accuracy"],
+        tested["test/C"],
+        math.nan if alone else summary["accuracy"]["A"][1],
+        summary["gradients"],
+        summary["seconds"],
+    )
+
+
+def line(method: str, budget: str, seed: str, found: Result) -> str:
+    """A line of the table."""
+    cells = (
+        f"{found.drift:>9.1%}{found.area:>8.4f}{found.accuracy:>8.4f}{found.loss:>8.4f}"
+        f"{found.kept:>8.4f}{found.gradients:>12,.0f}{found.seconds:>9.0f}"
+    )
+    return f"{method:<15}{budget:>7}{seed:>6}" + cells.replace("nan%", "   -").replace("nan", "  -")
+
+
+def main() -> None:
+    """Run what is asked for and print the table, line by line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--root", type=Path, default=Path("runs/benchmark_transfer"))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    parser.add_argument("--budgets", nargs="+", choices=BUDGETS, default=BUDGETS)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    arguments = parser.parse_args()
+    print(HEAD, flush=True)
+    for budget in arguments.budgets:
+        for method in arguments.methods:
+            results = []
+            for seed in arguments.seeds:
+                folder = arguments.root / f"{method}_{budget}_{seed}"
+                found = result(folder, config_of(method, budget, seed, folder))
+                if found is None:
+                    print(f"{method:<15}{budget:>7}{seed:>6}  failed", flush=True)
+                    continue
+                results.append(found)
+                print(line(method, budget, str(seed), found), flush=True)
+            if len(results) > 1:
+                means = Result(*map(statistics.fmean, zip(*results, strict=True)))
+                print(line(method, budget, "mean", means), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Probes that take the points of a cubature in place of independent draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from process_runs import SHAPE, fit, make_model, make_process
+
+from thermo_pl.callbacks import Probes
+from thermo_pl.callbacks.probing import ProbeSource
+from thermo_pl.errors import ConfigError
+from thermo_pl.measurement import classification_draws, measure
+from thermo_pl.networks import CategoricalEncoder, CategoricalMarginal
+
+Data = Callable[..., Any]
+POINTS = 12
+"""4 latent_dim."""
+
+
+def prepared(data: Data) -> Any:
+    """A DataModule whose coupling is there."""
+    made = data()
+    made.prepare_data()
+    made.setup("fit")
+    return made
+
+
+def settings(samples: int, cubature: bool) -> Probes:
+    """All particles, so that nothing but the noise is drawn."""
+    return Probes(10**6, 1, True, 10**6, samples, 10**6, samples, cubature)
+
+
+def values(data: Any, samples: int, cubature: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """C on 60 probes with seeds of their own, and the standard errors that they state."""
+    torch.manual_seed(0)
+    model = make_model()
+    with torch.no_grad():
+        model.classifier.layer.weight.mul_(8)  # steep: C has a heavy tail
+    found, errors = [], []
+    for seed in range(60):
+        probe = ProbeSource(settings(samples, cubature)).kept("measuring", model, data, seed)
+        draws = classification_draws(model, probe, 0.0)
+        found.append(draws.mean())
+        errors.append(draws.std() / len(draws) ** 0.5)
+    return torch.stack(found), torch.stack(errors)
+
+
+def test_they_steer_and_measure_and_do_not_solve(data: Data) -> None:
+    source, model, made = ProbeSource(settings(3, True)), make_model(), prepared(data)
+    control, measuring = (source.kept(kind, model, made, 0) for kind in ("control", "measuring"))
+    for probe in (control, measuring):
+        assert probe.points == POINTS
+        assert len(probe.noise) == 3 * POINTS
+        # ±r e_i: their mean is zero on each rotation, which that of draws is not
+        turns = probe.noise.reshape(3, POINTS, -1, 3).mean(1)
+        torch.testing.assert_close(turns, torch.zeros_like(turns), atol=1e-6, rtol=0)
+    assert not torch.equal(control.noise, measuring.noise)
+    solving = source.drawn("solving", 0, model, made, 0)
+    assert (solving.points, len(solving.noise)) == (1, 1)
+    plain = ProbeSource(settings(3, False)).kept("control", model, made, 0)
+    assert (plain.points, len(plain.noise)) == (1, 3)
+
+
+def test_they_give_the_same_expectation_with_less_than_half_the_variance(data: Data) -> None:
+    made = prepared(data)
+    turned, stated = values(made, 4, cubature=True)
+    drawn, _ = values(made, 4 * POINTS, cubature=False)
+    error = (turned.var() / 60 + drawn.var() / 60).sqrt()
+    assert abs(turned.mean() - drawn.mean()) < 4 * error
+    assert turned.var() < drawn.var() / 2
+    # the stated error is that of the spread over probes: 0.68 to 1.32 is 4 standard errors of 60
+    assert 0.68 < turned.std() / (stated**2).mean().sqrt() < 1.32
+
+
+def test_all_terms_have_an_error_on_them(data: Data) -> None:
+    made, model = prepared(data), make_model()
+    probe = ProbeSource(settings(4, True)).kept("measuring", model, made, 0)
+    found = measure(model, probe, 0.0, 2)
+    assert found.distortion.error > 0
+    assert found.classification.error > 0
+
+
+def test_an_encoder_without_gaussian_draws_is_refused(tmp_path: Path, data: Data) -> None:
+    model = make_model(encoder=CategoricalEncoder(SHAPE, 3), marginal=CategoricalMarginal(3))
+    process = make_process(probes=settings(2, True))
+    run = fit(tmp_path, data(), model=model, process=process, fails=True)
+    assert isinstance(run.error, ConfigError)
+    assert "probes.cubature: got True; allowed: false: this encoder" in str(run.error)
