@@ -58,7 +58,7 @@ def shortened(path: Path, folder: Path) -> Path:
     config = yaml.safe_load(path.read_text())
     if config["trainer"]["max_epochs"] > 0:
         config["trainer"]["max_epochs"] = 2
-    narrow(config["model"]["init_args"]["encoder"]["init_args"])
+    narrow(config)
     turned = "cubature_seed" in config["model"]["init_args"]  # which asks for all particles
     if turned:
         config["model"]["init_args"]["optimizer"]["init_args"]["rounds"] = 1
@@ -88,10 +88,14 @@ def shortened(path: Path, folder: Path) -> Path:
     return write(config, folder)
 
 
-def narrow(encoder: dict[str, Any]) -> None:
-    """Images stay as large, but solves take no time."""
+def narrow(config: dict[str, Any]) -> None:
+    """Images stay as large, but solves and streams take no time."""
+    encoder = config["model"]["init_args"]["encoder"]["init_args"]
     if encoder.get("image_shape") == [1, 28, 28]:
-        encoder["hidden"] = [16]
+        encoder |= {"channels": [4, 4]} if "channels" in encoder else {"hidden": [16]}
+    if config["data"]["class_path"] == "GradualDataModule":
+        few = {"class_path": "RotatedMNIST", "init_args": {"sizes": [200, 50, 300, 50]}}
+        config["data"]["init_args"] |= {"images": few, "windows": 2}
 
 
 def callbacks_of(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -102,13 +106,19 @@ def callbacks_of(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def has_pictures(config: dict[str, Any]) -> bool:
     """Whether the data are images of classes with names, rather than points or letters."""
-    return bool(config["data"]["class_path"] == "InterpolatedDataModule")
+    return config["data"]["class_path"] in {"InterpolatedDataModule", "GradualDataModule"}
 
 
 def check_run(run: Path, config: dict[str, Any]) -> None:
     """What the processes and reports of a shortened config must have left behind."""
     callbacks = callbacks_of(config)
-    processes = {"IsoClassification", "FreeEnergySurface", "Adiabatic", "CarnotCycle"}
+    processes = {
+        "IsoClassification",
+        "FreeEnergySurface",
+        "Adiabatic",
+        "CarnotCycle",
+        "DomainSteps",
+    }
     if not processes & set(callbacks):
         return
     rows = read_csv(run / "path.csv")
@@ -125,6 +135,8 @@ def check_run(run: Path, config: dict[str, Any]) -> None:
     elif "IsoClassification" in callbacks:
         steps = callbacks["IsoClassification"]["steps"]
         assert [row["t"] for row in rows] == [0.0, 1 / steps, 2 / steps]
+    elif "DomainSteps" in callbacks:  # the labelled images, and the windows after them
+        assert [(row["leg"], row["t"]) for row in rows] == [(0, 0), (0, 1), (1, 1), (2, 1)]
     else:  # around the one cell of the grid
         (low, high), (left, right) = (callbacks["FreeEnergySurface"][a] for a in ("gam", "lam"))
         corners = [(left, low), (right, low), (right, high), (left, high), (left, low)]

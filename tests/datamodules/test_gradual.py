@@ -1,0 +1,158 @@
+"""Streams of unlabelled images and the labels they get, against independent constructions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import ot
+import pytest
+import torch
+from scipy.ndimage import shift as shifted
+from torch import Tensor
+
+from thermo_pl.datamodules import GradualDataModule, GradualImages, GradualSource, Split
+from thermo_pl.errors import DataError
+from thermo_pl.module import FreeEnergyModel
+from thermo_pl.networks import LinearClassifier, MLPEncoder, StandardNormal
+
+SHAPE = (1, 4, 4)
+CLASSES, WINDOWS, EACH = 3, 2, 12
+
+
+def images(n: int, seed: int) -> Tensor:
+    """Random images, n of them."""
+    return torch.rand(n, *SHAPE, generator=torch.Generator().manual_seed(seed))
+
+
+def split(n: int, seed: int) -> Split:
+    """Random images with classes in turn."""
+    return Split(images(n, seed), torch.arange(n) % CLASSES)
+
+
+class Stream(GradualSource):
+    """Random images: what is tested is who gets which label."""
+
+    def load(self) -> GradualImages:
+        return GradualImages(split(10, 0), split(6, 1), images(WINDOWS * EACH, 2), split(9, 3))
+
+
+def module(cache: Path, **arguments: Any) -> GradualDataModule:
+    """Two windows of twelve images; a model hangs at its trainer."""
+    data = GradualDataModule(Stream(), windows=WINDOWS, cache_dir=cache, **arguments)
+    torch.manual_seed(0)
+    model = FreeEnergyModel(
+        MLPEncoder(list(SHAPE), 2, []), LinearClassifier(2, CLASSES), None, StandardNormal(2), lam=0
+    )
+    data.trainer = SimpleNamespace(lightning_module=model, progress_bar_callback=None)  # type: ignore[assignment]
+    data.prepare_data()
+    data.setup("fit")
+    return data
+
+
+def window(k: int) -> Tensor:
+    """The images of a window, counted from 1."""
+    return images(WINDOWS * EACH, 2)[(k - 1) * EACH : k * EACH]
+
+
+def ends(data: GradualDataModule, leg: int) -> Any:
+    """All particles of a leg."""
+    return data.coupling("train", leg).all()
+
+
+def test_a_window_gets_the_models_labels_but_for_the_least_sure(tmp_path: Path) -> None:
+    data = module(tmp_path, labels="predicted", drop=0.25)
+    data.move_to(1, 0.0)
+    model: Any = data.trainer.lightning_module  # type: ignore[union-attr]
+    with torch.no_grad():
+        scores = model.classifier(model.encoder(window(1)).mean[None])[0].softmax(-1)
+    sure = scores.max(-1).values.argsort()[EACH // 4 :]  # 3 of 12 are left out
+    expected = {
+        tuple(x.flatten().tolist()): int(scores[i].argmax()) for i in sure for x in window(1)[i]
+    }
+    found = ends(data, 1)
+    seen = {
+        tuple(x.flatten().tolist()): int(y.argmax())
+        for x, y in zip(found.target, found.target_label, strict=True)
+    }
+    assert seen == expected
+    torch.testing.assert_close(found.target_label.sum(-1), torch.ones(len(found.weight)))
+    assert float(data.coupling("train", 1).mass.sum()) == pytest.approx(1)
+
+
+def test_labels_are_given_once_and_in_order(tmp_path: Path) -> None:
+    data = module(tmp_path, labels="predicted", drop=0.0)
+    with pytest.raises(DataError, match=r"leg: got 2, where windows have labels up to leg 0"):
+        data.move_to(2, 0.0)
+    data.move_to(1, 0.0)
+    before = ends(data, 1)
+    with torch.no_grad():
+        data.trainer.lightning_module.classifier.layer.weight.neg_()  # type: ignore[union-attr]
+    data.move_to(1, 1.0)
+    assert torch.equal(ends(data, 1).target_label, before.target_label)
+    data.move_to(2, 0.0)  # and it begins where the last leg ended
+    label = {
+        tuple(x.flatten().tolist()): y.tolist()
+        for x, y in zip(before.target, before.target_label, strict=True)
+    }
+    after = ends(data, 2)
+    for x, y in zip(after.source, after.source_label, strict=True):
+        assert label[tuple(x.flatten().tolist())] == y.tolist()
+
+
+def test_a_resumed_path_keeps_the_labels_that_were_carried(tmp_path: Path) -> None:
+    first = module(tmp_path, labels="predicted", drop=0.25)
+    first.move_to(1, 1.0)
+    again = module(tmp_path, labels="predicted", drop=0.25)
+    with torch.no_grad():
+        again.trainer.lightning_module.classifier.layer.weight.neg_()  # type: ignore[union-attr]
+    again.load_state_dict(first.state_dict())
+    assert (again.leg, again.t) == (1, 1.0)
+    for a, b in zip(ends(first, 1), ends(again, 1), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_transported_labels_are_those_of_exact_plans(tmp_path: Path) -> None:
+    data = module(tmp_path, labels="transported")
+    labels = torch.eye(CLASSES)[split(10, 0).labels].double().numpy()
+    before = images(10, 0)
+    for leg in (1, 2):
+        after = window(leg)
+        flat = [x.flatten(1).double().numpy() for x in (before, after)]
+        plan = ot.emd(ot.unif(len(before)), ot.unif(len(after)), ot.dist(*flat))
+        labels = plan.T @ labels * len(after)
+        known = {tuple(x.flatten().tolist()): y for x, y in zip(after, labels, strict=True)}
+        found = ends(data, leg)
+        for x, y in zip(found.target, found.target_label, strict=True):
+            np.testing.assert_allclose(y, known[tuple(x.flatten().tolist())], atol=1e-6)
+        before = after
+
+
+def test_translations_of_a_pair_are_particles_of_their_own(tmp_path: Path) -> None:
+    plain, moved = (ends(module(tmp_path, labels="transported", shift=s), 1) for s in (0, 1))
+    assert len(moved.weight) == 9 * len(plain.weight)
+    steps = [(down, right) for down in (1, 0, -1) for right in (1, 0, -1)]
+    for part in ("source", "target"):
+        expected = [
+            shifted(x.numpy(), (0, *step), order=0, mode="constant")
+            for step in steps
+            for x in getattr(plain, part)
+        ]
+        np.testing.assert_array_equal(getattr(moved, part).numpy(), np.stack(expected))
+
+
+def test_without_a_model_nothing_can_be_predicted(tmp_path: Path) -> None:
+    data = module(tmp_path, labels="predicted")
+    data.trainer = None
+    with pytest.raises(DataError, match="labels: got predicted, and a NoneType to predict them"):
+        data.move_to(1, 0.0)
+
+
+def test_validation_is_of_the_source_and_tests_of_both_ends(tmp_path: Path) -> None:
+    data = module(tmp_path, labels="transported")
+    for leg in range(1 + WINDOWS):
+        assert torch.equal(data.coupling("val", leg).all().source, images(6, 1))
+        held_out = images(6, 1) if leg == 0 else images(9, 3)
+        assert torch.equal(data.coupling("test", leg).all().source, held_out)
