@@ -50,6 +50,29 @@ def interpolated(config: Config) -> None:
     config["model"]["init_args"]["scheduler"]["init_args"]["T_0"] = batches
 
 
+def controlled(config: Config) -> None:
+    """C on the labels of the moment is held at what it is at 0-5°: γ falls. Two steps a window."""
+    data(config)["train_batches"] = 140
+    config["model"]["init_args"]["scheduler"]["init_args"]["T_0"] = 140
+    config["trainer"]["callbacks"][-1] = {
+        "class_path": "IsoClassification",
+        "init_args": {
+            "k": 0.0,
+            "steps": 1,
+            # six epochs on the labelled images, whatever J would still fall by
+            "equilibration": {"stationarity": 1000.0, "max_epochs": 6, "check_every": 3},
+            "probes": {
+                "solving_particles": 256,
+                "control_particles": 2048,
+                "control_samples": 16,
+                "measuring_particles": 1024,
+                "measuring_samples": 16,
+            },
+            "response": {"damping": 10.0, "max_iterations": 60, "tolerance": 0.1},
+        },
+    }
+
+
 def at_once(config: Config) -> None:
     """Self-training on 2,000 unlabelled images at 55-60° with nothing between, for as long."""
     images = {"sizes": [5000, 1000, 2000, 2000], "stream": [55.0, 60.0]}
@@ -66,6 +89,7 @@ VARIANTS: dict[str, Callable[[Config], None]] = {
     "interpolated": interpolated,
     "transported": transported,
     "at_once": at_once,
+    "controlled": controlled,
 }
 
 
