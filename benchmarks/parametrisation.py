@@ -28,7 +28,7 @@ LONG = 4_000
 """Evaluations after which J is taken for its minimum."""
 STEPS, BUDGET = 8, 80
 """The way in steps, and the evaluations in each."""
-MEMORIES = (20, 40, 100, 300)
+MEMORIES = (40, 200, 600)
 """Pairs kept."""
 
 
