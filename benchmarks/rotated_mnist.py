@@ -11,14 +11,12 @@ core, with control six.
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
+from kept_runs import summary_of
 
 CONFIG = Path(__file__).parents[1] / "lightning_configs" / "rotated_mnist.yaml"
 HEAD = f"{'variant':<16}{'seed':>5}{'before':>9}{'55-60°':>9}{'0-5°':>9}" + (
@@ -99,18 +97,6 @@ VARIANTS: dict[str, Callable[[Config], None]] = {
 }
 
 
-def summary_of(folder: Path, config: Config) -> Config:
-    """Run a config if it was not run, and read its summary."""
-    folder.mkdir(parents=True, exist_ok=True)
-    config["trainer"]["default_root_dir"] = str(folder)
-    file, summary = folder / "config.yaml", folder / "version_0" / "summary.json"
-    file.write_text(yaml.safe_dump(config))
-    if not summary.exists():
-        command = [sys.executable, "-m", "thermo_pl", "fit", "--config", str(file)]
-        subprocess.run(command, stdout=sys.stderr, check=True)
-    return dict(json.loads(summary.read_text()))
-
-
 def main() -> None:
     """Run what is asked for and print the table, line by line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -125,6 +111,9 @@ def main() -> None:
             config["seed_everything"] = seed
             VARIANTS[variant](config)
             found = summary_of(arguments.root / f"{variant}_{seed}", config)
+            if found is None or found["ending"] != "done":
+                print(f"{variant:<16}{seed:>5}  failed", flush=True)
+                continue
             before, after = found["accuracy"]["B"]
             print(
                 f"{variant:<16}{seed:>5}{before:>9.4f}{after:>9.4f}{found['accuracy']['A'][1]:>9.4f}"

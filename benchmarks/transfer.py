@@ -12,16 +12,14 @@ about four hours on one core.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import statistics
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
+from kept_runs import command, summary_of
 
 from thermo_pl.report import moving
 from thermo_pl.rundir import read_csv
@@ -66,45 +64,28 @@ def merged(base: Any, over: Any) -> Any:
     return base | {key: merged(base.get(key), value) for key, value in over.items()}
 
 
-def config_of(method: str, budget: str, seed: int, root: Path) -> dict[str, Any]:
+def config_of(method: str, budget: str, seed: int) -> dict[str, Any]:
     """The config of a run."""
     config = yaml.safe_load((CONFIGS / "transfer_mnist.yaml").read_text())
     if method != "iso":
         over = (CONFIGS / "transfer_mnist" / f"{method}.yaml").read_text()
         config = merged(config, yaml.safe_load(over))
     config["seed_everything"] = seed
-    config["trainer"]["default_root_dir"] = str(root)
     if budget != "all":
         config["data"]["init_args"]["waypoints"][-1]["per_class"] = int(budget)
     return dict(config)
 
 
-def command(*words: str) -> int:
-    """Run thermo_pl; what it prints goes to this program's error stream."""
-    done = subprocess.run(
-        [sys.executable, "-m", "thermo_pl", *words], stdout=sys.stderr, check=False
-    )
-    return done.returncode
-
-
 def result(folder: Path, config: dict[str, Any]) -> Result | None:
     """Run a method if need be, test it on the target, and read what came of it."""
-    run, config_file = folder / "version_0", folder / "config.yaml"
-    folder.mkdir(parents=True, exist_ok=True)
-    config_file.write_text(yaml.safe_dump(config))
-    if not run.exists():
-        command("fit", "--config", str(config_file))
-    if not (run / "summary.json").exists():
-        print(f"{folder}: got a run that was cut off; remove it to try again", file=sys.stderr)
+    summary, run = summary_of(folder, config), folder / "version_0"
+    if summary is None:
         return None
     if not (folder / "version_1").exists():
         checkpoint = str(run / "checkpoints" / "last.ckpt")
-        command("test", "--config", str(config_file), "--ckpt_path", checkpoint)
-    summary = json.loads((run / "summary.json").read_text())
+        command("test", "--config", str(folder / "config.yaml"), "--ckpt_path", checkpoint)
     tested = read_csv(folder / "version_1" / "metrics.csv")[-1]
     rows = moving(read_csv(run / "path.csv"))
-    if summary["ending"] != "done":
-        print(f"{folder.name}: {summary['ending']}", file=sys.stderr)
     alone = len(rows) == 1  # on the target from the start
     place = [row["leg"] + row["t"] for row in rows]
     return Result(
@@ -141,7 +122,7 @@ def main() -> None:
             results = []
             for seed in arguments.seeds:
                 folder = arguments.root / f"{method}_{budget}_{seed}"
-                found = result(folder, config_of(method, budget, seed, folder))
+                found = result(folder, config_of(method, budget, seed))
                 if found is None:
                     print(f"{method:<15}{budget:>7}{seed:>6}  failed", flush=True)
                     continue

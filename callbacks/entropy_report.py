@@ -171,7 +171,7 @@ def particles_of(model: FreeEnergyModel, data: PathDataModule, split: str) -> Ba
     dtype = cast(torch.dtype, model.dtype)
     particles = data.coupling(split).all()
     moved = Particles(*(p.to(model.device, dtype) for p in particles))
-    return cast(Batch, data.on_after_batch_transfer(moved, 0))
+    return data.formed(moved)
 
 
 def _notes(model: FreeEnergyModel, entropy: DataEntropy, log_z: Measured, n: int) -> list[str]:

@@ -74,11 +74,10 @@ class ProbeSource:
             # what J is made of in training
             allowed = f"at least {len(coupling)}, all: with a cubature J is that of all particles"
             require(everything, "probes.solving_particles", count, allowed)
-            noise, points = model.training_noise(n), 4 * model.encoder.latent_dim
+            noise, points = model.training_noise(n), model.cubature_points
         elif size != "solving" and (trains_on_cubature or self.settings.cubature):
             # what training never saw
-            noise = model.cubature(samples, n, noise_seed)
-            points = 4 * model.encoder.latent_dim
+            noise, points = model.cubature(samples, n, noise_seed), model.cubature_points
         else:
             noise, points = model.noise(samples, n, generator), 1
         moved = Particles(*(tensor.to(model.device, noise.dtype) for tensor in drawn))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytorch_lightning as pl
@@ -24,6 +25,7 @@ from thermo_pl.datamodules.path import DataPath
 from thermo_pl.datamodules.sources import SPLITS
 from thermo_pl.errors import DataError, require
 from thermo_pl.particles import Batch, Particles, interpolate, mixed
+from thermo_pl.progress import StageBar, shown
 
 
 class PathDataModule(pl.LightningDataModule):
@@ -123,6 +125,27 @@ class PathDataModule(pl.LightningDataModule):
         require(leg in range(self.n_legs), "leg", leg, f"an integer from 0 to {self.n_legs - 1}")
         require(0 <= t <= 1, "t", t, "a number from 0 to 1")
         self._position.leg, self._position.t = int(leg), float(t)
+
+    def bars(self) -> AbstractContextManager[None]:
+        """Bars for the couplings, where the trainer shows its own progress.
+
+        Returns:
+            A context in which the stages of :meth:`build` are shown, or not.
+        """
+        visible = self.trainer is not None and self.trainer.progress_bar_callback is not None
+        return shown(StageBar() if visible else None)
+
+    def formed(self, particles: Particles) -> Batch:
+        """x(t) at the t of this moment; of a mixture, both ends.
+
+        Args:
+            particles: the pairs.
+
+        Returns:
+            The batch at t.
+        """
+        moving = not self.mixture or self.t in {0, 1}
+        return interpolate(particles, self.t) if moving else mixed(particles, self.t)
 
     def data_entropy(self, labels: bool) -> float | None:
         """Entropy of p(x(t)), where it is known exactly.
@@ -241,7 +264,7 @@ class PathDataModule(pl.LightningDataModule):
         return self._eval_loader("test")
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Form x(t) on the device, at the t of this moment; of a mixture, both ends.
+        """Form x(t) on the device; see :meth:`formed`.
 
         Args:
             batch: particles; a finished :class:`Batch` passes through.
@@ -254,8 +277,7 @@ class PathDataModule(pl.LightningDataModule):
             DataError: if the batch is neither.
         """
         if isinstance(batch, Particles):
-            moving = not self.mixture or self.t in {0, 1}
-            return interpolate(batch, self.t) if moving else mixed(batch, self.t)
+            return self.formed(batch)
         if isinstance(batch, Batch):
             return batch
         raise DataError(f"got a batch of {type(batch).__name__}; allowed: Particles, Batch")

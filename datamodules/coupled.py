@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from thermo_pl.datamodules.transport import Coupling
+from thermo_pl.datamodules.transport import Coupling, identity_coupling
 from thermo_pl.errors import ConfigError
 from thermo_pl.particles import Particles
 
@@ -341,6 +341,19 @@ class LateLoader(DataLoader[Particles]):
             Batches.
         """
         yield from super().__iter__()
+
+
+def at_rest(images: Tensor, labels: Tensor) -> CoupledImages:
+    """Images of a domain at rest, each coupled with itself.
+
+    Args:
+        images: shape ``(n, *image)``.
+        labels: class probabilities, shape ``(n, classes)``.
+
+    Returns:
+        The pairs, of equal mass.
+    """
+    return CoupledImages(images, images, labels, labels, identity_coupling(len(images)))
 
 
 def _second_moment(images: Tensor, index: Tensor, mass: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from torch.nn.functional import one_hot, pad
 
 from thermo_pl.datamodules.base import PathDataModule
 from thermo_pl.datamodules.cache import ArrayCache, content_hash
-from thermo_pl.datamodules.coupled import CoupledImages
+from thermo_pl.datamodules.coupled import CoupledImages, at_rest
 from thermo_pl.datamodules.domains import check_split
 from thermo_pl.datamodules.path import DataPath
 from thermo_pl.datamodules.sources import GradualImages, GradualSource, Split
@@ -31,7 +31,7 @@ from thermo_pl.datamodules.transport import (
 from thermo_pl.errors import DataError, require
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.particles import Particles
-from thermo_pl.progress import StageBar, shown, stage
+from thermo_pl.progress import stage
 
 Carrier = Literal["predicted", "transported"]
 CARRIERS: tuple[Carrier, ...] = ("predicted", "transported")
@@ -141,11 +141,8 @@ class GradualDataModule(PathDataModule):
             The path.
         """
         images, windows = self._all(), self._windows()
-        # where a trainer shows its progress, couplings show theirs
-        trainer = self.trainer
-        visible = trainer is not None and trainer.progress_bar_callback is not None
         pairs = [(leg, leg) for leg in range(self.windows)]
-        with shown(StageBar() if visible else None), stage("couplings of windows", len(pairs)):
+        with self.bars(), stage("couplings of windows", len(pairs)):
             arrays = [window.numpy() for window in windows]
             self._plans = exact_couplings(
                 arrays[:-1], arrays[1:], pairs, self._cache, self.transport
@@ -154,11 +151,14 @@ class GradualDataModule(PathDataModule):
             self._carried = self._transported()
         self._train = [self._train_leg(leg) for leg in range(self.n_legs)]
         self._label_up_to(self.leg)
+        val, end = (
+            at_rest(split.images, self._one_hot(split.labels))
+            for split in (images.val, images.test)
+        )
         legs = {
             "train": self._train,
-            "val": self.n_legs * [_at_rest(images.val, self.n_classes)],
-            "test": [_at_rest(images.val, self.n_classes)]
-            + self.windows * [_at_rest(images.test, self.n_classes)],
+            "val": self.n_legs * [val],
+            "test": [val] + self.windows * [end],
         }
         names = [str(label) for label in range(self.n_classes)]
         arrays = [images.source.images.numpy(), images.source.labels.numpy(), images.stream.numpy()]
@@ -208,8 +208,11 @@ class GradualDataModule(PathDataModule):
         parts = [images.stream[a:b] for a, b in pairwise(edges)]
         return [images.source.images, *parts]
 
+    def _one_hot(self, labels: Tensor) -> Tensor:
+        return one_hot(labels, self.n_classes).to(torch.float32)
+
     def _source_labels(self) -> Tensor:
-        return one_hot(self._all().source.labels, self.n_classes).to(torch.float32)
+        return self._one_hot(self._all().source.labels)
 
     def _transported(self) -> list[Tensor]:
         # the mean label of the images that an image is coupled with, window by window
@@ -247,7 +250,7 @@ class GradualDataModule(PathDataModule):
             parts = [model.predict(x.to(model.device)) for x in torch.split(images, AT_ONCE)]
         probability, label = torch.cat([part.probabilities.cpu() for part in parts]).max(-1)
         sure = probability >= probability.quantile(self.drop)
-        return one_hot(label, self.n_classes) * sure[:, None].float()
+        return self._one_hot(label) * sure[:, None]
 
     def _train_leg(self, leg: int) -> CoupledImages:
         first = max(leg - 1, 0)
@@ -315,10 +318,3 @@ def _cut(images: Tensor, reach: int, top: Tensor, left: Tensor) -> Tensor:
     height, width = images.shape[-2:]
     pieces = pad(images, [reach] * 4).unfold(2, height, 1).unfold(3, width, 1)
     return pieces[torch.arange(len(images)), :, top, left]
-
-
-def _at_rest(split: Split, n_classes: int) -> CoupledImages:
-    labels = one_hot(split.labels, n_classes).to(torch.float32)
-    return CoupledImages(
-        split.images, split.images, labels, labels, identity_coupling(len(split.images))
-    )

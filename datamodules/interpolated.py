@@ -10,7 +10,6 @@ from thermo_pl.datamodules.domains import Domain, Waypoint, check_waypoints, loa
 from thermo_pl.datamodules.path import LABEL_MODES, DataPath, LabelMode, build_path
 from thermo_pl.datamodules.transport import Transport
 from thermo_pl.errors import require
-from thermo_pl.progress import StageBar, shown
 
 
 class InterpolatedDataModule(PathDataModule):
@@ -108,10 +107,7 @@ class InterpolatedDataModule(PathDataModule):
             The path.
         """
         orders = [waypoint.classes for waypoint in self.waypoints]
-        # where a trainer shows its progress, couplings show theirs
-        trainer = self.trainer
-        visible = trainer is not None and trainer.progress_bar_callback is not None
-        with shown(StageBar() if visible else None):
+        with self.bars():
             return build_path(self._loaded(), self.labels, self._cache, orders, self.transport)
 
     def _loaded(self) -> list[Domain]:

@@ -13,14 +13,13 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from thermo_pl.datamodules.cache import ArrayCache, content_hash
-from thermo_pl.datamodules.coupled import CoupledImages
+from thermo_pl.datamodules.coupled import CoupledImages, at_rest
 from thermo_pl.datamodules.domains import Domain
 from thermo_pl.datamodules.sources import SPLITS
 from thermo_pl.datamodules.transport import (
     DEFAULTS,
     Transport,
     exact_coupling,
-    identity_coupling,
     match_classes,
     matched_coupling,
 )
@@ -183,7 +182,7 @@ def _legs(
     ]
     if len(domains) == 1:
         (x, _), (y,) = parts[0], labels
-        return [CoupledImages(x, x, y, y, identity_coupling(len(x)))]
+        return [at_rest(x, y)]
     legs = []
     for leg in range(len(domains) - 1):
         (x_a, y_a), (x_b, y_b) = parts[leg], parts[leg + 1]

@@ -209,10 +209,15 @@ class FreeEnergyModel(pl.LightningModule):
         return noise.to(self.device, cast(torch.dtype, self.dtype))
 
     @property
+    def cubature_points(self) -> int:
+        """Points of one rotation of the cubature."""
+        return 4 * self.encoder.latent_dim
+
+    @property
     def training_draws(self) -> int:
         """Draws of z for each image in training; the points of a cubature are as many."""
         if self.cubature_seed is not None:
-            return 4 * self.encoder.latent_dim * self.samples
+            return self.cubature_points * self.samples
         return len(self.encoder.noise(self.samples, 0))
 
     def training_noise(self, n: int) -> Tensor:

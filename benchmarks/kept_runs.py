@@ -1,0 +1,42 @@
+"""Runs that are read where they are there, so that a benchmark's table can be filled in parts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+def command(*words: str) -> None:
+    """Run thermo_pl; what it prints goes to this program's error stream."""
+    subprocess.run([sys.executable, "-m", "thermo_pl", *words], stdout=sys.stderr, check=False)
+
+
+def summary_of(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
+    """Run a config if it was not run in this folder yet, and read its summary.
+
+    Args:
+        folder: of the run alone; it holds ``config.yaml`` and ``version_0``.
+        config: the config; its ``default_root_dir`` is set here.
+
+    Returns:
+        summary.json; None of a run that was cut off before there was one. This program's error
+        stream says so, and names every ending but "done".
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    config["trainer"]["default_root_dir"] = str(folder)
+    file, run = folder / "config.yaml", folder / "version_0"
+    file.write_text(yaml.safe_dump(config))
+    if not run.exists():
+        command("fit", "--config", str(file))
+    if not (run / "summary.json").exists():
+        print(f"{folder}: got a run that was cut off; remove it to try again", file=sys.stderr)
+        return None
+    summary: dict[str, Any] = json.loads((run / "summary.json").read_text())
+    if summary["ending"] != "done":
+        print(f"{folder.name}: {summary['ending']}", file=sys.stderr)
+    return summary
