@@ -16,16 +16,15 @@ def command(*words: str) -> None:
     subprocess.run([sys.executable, "-m", "thermo_pl", *words], stdout=sys.stderr, check=False)
 
 
-def summary_of(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
-    """Run a config if it was not run in this folder yet, and read its summary.
+def fitted(folder: Path, config: dict[str, Any]) -> Path:
+    """Run a config if it was not run in this folder yet.
 
     Args:
         folder: of the run alone; it holds ``config.yaml`` and ``version_0``.
         config: the config; its ``default_root_dir`` is set here.
 
     Returns:
-        summary.json; None of a run that was cut off before there was one. This program's error
-        stream says so, and names every ending but "done".
+        The run directory.
     """
     folder.mkdir(parents=True, exist_ok=True)
     config["trainer"]["default_root_dir"] = str(folder)
@@ -33,6 +32,21 @@ def summary_of(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
     file.write_text(yaml.safe_dump(config))
     if not run.exists():
         command("fit", "--config", str(file))
+    return run
+
+
+def summary_of(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
+    """Run a config if it was not run in this folder yet, and read its summary.
+
+    Args:
+        folder: of the run alone.
+        config: the config.
+
+    Returns:
+        summary.json; None of a run that was cut off before there was one. This program's error
+        stream says so, and names every ending but "done".
+    """
+    run = fitted(folder, config)
     if not (run / "summary.json").exists():
         print(f"{folder}: got a run that was cut off; remove it to try again", file=sys.stderr)
         return None

@@ -2,11 +2,11 @@
 
     THERMO_PL_DATA=... python benchmarks/transfer.py --methods iso fine_tuning --budgets 5 --seeds 0
 
-Each run is lightning_configs/transfer_mnist.yaml, for the other methods with a file of
+Each run is lightning_configs/transfer_mnist.yaml, for the other methods with files of
 lightning_configs/transfer_mnist/ laid over it; a budget keeps so many training images of each
-target class. Runs lie under --root, one folder each; one that is there is read, not run again, so
-that the table can be filled in parts. Everything together, 3 seeds of 6 methods at 4 budgets, is
-about four hours on one core.
+target class, another choice of them for each seed. Methods named latents see the latents of
+latents_mnist.yaml, which is run first. Runs lie under --root, one folder each; one that is there is
+read, not run again, so that the table can be filled in parts.
 """
 
 from __future__ import annotations
@@ -19,13 +19,27 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
-from kept_runs import command, summary_of
+from kept_runs import command, fitted, summary_of
 
 from thermo_pl.report import moving
 from thermo_pl.rundir import read_csv
 
 CONFIGS = Path(__file__).parents[1] / "lightning_configs"
-METHODS = ("iso", "constant_gamma", "mixture", "feedback", "fine_tuning", "from_scratch")
+METHODS: dict[str, tuple[str, ...]] = {
+    "iso": (),
+    "one_by_one": ("one_by_one",),
+    "constant_gamma": ("constant_gamma",),
+    "mixture": ("mixture",),
+    "feedback": ("feedback",),
+    "fine_tuning": ("fine_tuning",),
+    "from_scratch": ("from_scratch",),
+    "latents": ("latents",),
+    "latents, constant_gamma": ("constant_gamma", "latents"),
+    "latents, fine_tuning": ("fine_tuning", "latents"),
+    "latents, from_scratch": ("from_scratch", "latents", "latents_from_scratch"),
+}
+"""Methods, and the files that make them, each laid over those before it."""
+SOURCE = range(5)
 BUDGETS = ("5", "20", "100", "all")
 
 
@@ -52,7 +66,7 @@ class Result(NamedTuple):
 
 
 HEAD = (
-    f"{'method':<15}{'images':>7}{'seed':>6}{'drift':>9}{'area':>8}{'acc B':>8}{'C B':>8}"
+    f"{'method':<24}{'images':>7}{'seed':>6}{'drift':>9}{'area':>8}{'acc B':>8}{'C B':>8}"
     f"{'acc A':>8}{'gradients':>12}{'seconds':>9}"
 )
 
@@ -66,14 +80,31 @@ def merged(base: Any, over: Any) -> Any:
 
 def config_of(method: str, budget: str, seed: int) -> dict[str, Any]:
     """The config of a run."""
-    config = yaml.safe_load((CONFIGS / "transfer_mnist.yaml").read_text())
-    if method != "iso":
-        over = (CONFIGS / "transfer_mnist" / f"{method}.yaml").read_text()
-        config = merged(config, yaml.safe_load(over))
+    config = read("transfer_mnist.yaml")
+    for name in METHODS[method]:
+        config = merged(config, read(f"transfer_mnist/{name}.yaml"))
     config["seed_everything"] = seed
     if budget != "all":
-        config["data"]["init_args"]["waypoints"][-1]["per_class"] = int(budget)
-    return dict(config)
+        for waypoint in config["data"]["init_args"]["waypoints"]:
+            of_target = [None if label in SOURCE else int(budget) for label in waypoint["classes"]]
+            waypoint |= {"per_class": of_target, "choice": seed}
+    return config
+
+
+def read(name: str) -> dict[str, Any]:
+    """One of the shipped configs."""
+    return dict(yaml.safe_load((CONFIGS / name).read_text()))
+
+
+def with_latents(root: Path, config: dict[str, Any]) -> None:
+    """Train the features, if need be, and let the waypoints of a config see them."""
+    folder = root / "latents_mnist"
+    checkpoint = folder / "version_0" / "checkpoints" / "last.ckpt"
+    for waypoint in config["data"]["init_args"]["waypoints"]:
+        if "transform" in waypoint:
+            if not checkpoint.exists():
+                fitted(folder, read("latents_mnist.yaml"))
+            waypoint["transform"]["init_args"]["checkpoint"] = str(checkpoint)
 
 
 def result(folder: Path, config: dict[str, Any]) -> Result | None:
@@ -105,7 +136,7 @@ def line(method: str, budget: str, seed: str, found: Result) -> str:
         f"{found.drift:>9.1%}{found.area:>8.4f}{found.accuracy:>8.4f}{found.loss:>8.4f}"
         f"{found.kept:>8.4f}{found.gradients:>12,.0f}{found.seconds:>9.0f}"
     )
-    return f"{method:<15}{budget:>7}{seed:>6}" + cells.replace("nan%", "   -").replace("nan", "  -")
+    return f"{method:<24}{budget:>7}{seed:>6}" + cells.replace("nan%", "   -").replace("nan", "  -")
 
 
 def main() -> None:
@@ -121,10 +152,12 @@ def main() -> None:
         for method in arguments.methods:
             results = []
             for seed in arguments.seeds:
-                folder = arguments.root / f"{method}_{budget}_{seed}"
-                found = result(folder, config_of(method, budget, seed))
+                folder = arguments.root / f"{method.replace(', ', '_')}_{budget}_{seed}"
+                config = config_of(method, budget, seed)
+                with_latents(arguments.root, config)
+                found = result(folder, config)
                 if found is None:
-                    print(f"{method:<15}{budget:>7}{seed:>6}  failed", flush=True)
+                    print(f"{method:<24}{budget:>7}{seed:>6}  failed", flush=True)
                     continue
                 results.append(found)
                 print(line(method, budget, str(seed), found), flush=True)

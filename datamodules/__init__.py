@@ -10,6 +10,7 @@ from thermo_pl.datamodules.domains import Waypoint
 from thermo_pl.datamodules.exact import FiniteAlphabet, GaussianDomains
 from thermo_pl.datamodules.gradual import GradualDataModule
 from thermo_pl.datamodules.interpolated import InterpolatedDataModule
+from thermo_pl.datamodules.latents import Latents
 from thermo_pl.datamodules.rotated import RotatedMNIST
 from thermo_pl.datamodules.sources import GradualImages, GradualSource, ImageSource, Split
 from thermo_pl.datamodules.transforms import (
@@ -37,6 +38,7 @@ __all__ = [
     "ImageSource",
     "InterpolatedDataModule",
     "Inversion",
+    "Latents",
     "Occlusion",
     "ParticleSampler",
     "PathDataModule",

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -25,14 +26,18 @@ class Waypoint:
         transform: applied once to all images of each split, before classes are selected. It must
             give the same result every time: a random one must draw from a fixed seed of its own
             (as :class:`GaussianNoise` does), so that the particles are fixed.
-        per_class: images of each class that the train split keeps, chosen at random once and for
-            all; all of them if not given. The other splits are left as they are.
+        per_class: images of each class that the train split keeps, or one number for each of
+            ``classes``, null for all of that class; all of them if not given. The other splits are
+            left as they are.
+        choice: seed of the random choice of these images. Of a class, the same images are kept in
+            all waypoints of the same source and ``choice``.
     """
 
     classes: list[int] | None = None
     source: ImageSource | None = None
     transform: nn.Module | None = None
-    per_class: int | None = None
+    per_class: int | list[int | None] | None = None
+    choice: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,9 +78,18 @@ def check_waypoints(waypoints: list[Waypoint]) -> None:
             classes,
             "null for all, or one or more classes, each named once",
         )
-        some = waypoint.per_class
-        ok = some is None or some >= 1
-        require(ok, f"waypoints[{number}].per_class", some, "an integer from 1, or null for all")
+        _check_choice(waypoint, f"waypoints[{number}]")
+
+
+def _check_choice(waypoint: Waypoint, name: str) -> None:
+    some, classes = waypoint.per_class, waypoint.classes
+    listed = isinstance(some, list)
+    numbers = some if isinstance(some, list) else [some]
+    ok = all(number is None or number >= 1 for number in numbers)
+    allowed = "an integer from 1, null for all, or a list of these with one for each of classes"
+    fits = not listed or (classes is not None and len(numbers) == len(classes))
+    require(ok and fits, f"{name}.per_class", some, allowed)
+    require(waypoint.choice >= 0, f"{name}.choice", waypoint.choice, "an integer from 0")
 
 
 def load_domains(waypoints: Iterable[Waypoint]) -> list[Domain]:
@@ -119,7 +133,7 @@ def _load_domain(waypoint: Waypoint, name: str) -> Domain:
         raise DataError(f"{name}: got the classes {unknown}; allowed: {present}")
     splits = {key: _selected(splits[key], classes, f"{name}, {key} split") for key in SPLITS}
     if waypoint.per_class is not None:
-        splits["train"] = _fewer(splits["train"], classes, waypoint.per_class)
+        splits["train"] = _fewer(splits["train"], _kept(waypoint, classes), waypoint.choice)
     arrays = [tensor.numpy() for part in splits.values() for tensor in part]
     return Domain(splits, tuple(classes), content_hash("domain", arrays))
 
@@ -180,11 +194,17 @@ def _selected(split: Split, classes: list[int], name: str) -> Split:
     return Split(split.images[chosen].contiguous(), split.labels[chosen].contiguous())
 
 
-def _fewer(split: Split, classes: list[int], per_class: int) -> Split:
-    generator = torch.Generator().manual_seed(0)
+def _kept(waypoint: Waypoint, classes: list[int]) -> dict[int, int | None]:
+    if isinstance(waypoint.per_class, list):
+        return dict(zip(waypoint.classes or [], waypoint.per_class, strict=True))
+    return dict.fromkeys(classes, waypoint.per_class)
+
+
+def _fewer(split: Split, kept: dict[int, int | None], choice: int) -> Split:
     chosen = []
-    for label in classes:
-        (index,) = torch.nonzero(split.labels == label, as_tuple=True)
-        chosen.append(index[torch.randperm(len(index), generator=generator)[:per_class]])
-    kept = torch.cat(chosen).sort().values
-    return Split(split.images[kept], split.labels[kept])
+    for label, number in kept.items():
+        index = np.flatnonzero(split.labels == label)
+        # a stream for each class, so that it does not matter which other classes there are
+        chosen.append(np.random.default_rng([choice, label]).permutation(index)[:number])
+    index = torch.from_numpy(np.sort(np.concatenate(chosen)))
+    return Split(split.images[index], split.labels[index])

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import operator
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from sklearn.datasets import load_digits
 
 from thermo_pl.cli import main
+from thermo_pl.networks import ConvEncoder
 from thermo_pl.rundir import read_csv
 
 FOLDER = Path(__file__).parents[1] / "lightning_configs"
@@ -66,6 +70,13 @@ def shortened(path: Path, folder: Path) -> Path:
         config["data"]["init_args"] |= {"train_batches": 4, "batch_size": 32}
     else:  # exact to the last digits, which takes short steps: two checks, two steps, and a cut
         config["trainer"]["max_epochs"] = 4
+    shorten_processes(config, turned)
+    return write(config, folder)
+
+
+def shorten_processes(config: dict[str, Any], turned: bool) -> None:
+    """Few steps, small probes and nothing to wait for, in what moves a model."""
+    pictures = has_pictures(config)
     for name, arguments in callbacks_of(config).items():
         if "equilibration" in arguments:
             arguments |= {
@@ -77,7 +88,7 @@ def shortened(path: Path, folder: Path) -> Path:
                     if not turned or what == "samples"
                 },
             }
-        if name in {"IsoClassification", "Adiabatic", "CarnotCycle"} and has_pictures(config):
+        if name in {"IsoClassification", "Adiabatic", "CarnotCycle"} and pictures:
             arguments["steps"] = 2
         if name == "CarnotCycle":  # so short a cycle closes in no number of passes
             arguments |= {"closure": [10.0, 10.0], "passes": [1, 1]}
@@ -85,7 +96,6 @@ def shortened(path: Path, folder: Path) -> Path:
                 arguments["response"] |= {"max_iterations": 60, "tolerance": 0.3}
         if name == "FreeEnergySurface":
             arguments |= {axis: arguments[axis][:2] for axis in ("lam", "gam")}
-    return write(config, folder)
 
 
 def narrow(config: dict[str, Any]) -> None:
@@ -106,7 +116,8 @@ def callbacks_of(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def has_pictures(config: dict[str, Any]) -> bool:
     """Whether the data are images of classes with names, rather than points or letters."""
-    return config["data"]["class_path"] in {"InterpolatedDataModule", "GradualDataModule"}
+    data = config.get("data", {"class_path": "InterpolatedDataModule"})  # a file laid over another
+    return data["class_path"] in {"InterpolatedDataModule", "GradualDataModule"}
 
 
 def check_run(run: Path, config: dict[str, Any]) -> None:
@@ -192,32 +203,66 @@ def test_config_fits_and_its_checkpoint_serves_the_other_commands(
     assert set(arrays) == expected
 
 
-@pytest.mark.parametrize("path", OVERLAYS, ids=lambda path: path.stem)
-def test_what_is_laid_over_a_config_runs(
-    path: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    base = shortened(FOLDER / f"{path.parent.name}.yaml", tmp_path)
-    config = yaml.safe_load(path.read_text())
-    arguments = callbacks_of(config)["DomainSteps"]
-    asked = dict(arguments)
-    arguments |= {"steps": min(asked["steps"], 2), "source_epochs": 2}
-    arguments |= {"epochs": min(asked["epochs"], 2)}
-    arguments["probes"] = {"measuring_particles": 64, "measuring_samples": 4}
-    config["trainer"]["default_root_dir"] = str(tmp_path / "runs")
-    changes = config.get("data", {}).get("init_args", {})
-    over = tmp_path / "over.yaml"
-    over.write_text(yaml.safe_dump(config))
-    words = ["fit", "--config", str(base), "--config", str(over)]
-    assert main(words) == 0, capfd.readouterr().err
-    run = tmp_path / "runs" / "version_0"
+def stack(path: Path) -> list[Path]:
+    """The files of the last command in the head of an overlay: what it is laid over, and itself."""
+    (*_, command) = path.read_text().split(" fit ")
+    return [FOLDER.parent / name for name in re.findall(r"--config (\S+)", command)]
+
+
+def run_of_stack(path: Path, folder: Path) -> tuple[Path, list[dict[str, Any]], Path]:
+    """Run an overlay on all it belongs to, shortened: its run, the overlays, the lowest file."""
+    first, *others = stack(path)
+    base = shortened(first, folder)
+    changes, words = [], ["fit", "--config", str(base)]
+    for number, other in enumerate(others):
+        config = yaml.safe_load(other.read_text())
+        shorten_processes(config, turned=False)
+        for name, asked in callbacks_of(config).items():
+            if name == "DomainSteps":
+                probes = {"measuring_particles": 64, "measuring_samples": 4}
+                asked |= {"steps": min(asked["steps"], 2), "source_epochs": 2, "probes": probes}
+                asked["epochs"] = min(asked["epochs"], 2)
+        for waypoint in config.get("data", {}).get("init_args", {}).get("waypoints", []):
+            if "transform" in waypoint:
+                checkpoint = encoder_of_no_training(waypoint["transform"]["init_args"], folder)
+                waypoint["transform"]["init_args"]["checkpoint"] = str(checkpoint)
+        config["trainer"]["default_root_dir"] = str(folder / "runs")
+        over = folder / f"over_{number}.yaml"
+        over.write_text(yaml.safe_dump(config))
+        changes.append(config)
+        words += ["--config", str(over)]
+    assert main(words) == 0
+    return folder / "runs" / "version_0", changes, base
+
+
+def encoder_of_no_training(arguments: dict[str, Any], folder: Path) -> Path:
+    """A checkpoint with the weights that an encoder begins with."""
+    encoder = ConvEncoder(**arguments["encoder"]["init_args"])
+    state = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}
+    path = folder / "encoder.ckpt"
+    torch.save({"state_dict": state}, path)
+    return path
+
+
+def moves_by_domains(path: Path) -> bool:
+    """Whether an overlay, or what it is laid over, replaces the process by `DomainSteps`."""
+    return any("DomainSteps" in over.read_text() for over in stack(path))
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in OVERLAYS if moves_by_domains(path)], ids=lambda path: path.stem
+)
+def test_another_method_laid_over_a_config_runs(path: Path, tmp_path: Path) -> None:
+    run, overlays, base = run_of_stack(path, tmp_path)
+    (arguments,) = (callbacks_of(over)["DomainSteps"] for over in overlays if callbacks_of(over))
+    changes = overlays[-1].get("data", {}).get("init_args", {})
     steps = 0 if "waypoints" in changes else arguments["steps"]
     rows = read_csv(run / "path.csv")
     assert [row["t"] for row in rows] == [k / max(steps, 1) for k in range(steps + 1)]
-    # the same networks and optimiser; only what the overlay names is different
-    text = (run / "config.yaml").read_text()
-    whole, below = yaml.safe_load(text), yaml.safe_load(base.read_text())
-    encoder = below["model"]["init_args"]["encoder"]["init_args"]
-    assert encoder.items() <= whole["model"]["init_args"]["encoder"]["init_args"].items()
+    # the same optimiser and batches; only what the overlays name is different
+    whole, below = (yaml.safe_load(file.read_text()) for file in (run / "config.yaml", base))
+    optimizers = (file["model"]["init_args"]["optimizer"]["init_args"] for file in (below, whole))
+    assert operator.le(*(optimizer.items() for optimizer in optimizers))
     assert whole["data"]["init_args"]["train_batches"] == 4
     assert whole["data"]["init_args"]["mixture"] == changes.get("mixture", False)
     # images of 4 batches of 32 in each epoch; a mixture shows both ends of each pair on the way
@@ -227,12 +272,35 @@ def test_what_is_laid_over_a_config_runs(
     assert all(1 <= count <= arguments["epochs"] and count % 1 == 0 for count in counts[1:])
 
 
+@pytest.mark.parametrize(
+    "path",
+    [path for path in OVERLAYS if not moves_by_domains(path)],
+    ids=lambda path: path.stem,
+)
+def test_another_path_or_network_laid_over_a_config_runs(path: Path, tmp_path: Path) -> None:
+    run, overlays, base = run_of_stack(path, tmp_path)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    waypoints = config["data"]["init_args"]["waypoints"]
+    rows = read_csv(run / "path.csv")
+    assert rows[-1]["t"] == 1
+    assert {row["leg"] for row in rows} == set(range(len(waypoints) - 1))
+    assert all(row["C_target"] == rows[0]["C_target"] for row in rows)
+    # what an overlay names is so, and the rest of its network is that of the file below
+    encoder, below = (
+        file["model"]["init_args"]["encoder"] for file in (config, yaml.safe_load(base.read_text()))
+    )
+    named = overlays[-1].get("model", {}).get("init_args", {}).get("encoder", below)
+    assert named["class_path"] == encoder["class_path"].rpartition(".")[2]
+    assert encoder["init_args"].items() >= named["init_args"].items()
+
+
 @pytest.mark.parametrize("path", OVERLAYS, ids=lambda path: path.stem)
 def test_what_is_laid_over_a_config_says_how(path: Path) -> None:
-    text, base = path.read_text(), path.parent.name
-    place = f"lightning_configs/{base}"
-    assert f"fit --config {place}.yaml \\\n#         --config {place}/{path.name}" in text
-    assert yaml.safe_load(text)["trainer"]["default_root_dir"] == f"runs/transfer_{path.stem}"
+    first, *_, last = stack(path)
+    assert (first, last) == (FOLDER / f"{path.parent.name}.yaml", path)
+    assert all(other in OVERLAYS for other in stack(path)[1:])
+    folder = yaml.safe_load(path.read_text())["trainer"]["default_root_dir"]
+    assert folder == f"runs/transfer_{path.stem}"
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

@@ -304,13 +304,19 @@ def test_without_the_predictor_theta_stays(unpredicted: Run) -> None:
         assert torch.equal(batch["theta"], end["theta"])
 
 
-def test_without_the_predictor_gamma_is_corrected_once(unpredicted: Run) -> None:
-    # C cannot answer while θ stays, so a second correction would count the same miss again
+def test_without_the_predictor_a_miss_is_taken_out_once(unpredicted: Run) -> None:
+    # C cannot answer while θ stays: a correction, and then the next plan, would count it twice
     rows, starts = unpredicted.rows, unpredicted.after.epoch_start[-3:]
+    assert {row["corrections"] for row in rows} == {0}
+    misses = []
     for a, b, start in zip(rows, rows[1:], starts, strict=False):
-        miss = rows[0]["C_control"] - b["C_control"]
-        once = min(max(miss / a["C_gamma"], -start["gam"] / 2), start["gam"])
-        assert b["gamma"] == start["gam"] or b["gamma"] - start["gam"] == pytest.approx(once)
+        misses.append(rows[0]["C_control"] - a["C_control"])
+        moved = a["C_lambda"] * (b["lambda"] - a["lambda"]) + a["C_t"] * (b["t"] - a["t"])
+        step = (misses[-1] - moved) / a["C_gamma"]
+        once = min(max(step, -a["gamma"] / 2), a["gamma"])
+        assert start["gam"] - a["gamma"] == pytest.approx(once)
+        assert b["gamma"] == start["gam"]
+    assert max(map(abs, misses)) > 0.01 * rows[0]["C_control"]
 
 
 def test_equilibration_moves_nothing(whole: Run) -> None:

@@ -22,7 +22,7 @@ from thermo_pl.datamodules import (
     Split,
     Waypoint,
 )
-from thermo_pl.datamodules.domains import check_waypoints, load_domains
+from thermo_pl.datamodules.domains import Domain, check_waypoints, load_domains
 from thermo_pl.errors import ConfigError, DataError
 
 ToyMaker = Callable[..., ImageSource]
@@ -336,8 +336,42 @@ def test_fewer_images_of_each_class_for_training_alone() -> None:
         assert rows(few.splits[name]) == rows(full.splits[name])
     (all_of_them,) = load_domains([Waypoint([3, 5], per_class=10_000)])
     assert rows(all_of_them.splits["train"]) == rows(full.splits["train"])
-    with pytest.raises(ConfigError, match=r"waypoints\[0\]\.per_class: got 0; allowed: an integer"):
-        check_waypoints([Waypoint(per_class=0)])
+
+
+def test_a_class_keeps_the_same_images_whatever_the_other_classes() -> None:
+    one, other, drawn_anew = load_domains([
+        Waypoint([3, 5], per_class=7),
+        Waypoint([5, 1, 2], per_class=[7, None, 4]),
+        Waypoint([5], per_class=7, choice=1),
+    ])
+    full = {label: len(Digits().load()["train"].labels.eq(label).nonzero()) for label in (1, 2)}
+    counts = other.splits["train"].labels.bincount().tolist()
+    assert counts == [0, full[1], 4, 0, 0, 7]
+
+    def fives(domain: Domain) -> Tensor:
+        images, labels = domain.splits["train"]
+        return images[labels == 5]
+
+    assert torch.equal(fives(one), fives(other))
+    assert not torch.equal(fives(one), fives(drawn_anew))
+
+
+@pytest.mark.parametrize(
+    ("waypoint", "message"),
+    [
+        (Waypoint(per_class=0), r"waypoints\[0\]\.per_class: got 0; allowed: an integer"),
+        (Waypoint([1, 2], per_class=[3, 0]), r"per_class: got \[3, 0\]; allowed: an integer"),
+        (Waypoint([1, 2], per_class=[3]), r"per_class: got \[3\]; .* one for each of classes"),
+        (Waypoint(per_class=[3]), r"per_class: got \[3\]; .* one for each of classes"),
+        (Waypoint(choice=-1), r"waypoints\[0\]\.choice: got -1; allowed: an integer from 0"),
+    ],
+    ids=str,
+)
+def test_images_of_each_class_that_make_no_sense_are_refused(
+    waypoint: Waypoint, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_waypoints([waypoint])
 
 
 def test_waypoints_must_have_one_image_shape(toys: ToyMaker) -> None:

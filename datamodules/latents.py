@@ -1,0 +1,71 @@
+"""Images as a trained encoder sees them, for paths in the space of its features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from torch import Tensor, nn
+
+from thermo_pl.errors import ConfigError, DataError, require
+from thermo_pl.networks import Encoder
+
+PREFIX = "encoder."
+CHUNK = 1024
+"""Images that are encoded at once."""
+
+
+class Latents(nn.Module):
+    """Put Φ(μ(x)) in place of an image x, μ being the mean of a trained e(z|x).
+
+    Φ is the distribution function of the standard normal, the usual marginal of z: it takes each
+    latent to [0, 1], where images are, and spreads those that follow the marginal evenly. Plans and
+    interpolations of a waypoint with this transform are made between latents, not between pixels.
+    """
+
+    def __init__(self, encoder: Encoder, checkpoint: str | Path) -> None:
+        """Load the encoder.
+
+        Args:
+            encoder: the encoder as it was configured when it was trained.
+            checkpoint: checkpoint of the model that it was trained in; its weights are loaded.
+
+        Raises:
+            ConfigError: if there is no such file, or the weights are not those of this encoder.
+        """
+        super().__init__()
+        path = Path(checkpoint)
+        require(path.is_file(), "checkpoint", str(path), "an existing checkpoint of a model")
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+            own = {k.removeprefix(PREFIX): v for k, v in state.items() if k.startswith(PREFIX)}
+            encoder.load_state_dict(own)
+        except (RuntimeError, UnpicklingError, EOFError, KeyError, TypeError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
+            raise ConfigError(
+                f"checkpoint: got {str(path)!r}; allowed: a checkpoint of a model with this "
+                f"encoder ({reason})"
+            ) from error
+        self.encoder = encoder.float().eval().requires_grad_(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Encode them.
+
+        Args:
+            images: all images of a split, shape ``(n, channels, height, width)``.
+
+        Returns:
+            Φ(μ), shape ``(n, 1, 1, latent_dim)``.
+
+        Raises:
+            DataError: if the encoder takes images of another shape.
+        """
+        shape = self.encoder.image_shape
+        if tuple(images.shape[1:]) != shape:
+            raise DataError(
+                f"Latents: got images of shape {tuple(images.shape[1:])}; allowed: {shape}, which "
+                "the encoder takes"
+            )
+        means = [self.encoder(part).mean for part in images.split(CHUNK)]
+        return torch.special.ndtr(torch.cat(means))[:, None, None]
