@@ -206,5 +206,5 @@ def _fewer(split: Split, kept: dict[int, int | None], choice: int) -> Split:
         index = np.flatnonzero(split.labels == label)
         # a stream for each class, so that it does not matter which other classes there are
         chosen.append(np.random.default_rng([choice, label]).permutation(index)[:number])
-    index = torch.from_numpy(np.sort(np.concatenate(chosen)))
-    return Split(split.images[index], split.labels[index])
+    all_of_them = torch.from_numpy(np.sort(np.concatenate(chosen)))
+    return Split(split.images[all_of_them], split.labels[all_of_them])

@@ -67,5 +67,6 @@ class Latents(nn.Module):
                 f"Latents: got images of shape {tuple(images.shape[1:])}; allowed: {shape}, which "
                 "the encoder takes"
             )
-        means = [self.encoder(part).mean for part in images.split(CHUNK)]
-        return torch.special.ndtr(torch.cat(means))[:, None, None]
+        means = [self.encoder(part).mean for part in torch.split(images, CHUNK)]
+        seen: Tensor = torch.special.ndtr(torch.cat(means))
+        return seen[:, None, None]
