@@ -4,9 +4,9 @@
     python benchmarks/iso_digits.py --baselines   # smaller steps, no predictor
 
 Runs lightning_configs/iso_digits.yaml for seeds 0, 1 and 2, and for seed 0 without the predictor,
-without the restoring term, and without both. The baselines spend several times the gradients of
-the job on smaller steps in place of the predictor. Prints one table; every number is read from the
-run's own path.csv and summary.json.
+without the restoring term, and without both. The baselines, named steps/batches/batch, spend five
+times the gradients of the job on longer relaxation, larger batches or smaller steps in place of the
+predictor. Prints one table; every number is read from the run's own path.csv and summary.json.
 """
 
 from __future__ import annotations
@@ -31,8 +31,10 @@ SWITCHES = {
     "no restoring": {"restoring": False},
     "neither": {"predictor": False, "restoring": False},
 }
-BASELINES = ((200, 150, 2048), (400, 75, 512), (400, 150, 512), (800, 40, 256))
-"""Macro-steps, relaxation steps in each, and particles that the response is solved on."""
+BASELINES = ((40, 2600, 256), (40, 640, None), (200, 500, 256), (400, 240, 256), (100, 260, None))
+"""Macro-steps, relaxation steps in each and batch (None: all): five times the job's gradients."""
+BASELINE_PARTICLES = 512
+"""Particles that the response of a baseline, which only steers γ, is solved on."""
 HEADER = (
     f"{'run':<18}{'seed':>5}{'max drift':>11}{'mean':>8}{'predicted':>11}{'acc B':>8}"
     f"{'first law':>11}{'gamma':>15}{'gradients':>11}{'seconds':>9}  ending"
@@ -53,13 +55,15 @@ def switched(switches: dict[str, bool]) -> dict[str, Any]:
     return config
 
 
-def baseline(steps: int, batches: int, particles: int) -> dict[str, Any]:
+def baseline(steps: int, batches: int, batch_size: int | None) -> dict[str, Any]:
     """The job without the predictor, in other steps."""
     config = switched({"predictor": False})
     process = config["trainer"]["callbacks"][-1]["init_args"]
     process["steps"] = steps
-    process["probes"]["solving_particles"] = particles
-    config["data"]["init_args"]["train_batches"] = batches
+    process["probes"]["solving_particles"] = BASELINE_PARTICLES
+    # looks at stationarity after about as many batches as the job does
+    process["equilibration"]["check_every"] = max(1, round(20 * 150 / batches))
+    config["data"]["init_args"] |= {"train_batches": batches, "batch_size": batch_size}
     config["model"]["init_args"]["scheduler"]["init_args"]["T_0"] = batches
     return config
 
@@ -108,7 +112,7 @@ def main() -> None:
     print(HEADER, flush=True)
     if arguments.baselines:
         for sizes in BASELINES:
-            name = "/".join(map(str, sizes))
+            name = "/".join(map(str, sizes)).replace("None", "all")
             print(run(root, name, arguments.seeds[0], baseline(*sizes)), flush=True)
         return
     for seed in arguments.seeds:

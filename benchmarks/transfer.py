@@ -18,13 +18,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import yaml
-from kept_runs import command, fitted, summary_of
+from kept_runs import command, fitted, shipped, summary_of
 
 from thermo_pl.report import moving
 from thermo_pl.rundir import read_csv
 
-CONFIGS = Path(__file__).parents[1] / "lightning_configs"
 METHODS: dict[str, tuple[str, ...]] = {
     "iso": (),
     "one_by_one": ("one_by_one",),
@@ -71,29 +69,15 @@ HEAD = (
 )
 
 
-def merged(base: Any, over: Any) -> Any:
-    """A config with another one laid over it, as the command line does it: lists are replaced."""
-    if not (isinstance(base, dict) and isinstance(over, dict)):
-        return over
-    return base | {key: merged(base.get(key), value) for key, value in over.items()}
-
-
 def config_of(method: str, budget: str, seed: int) -> dict[str, Any]:
     """The config of a run."""
-    config = read("transfer_mnist.yaml")
-    for name in METHODS[method]:
-        config = merged(config, read(f"transfer_mnist/{name}.yaml"))
+    config = shipped("transfer_mnist", *METHODS[method])
     config["seed_everything"] = seed
     if budget != "all":
         for waypoint in config["data"]["init_args"]["waypoints"]:
             of_target = [None if label in SOURCE else int(budget) for label in waypoint["classes"]]
             waypoint |= {"per_class": of_target, "choice": seed}
     return config
-
-
-def read(name: str) -> dict[str, Any]:
-    """One of the shipped configs."""
-    return dict(yaml.safe_load((CONFIGS / name).read_text()))
 
 
 def with_latents(root: Path, config: dict[str, Any]) -> None:
@@ -103,7 +87,7 @@ def with_latents(root: Path, config: dict[str, Any]) -> None:
     for waypoint in config["data"]["init_args"]["waypoints"]:
         if "transform" in waypoint:
             if not checkpoint.exists():
-                fitted(folder, read("latents_mnist.yaml"))
+                fitted(folder, shipped("latents_mnist"))
             waypoint["transform"]["init_args"]["checkpoint"] = str(checkpoint)
 
 
