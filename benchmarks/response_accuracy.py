@@ -41,15 +41,17 @@ STEPS = {"lambda": 0.1, "gamma": 0.2, "t": 0.05}
 SHOWN = {"C_lambda": (2, 0), "C_gamma": (2, 1), "C_t": (2, 2), "D_lambda": (1, 0), "D_t": (1, 2)}
 
 
-def built() -> tuple[FreeEnergyModel, Particles]:
-    """The config's model, and all pairs of its first leg."""
-    config = yaml.safe_load(CONFIG.read_text())
+def built(config_file: Path = CONFIG) -> tuple[FreeEnergyModel, Particles]:
+    """A config's model, whitened if it asks for that, and all pairs of its first leg."""
+    config = yaml.safe_load(config_file.read_text())
     parser = ArgumentParser()
     parser.add_subclass_arguments(FreeEnergyModel, "model")
     parser.add_subclass_arguments(pl.LightningDataModule, "data")
     torch.manual_seed(0)
     made = parser.instantiate(parser.parse_object({k: config[k] for k in ("model", "data")}))
     made.data.setup()
+    if made.model.encoder.whitening is not None:
+        made.model.encoder.whitening.learn(*made.data.image_moments())
     return made.model, made.data.coupling("train").all()
 
 

@@ -14,12 +14,15 @@ from __future__ import annotations
 import argparse
 import math
 import statistics
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from kept_runs import command, fitted, shipped, summary_of
+from matplotlib.figure import Figure
 
+from thermo_pl.figures import BLUE, DPI, ORANGE
 from thermo_pl.report import moving
 from thermo_pl.rundir import read_csv
 
@@ -38,6 +41,17 @@ METHODS: dict[str, tuple[str, ...]] = {
 }
 """Methods, and the files that make them, each laid over those before it."""
 SOURCE = range(5)
+LATENTS = {"iso": "latents"} | {
+    name: f"latents, {name}" for name in ("constant_gamma", "fine_tuning", "from_scratch")
+}
+"""Methods between pixels that have one between latents beside them."""
+DRAWN = (
+    ("iso", BLUE, "o"),
+    ("constant_gamma", "#56B4E9", "s"),
+    ("fine_tuning", ORANGE, "^"),
+    ("from_scratch", "#000000", "x"),
+)
+"""What is in the picture, in colours of Okabe & Ito's palette."""
 BUDGETS = ("5", "20", "100", "all")
 
 
@@ -123,6 +137,39 @@ def line(method: str, budget: str, seed: str, found: Result) -> str:
     return f"{method:<24}{budget:>7}{seed:>6}" + cells.replace("nan%", "   -").replace("nan", "  -")
 
 
+def figure(results: dict[tuple[str, str], list[Result]]) -> Figure:
+    """Accuracy on the target over the labels of it, between pixels and between latents.
+
+    Args:
+        results: those of all seeds, by method and budget.
+
+    Returns:
+        Two panels; dots are seeds, lines their means.
+    """
+    picture = Figure(figsize=(8.0, 4.2), layout="constrained")
+    panels = picture.subplots(1, 2, sharey=True)
+    for number, (name, colour, marker) in enumerate(DRAWN):
+        shift = 1.03 ** (number - 1.5)  # so that the seeds of methods do not cover each other
+        for panel, full in zip(panels, (name, LATENTS[name]), strict=True):
+            budgets = [b for b in BUDGETS if (full, b) in results]
+            seeds = [[found.accuracy for found in results[full, b]] for b in budgets]
+            at = [shift * (5400 if b == "all" else int(b)) for b in budgets]
+            means = [statistics.fmean(of_seed) for of_seed in seeds]
+            panel.plot(at, means, color=colour, lw=1.2, label=name.replace("_", " "))
+            for x, of_seed in zip(at, seeds, strict=True):
+                panel.plot([x] * len(of_seed), of_seed, marker, color=colour, ms=5, alpha=0.8)
+    for panel, space in zip(panels, ("pixels", "latents of a model of 0-4"), strict=True):
+        panel.set_xscale("log")
+        panel.set_xticks([5, 20, 100, 5400], ["5", "20", "100", "all"], minor=False)
+        panel.minorticks_off()
+        panel.set_xlabel("labelled images of each target class")
+        panel.set_title(f"between {space}", fontsize="medium")
+        panel.grid(alpha=0.3)
+    panels[0].set_ylabel("accuracy on test images of 5-9")
+    panels[0].legend(fontsize="small")
+    return picture
+
+
 def main() -> None:
     """Run what is asked for and print the table, line by line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -130,24 +177,32 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument("--budgets", nargs="+", choices=BUDGETS, default=BUDGETS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--present", action="store_true", help="only runs that are there")
+    parser.add_argument("--figure", type=Path, help="file of a picture of the table")
     arguments = parser.parse_args()
     print(HEAD, flush=True)
-    for budget in arguments.budgets:
-        for method in arguments.methods:
-            results = []
-            for seed in arguments.seeds:
-                folder = arguments.root / f"{method.replace(', ', '_')}_{budget}_{seed}"
-                config = config_of(method, budget, seed)
-                with_latents(arguments.root, config)
-                found = result(folder, config)
-                if found is None:
-                    print(f"{method:<24}{budget:>7}{seed:>6}  failed", flush=True)
-                    continue
-                results.append(found)
-                print(line(method, budget, str(seed), found), flush=True)
-            if len(results) > 1:
-                means = Result(*map(statistics.fmean, zip(*results, strict=True)))
-                print(line(method, budget, "mean", means), flush=True)
+    results: dict[tuple[str, str], list[Result]] = {}
+    for budget, method in product(arguments.budgets, arguments.methods):
+        of_seeds = []
+        for seed in arguments.seeds:
+            folder = arguments.root / f"{method.replace(', ', '_')}_{budget}_{seed}"
+            if arguments.present and not (folder / "version_1").exists():
+                continue
+            config = config_of(method, budget, seed)
+            with_latents(arguments.root, config)
+            found = result(folder, config)
+            if found is None:
+                print(f"{method:<24}{budget:>7}{seed:>6}  failed", flush=True)
+                continue
+            of_seeds.append(found)
+            print(line(method, budget, str(seed), found), flush=True)
+        if len(of_seeds) > 1:
+            means = Result(*map(statistics.fmean, zip(*of_seeds, strict=True)))
+            print(line(method, budget, "mean", means), flush=True)
+        if of_seeds:
+            results[method, budget] = of_seeds
+    if arguments.figure is not None:
+        figure(results).savefig(arguments.figure, dpi=DPI)
 
 
 if __name__ == "__main__":
