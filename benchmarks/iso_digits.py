@@ -4,9 +4,10 @@
     python benchmarks/iso_digits.py --baselines   # smaller steps, no predictor
 
 Runs lightning_configs/iso_digits.yaml for seeds 0, 1 and 2, and for seed 0 without the predictor,
-without the restoring term, and without both. The baselines, named steps/batches/batch, spend five
-times the gradients of the job on longer relaxation, larger batches or smaller steps in place of the
-predictor. Prints one table; every number is read from the run's own path.csv and summary.json.
+without the restoring term, and without both. The baselines, named steps/batches/batch/damping,
+spend five times the gradients of the job on longer relaxation, larger batches or smaller steps in
+place of the predictor. Prints one table; every number is read from the run's own path.csv and
+summary.json.
 """
 
 from __future__ import annotations
@@ -31,8 +32,13 @@ SWITCHES = {
     "no restoring": {"restoring": False},
     "neither": {"predictor": False, "restoring": False},
 }
-BASELINES = ((40, 2600, 256), (40, 640, None), (200, 500, 256), (400, 240, 256), (100, 260, None))
-"""Macro-steps, relaxation steps in each and batch (None: all): five times the job's gradients."""
+BASELINES = (
+    (40, 640, None, "auto"),
+    (40, 640, None, 0.5),
+    (40, 2600, 256, 0.5),
+    (200, 500, 256, 0.5),
+)
+"""Macro-steps, relaxation steps in each, batch (None: all), damping: five times the gradients."""
 BASELINE_PARTICLES = 512
 """Particles that the response of a baseline, which only steers γ, is solved on."""
 HEADER = (
@@ -55,12 +61,15 @@ def switched(switches: dict[str, bool]) -> dict[str, Any]:
     return config
 
 
-def baseline(steps: int, batches: int, batch_size: int | None) -> dict[str, Any]:
+def baseline(
+    steps: int, batches: int, batch_size: int | None, damping: float | str
+) -> dict[str, Any]:
     """The job without the predictor, in other steps."""
     config = switched({"predictor": False})
     process = config["trainer"]["callbacks"][-1]["init_args"]
     process["steps"] = steps
     process["probes"]["solving_particles"] = BASELINE_PARTICLES
+    process["response"] = {"damping": damping}
     # looks at stationarity after about as many batches as the job does
     process["equilibration"]["check_every"] = max(1, round(20 * 150 / batches))
     config["data"]["init_args"] |= {"train_batches": batches, "batch_size": batch_size}
