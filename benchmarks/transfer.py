@@ -149,15 +149,18 @@ def figure(results: dict[tuple[str, str], list[Result]]) -> Figure:
     picture = Figure(figsize=(8.0, 4.2), layout="constrained")
     panels = picture.subplots(1, 2, sharey=True)
     for number, (name, colour, marker) in enumerate(DRAWN):
-        shift = 1.03 ** (number - 1.5)  # so that the seeds of methods do not cover each other
+        shift = 1.06 ** (number - 1.5)  # so that the seeds of methods do not cover each other
         for panel, full in zip(panels, (name, LATENTS[name]), strict=True):
             budgets = [b for b in BUDGETS if (full, b) in results]
             seeds = [[found.accuracy for found in results[full, b]] for b in budgets]
             at = [shift * (5400 if b == "all" else int(b)) for b in budgets]
             means = [statistics.fmean(of_seed) for of_seed in seeds]
-            panel.plot(at, means, color=colour, lw=1.2, label=name.replace("_", " "))
+            panel.plot(at, means, color=colour, lw=1.2)
             for x, of_seed in zip(at, seeds, strict=True):
                 panel.plot([x] * len(of_seed), of_seed, marker, color=colour, ms=5, alpha=0.8)
+            panel.plot(
+                [], [], f"-{marker}", color=colour, lw=1.2, ms=5, label=name.replace("_", " ")
+            )
     for panel, space in zip(panels, ("pixels", "latents of a model of 0-4"), strict=True):
         panel.set_xscale("log")
         panel.set_xticks([5, 20, 100, 5400], ["5", "20", "100", "all"], minor=False)
@@ -166,7 +169,7 @@ def figure(results: dict[tuple[str, str], list[Result]]) -> Figure:
         panel.set_title(f"between {space}", fontsize="medium")
         panel.grid(alpha=0.3)
     panels[0].set_ylabel("accuracy on test images of 5-9")
-    panels[0].legend(fontsize="small")
+    panels[0].legend(fontsize="small", loc="lower right")
     return picture
 
 
