@@ -33,7 +33,7 @@ SWITCHES = {
     "neither": {"predictor": False, "restoring": False},
 }
 BASELINES = (
-    (40, 640, None, "auto"),
+    (40, 640, None, 0.1),
     (40, 640, None, 0.5),
     (40, 2600, 256, 0.5),
     (200, 500, 256, 0.5),
@@ -61,15 +61,13 @@ def switched(switches: dict[str, bool]) -> dict[str, Any]:
     return config
 
 
-def baseline(
-    steps: int, batches: int, batch_size: int | None, damping: float | str
-) -> dict[str, Any]:
+def baseline(steps: int, batches: int, batch_size: int | None, damping: float) -> dict[str, Any]:
     """The job without the predictor, in other steps."""
     config = switched({"predictor": False})
     process = config["trainer"]["callbacks"][-1]["init_args"]
     process["steps"] = steps
     process["probes"]["solving_particles"] = BASELINE_PARTICLES
-    process["response"] = {"damping": damping}
+    process["response"] = {"damping": damping, "max_iterations": 150, "tolerance": 0.1}
     # looks at stationarity after about as many batches as the job does
     process["equilibration"]["check_every"] = max(1, round(20 * 150 / batches))
     config["data"]["init_args"] |= {"train_batches": batches, "batch_size": batch_size}
