@@ -2,6 +2,7 @@
 
     python benchmarks/carnot.py            # the exact system: cycles, speeds, one figure
     python benchmarks/carnot.py --digits   # carnot_digits.yaml for seeds 0, 1 and 2
+    python benchmarks/carnot.py --mnist --seeds 0   # carnot_mnist.yaml
 
 Exact system (lightning_configs/carnot_exact.yaml): the Carnot cycle, closed by shooting, at 4
 speeds (N, 2N, 4N and 8N macro-steps per stroke), and two other cycles between the same C_c and C_h.
@@ -170,13 +171,13 @@ DIGITS = (
 )
 
 
-def digits(root: Path, seeds: list[int]) -> None:
-    """The main job over seeds."""
+def images(root: Path, name: str, seeds: list[int]) -> None:
+    """A config of real images over seeds."""
     print(DIGITS, flush=True)
     for seed in seeds:
-        config = load("carnot_digits.yaml")
+        config = load(f"{name}.yaml")
         config["seed_everything"] = seed
-        directory, seconds = run(config, root, f"digits_{seed}")
+        directory, seconds = run(config, root, f"{name}_{seed}")
         if not (directory / "cycle.json").exists():
             continue
         found = ledger(directory)
@@ -207,12 +208,15 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=Path("runs/benchmark_carnot"))
     parser.add_argument("--steps", type=int, default=10, help="N, macro-steps per stroke")
     parser.add_argument("--digits", action="store_true", help="the main job instead")
+    parser.add_argument("--mnist", action="store_true", help="the same on MNIST instead")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     arguments = parser.parse_args()
     root = arguments.root / time.strftime("%Y%m%d-%H%M%S")
     root.mkdir(parents=True)
     if arguments.digits:
-        digits(root, arguments.seeds)
+        images(root, "carnot_digits", arguments.seeds)
+    elif arguments.mnist:
+        images(root, "carnot_mnist", arguments.seeds)
     else:
         exact(root, arguments.steps)
 

@@ -103,6 +103,9 @@ def narrow(config: dict[str, Any]) -> None:
     encoder = config["model"]["init_args"]["encoder"]["init_args"]
     if encoder.get("image_shape") == [1, 28, 28]:
         encoder |= {"channels": [4, 4]} if "channels" in encoder else {"hidden": [16]}
+    for waypoint in config["data"]["init_args"].get("waypoints", []):
+        if "per_class" in waypoint:
+            waypoint["per_class"] = 20
     if config["data"]["class_path"] == "GradualDataModule":
         few = {"class_path": "RotatedMNIST", "init_args": {"sizes": [200, 50, 300, 50]}}
         config["data"]["init_args"] |= {"images": few, "windows": 2}
