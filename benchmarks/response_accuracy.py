@@ -144,7 +144,7 @@ def main() -> None:
     parser.add_argument("--state", type=Path, help="keeps the equilibrium; read if it is there")
     parser.add_argument("--steps", type=int, nargs="+", default=[150, 600], help="of a relaxation")
     parser.add_argument("--seeds", type=int, default=8)
-    parser.add_argument("--samples", type=int, default=16, help="noise draws of the solving probe")
+    parser.add_argument("--rotations", type=int, default=1, help="of the solving probe's cubature")
     parser.add_argument("--iterations", type=int, default=200)
     arguments = parser.parse_args()
     model, pairs = built()
@@ -163,7 +163,8 @@ def main() -> None:
     print(f"equilibrated after {time.monotonic() - begun:.0f} s")
     print(f"{'':<32}" + "".join(f"{name:>15}" for name in SHOWN), flush=True)
     truths = Relaxations(model, pairs, optimizer)
-    objective = Objective(model, probe_of(model, pairs, arguments.samples, 5))
+    points = model.cubature(arguments.rotations, len(pairs.weight), 5)
+    objective = Objective(model, Probe(pairs, points))
     for steps in arguments.steps:
         truth, error = truths.slopes(steps, arguments.seeds)
         line(f"relaxed, {steps} steps", truth, f"{time.monotonic() - begun:.0f} s")
