@@ -184,14 +184,7 @@ def check_cycle(run: Path, rows: list[dict[str, Any]]) -> None:
     assert {path.stem for path in (run / "figures").glob("*.png")} == figures
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param(path, marks=pytest.mark.slow if path.stem == "carnot_mnist" else ())
-        for path in CONFIGS
-    ],
-    ids=lambda path: path.stem,
-)
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_config_fits_and_its_checkpoint_serves_the_other_commands(
     path: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
