@@ -22,10 +22,10 @@ from typing import Any
 
 import yaml
 from matplotlib.figure import Figure
+from shipped_configs import shipped
 
 from thermo_pl.rundir import read_csv
 
-CONFIGS = Path(__file__).parents[1] / "lightning_configs"
 Config = dict[str, Any]
 
 
@@ -50,11 +50,6 @@ def arguments_of(config: Config) -> Config:
     process = config["trainer"]["callbacks"][-1]
     assert process["class_path"] in {"CarnotCycle", "Cycle"}
     return process["init_args"]
-
-
-def load(name: str) -> Config:
-    """A shipped config."""
-    return yaml.safe_load((CONFIGS / name).read_text())
 
 
 def ledger(directory: Path) -> Config:
@@ -111,7 +106,7 @@ HEADER = (
 def exact(root: Path, steps: int) -> None:
     """The exact system: speeds, other cycles, figure."""
     print(HEADER, flush=True)
-    config = load("carnot_exact.yaml")
+    config = shipped("carnot_exact")
     arguments_of(config)["steps"] = steps
     speeds: list[tuple[int, Config]] = []
     names: list[tuple[str, Config]] = []
@@ -175,7 +170,7 @@ def images(root: Path, name: str, seeds: list[int]) -> None:
     """A config of real images over seeds."""
     print(DIGITS, flush=True)
     for seed in seeds:
-        config = load(f"{name}.yaml")
+        config = shipped(name)
         config["seed_everything"] = seed
         directory, seconds = run(config, root, f"{name}_{seed}")
         if not (directory / "cycle.json").exists():

@@ -17,15 +17,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import yaml
+from shipped_configs import shipped
 
 from thermo_pl.path import relative_first_law_residual
 from thermo_pl.report import moving
 from thermo_pl.rundir import read_csv
 
-CONFIGS = Path(__file__).parents[1] / "lightning_configs"
 HEADER = (
     f"{'config':<16}{'seed':>5}{'steps':>7}{'residual':>11}{'sum [nats]':>20}"
     f"{'dissipation [nats]':>22}{'seconds':>9}"
@@ -34,7 +33,7 @@ HEADER = (
 
 def run(root: Path, name: str, seed: int, steps: int) -> str:
     """Run one config once and describe its first law in one line."""
-    config: dict[str, Any] = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
+    config = shipped(name)
     config["seed_everything"] = seed
     directory = root / f"{name}_{seed}_{steps}"
     config["trainer"]["default_root_dir"] = str(directory)

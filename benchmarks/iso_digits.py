@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from shipped_configs import shipped
 
 from thermo_pl.rundir import read_csv
 
-CONFIG = Path(__file__).parents[1] / "lightning_configs" / "iso_digits.yaml"
 SWITCHES = {
     "no predictor": {"predictor": False},
     "no restoring": {"restoring": False},
@@ -49,7 +49,7 @@ HEADER = (
 
 def job() -> dict[str, Any]:
     """The shipped config."""
-    config: dict[str, Any] = yaml.safe_load(CONFIG.read_text())
+    config = shipped("iso_digits")
     assert config["trainer"]["callbacks"][-1]["class_path"] == "IsoClassification"
     return config
 

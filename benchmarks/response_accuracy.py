@@ -20,8 +20,8 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-import yaml
 from jsonargparse import ArgumentParser
+from shipped_configs import shipped
 from torch import Tensor
 
 import thermo_pl.datamodules  # ruff: ignore[unused-import]
@@ -34,16 +34,15 @@ from thermo_pl.objective import Objective, Probe
 from thermo_pl.particles import Particles, interpolate
 from thermo_pl.response import ResponseSettings, linear_response
 
-CONFIG = Path(__file__).parents[1] / "lightning_configs" / "iso_digits.yaml"
 T, RATE, BATCH = 0.1, 0.02, 256
 STEPS = {"lambda": 0.1, "gamma": 0.2, "t": 0.05}
 """How far a control is moved, to either side."""
 SHOWN = {"C_lambda": (2, 0), "C_gamma": (2, 1), "C_t": (2, 2), "D_lambda": (1, 0), "D_t": (1, 2)}
 
 
-def built(config_file: Path = CONFIG) -> tuple[FreeEnergyModel, Particles]:
-    """A config's model, whitened if it asks for that, and all pairs of its first leg."""
-    config = yaml.safe_load(config_file.read_text())
+def built(name: str) -> tuple[FreeEnergyModel, Particles]:
+    """A shipped config's model, whitened if it asks for that, and all pairs of its first leg."""
+    config = shipped(name)
     parser = ArgumentParser()
     parser.add_subclass_arguments(FreeEnergyModel, "model")
     parser.add_subclass_arguments(pl.LightningDataModule, "data")
@@ -147,7 +146,7 @@ def main() -> None:
     parser.add_argument("--rotations", type=int, default=1, help="of the solving probe's cubature")
     parser.add_argument("--iterations", type=int, default=200)
     arguments = parser.parse_args()
-    model, pairs = built()
+    model, pairs = built("iso_digits")
     begun = time.monotonic()
     if arguments.state and arguments.state.exists():
         model.load_state_dict(torch.load(arguments.state))

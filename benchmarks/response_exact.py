@@ -10,12 +10,11 @@ by λ, γ and t, relative to the largest derivative there, for each solver.
 from __future__ import annotations
 
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from response_accuracy import built
+from shipped_configs import shipped
 from torch import Tensor, nn
 
 from thermo_pl.exact.gaussian import LinearGaussian
@@ -23,7 +22,6 @@ from thermo_pl.module import FreeEnergyModel
 from thermo_pl.objective import Objective, Probe
 from thermo_pl.response import ResponseSettings, linear_response
 
-CONFIG = Path(__file__).parents[1] / "lightning_configs" / "exact_gaussian.yaml"
 POINTS = list(product((0.5, 1.0, 2.0), (1.0, 2.0, 4.0), (0.1, 0.3, 0.5, 0.7, 0.9)))
 """λ, γ and t; all of them have both latents active."""
 BAR = 1e-8
@@ -31,7 +29,7 @@ BAR = 1e-8
 
 def system() -> LinearGaussian:
     """The closed form that goes with the config."""
-    config = yaml.safe_load(CONFIG.read_text())
+    config = shipped("exact_gaussian")
     data, model = config["data"]["init_args"], config["model"]["init_args"]
 
     def tensor(values: Any) -> Tensor:
@@ -65,7 +63,7 @@ def place(model: FreeEnergyModel, exact: LinearGaussian, lam: float, gam: float,
 def main() -> None:
     """Compare at all points."""
     torch.set_default_dtype(torch.float64)
-    model, pairs = built(CONFIG)
+    model, pairs = built("exact_gaussian")
     exact = system()
     probe = Probe(pairs, model.noise(1, len(pairs.weight)))
     print(f"{len(POINTS)} points; largest deviation of nine derivatives (bar: {BAR:g})")

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kept_runs import shipped, summary_of
+from kept_runs import summary_of
+from shipped_configs import shipped
 
 HEAD = f"{'variant':<16}{'seed':>5}{'before':>9}{'55-60°':>9}{'0-5°':>9}" + (
     f"{'gradients':>12}{'seconds':>9}"
@@ -58,7 +59,6 @@ def at_once(config: Config) -> None:
 
 VARIANTS: dict[str, Callable[[Config], None]] = {
     "gradual": lambda config: None,
-    "controlled": lambda config: None,
     "no_decoder": no_decoder,
     "all_labels": lambda config: data(config).update(drop=0.0),
     "no_translations": lambda config: data(config).update(shift=0),
@@ -66,24 +66,32 @@ VARIANTS: dict[str, Callable[[Config], None]] = {
     "transported": transported,
     "at_once": at_once,
 }
-
-OVERLAYS = {"controlled": ("controlled",)}
+OVERLAYS = ("controlled",)
 """Variants that are a file of lightning_configs/rotated_mnist/."""
+NAMES = [*VARIANTS, *OVERLAYS]
+
+
+def config_of(variant: str) -> Config:
+    """The config of a variant."""
+    if variant in OVERLAYS:
+        return shipped("rotated_mnist", variant)
+    config = shipped("rotated_mnist")
+    VARIANTS[variant](config)
+    return config
 
 
 def main() -> None:
     """Run what is asked for and print the table, line by line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, default=Path("runs/benchmark_rotated_mnist"))
-    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--variants", nargs="+", choices=NAMES, default=NAMES)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     arguments = parser.parse_args()
     print(HEAD, flush=True)
     for variant in arguments.variants:
         for seed in arguments.seeds:
-            config = shipped("rotated_mnist", *OVERLAYS.get(variant, ()))
+            config = config_of(variant)
             config["seed_everything"] = seed
-            VARIANTS[variant](config)
             found = summary_of(arguments.root / f"{variant}_{seed}", config)
             if found is None or found["ending"] != "done":
                 print(f"{variant:<16}{seed:>5}  failed", flush=True)

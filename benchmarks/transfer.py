@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from kept_runs import command, fitted, shipped, summary_of
+from kept_runs import command, fitted, summary_of
 from matplotlib.figure import Figure
+from shipped_configs import shipped
 
 from thermo_pl.figures import BLUE, DPI, ORANGE
 from thermo_pl.report import moving
@@ -96,13 +97,12 @@ def config_of(method: str, budget: str, seed: int) -> dict[str, Any]:
 
 def with_latents(root: Path, config: dict[str, Any]) -> None:
     """Train the features, if need be, and let the waypoints of a config see them."""
-    folder = root / "latents_mnist"
-    checkpoint = folder / "version_0" / "checkpoints" / "last.ckpt"
-    for waypoint in config["data"]["init_args"]["waypoints"]:
-        if "transform" in waypoint:
-            if not checkpoint.exists():
-                fitted(folder, shipped("latents_mnist"))
-            waypoint["transform"]["init_args"]["checkpoint"] = str(checkpoint)
+    waypoints = config["data"]["init_args"]["waypoints"]
+    transforms = [waypoint["transform"] for waypoint in waypoints if "transform" in waypoint]
+    if transforms:
+        run = fitted(root / "latents_mnist", shipped("latents_mnist"))
+        for transform in transforms:
+            transform["init_args"]["checkpoint"] = str(run / "checkpoints" / "last.ckpt")
 
 
 def result(folder: Path, config: dict[str, Any]) -> Result | None:

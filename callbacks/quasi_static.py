@@ -483,12 +483,15 @@ class QuasiStatic(pl.Callback):
             )
 
     def _correct(self, trainer: pl.Trainer, model: FreeEnergyModel) -> None:
-        # Newton's method. Without the predictor θ stays, and C with it: the plan of the next step
-        # takes the miss out, and a correction here would count it twice.
-        largest = math.inf
+        # Newton's method
         if self.newton:
             shift_parameters(model, -self._respond(trainer, model).solution.x[3])
-        for _ in range(CORRECTIONS if self.predictor else 0):
+        # Without the predictor θ stays, and C with it: the plan of the next step takes the miss
+        # out, and a correction here would count it twice.
+        if not self.predictor:
+            return
+        largest = math.inf
+        for _ in range(CORRECTIONS):
             control = self._steers = self._control(trainer, model)
             motion = self.correction(model, control)
             size = max(map(abs, motion))

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 from torch import Tensor, nn
 
-from thermo_pl.errors import ConfigError, DataError, require
+from thermo_pl.checkpoints import load_weights
+from thermo_pl.errors import DataError
 from thermo_pl.networks import Encoder
 
-PREFIX = "encoder."
 CHUNK = 1024
 """Images that are encoded at once."""
 
@@ -35,18 +34,8 @@ class Latents(nn.Module):
             ConfigError: if there is no such file, or the weights are not those of this encoder.
         """
         super().__init__()
-        path = Path(checkpoint)
-        require(path.is_file(), "checkpoint", str(path), "an existing checkpoint of a model")
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-            own = {k.removeprefix(PREFIX): v for k, v in state.items() if k.startswith(PREFIX)}
-            encoder.load_state_dict(own)
-        except (RuntimeError, UnpicklingError, EOFError, KeyError, TypeError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
-            raise ConfigError(
-                f"checkpoint: got {str(path)!r}; allowed: a checkpoint of a model with this "
-                f"encoder ({reason})"
-            ) from error
+        allowed = "a model with this encoder"
+        load_weights(encoder, Path(checkpoint), "checkpoint", allowed, prefix="encoder.")
         self.encoder = encoder.float().eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import operator
 import re
 from pathlib import Path
 from typing import Any
@@ -249,6 +248,19 @@ def encoder_of_no_training(arguments: dict[str, Any], folder: Path) -> Path:
     return path
 
 
+def check_part(part: str, whole: dict[str, Any], files: list[dict[str, Any]]) -> None:
+    """A part of a model is what the files laid one over another make it."""
+    models = [file.get("model", {}).get("init_args", {}) for file in files]
+    first, *later = [model[part] for model in models if part in model]
+    name, expected = first["class_path"], dict(first["init_args"])
+    for over in later:  # another class keeps nothing that this check could know
+        same = over["class_path"] == name
+        name, expected = over["class_path"], (expected if same else {}) | over["init_args"]
+    found = whole["model"]["init_args"][part]
+    assert found["class_path"].rpartition(".")[2] == name.rpartition(".")[2]
+    assert expected.items() <= found["init_args"].items()
+
+
 def moves_by_domains(path: Path) -> bool:
     """Whether an overlay, or another one below it, replaces the process by `DomainSteps`."""
     return any("DomainSteps" in over.read_text() for over in stack(path)[1:])
@@ -264,10 +276,10 @@ def test_another_method_laid_over_a_config_runs(path: Path, tmp_path: Path) -> N
     steps = 0 if "waypoints" in changes else arguments["steps"]
     rows = read_csv(run / "path.csv")
     assert [row["t"] for row in rows] == [k / max(steps, 1) for k in range(steps + 1)]
-    # the same optimiser and batches; only what the overlays name is different
+    # the same networks, optimiser and batches; only what the overlays name is different
     whole, below = (yaml.safe_load(file.read_text()) for file in (run / "config.yaml", base))
-    optimizers = (file["model"]["init_args"]["optimizer"]["init_args"] for file in (below, whole))
-    assert operator.le(*(optimizer.items() for optimizer in optimizers))
+    for part in ("encoder", "optimizer"):
+        check_part(part, whole, [below, *overlays])
     assert whole["data"]["init_args"]["train_batches"] == 4
     assert whole["data"]["init_args"]["mixture"] == changes.get("mixture", False)
     # images of 4 batches of 32 in each epoch; a mixture shows both ends of each pair on the way
@@ -291,13 +303,8 @@ def test_another_path_or_network_laid_over_a_config_runs(path: Path, tmp_path: P
     assert {row["leg"] for row in rows} == set(range(legs))
     assert rows[-1]["t"] == 1
     assert all(row["C_target"] == rows[0]["C_target"] for row in rows)
-    # what an overlay names is so, and the rest of its network is that of the file below
-    encoder, below = (
-        file["model"]["init_args"]["encoder"] for file in (config, yaml.safe_load(base.read_text()))
-    )
-    named = overlays[-1].get("model", {}).get("init_args", {}).get("encoder", below)
-    assert named["class_path"] == encoder["class_path"].rpartition(".")[2]
-    assert encoder["init_args"].items() >= named["init_args"].items()
+    for part in ("encoder", "optimizer"):
+        check_part(part, config, [yaml.safe_load(base.read_text()), *overlays])
 
 
 @pytest.mark.parametrize("path", OVERLAYS, ids=lambda path: path.stem)

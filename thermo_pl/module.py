@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, Literal, NamedTuple, cast
 
 import pytorch_lightning as pl
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torchmetrics import MeanMetric, Metric, MetricCollection
 
+from thermo_pl.checkpoints import load_weights
 from thermo_pl.cubature import turned_cubature
 from thermo_pl.errors import ConfigError, NonFinite, require
 from thermo_pl.functionals import free_energy
@@ -187,7 +187,9 @@ class FreeEnergyModel(pl.LightningModule):
         self.val_metrics = _metrics("val/", predictions=self.classifies)
         self.test_metrics = _metrics("test/", predictions=self.classifies)
         if initial_weights is not None:
-            self._load_weights(Path(initial_weights))
+            kept = {"lam": self.lam, "gam": self.gam}
+            path, allowed = Path(initial_weights), "the same networks"
+            load_weights(self, path, "initial_weights", allowed, instead=kept)
 
     @property
     def classifies(self) -> bool:
@@ -588,18 +590,6 @@ class FreeEnergyModel(pl.LightningModule):
     def _log_and_reset(self, metrics: MetricCollection) -> None:
         self.log_dict(metrics.compute())
         metrics.reset()
-
-    def _load_weights(self, path: Path) -> None:
-        require(path.is_file(), "initial_weights", str(path), "an existing checkpoint file")
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-            self.load_state_dict(state | {"lam": self.lam, "gam": self.gam})
-        except (RuntimeError, UnpicklingError, EOFError, KeyError, TypeError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
-            raise ConfigError(
-                f"initial_weights: got {str(path)!r}; allowed: a checkpoint of the same networks "
-                f"({reason})"
-            ) from error
 
     def _apply(self, fn: Any, recurse: bool = True) -> FreeEnergyModel:
         # λ and γ follow the model to a device, but a cast of the networks leaves them exact
