@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import kstest
 from torch import Tensor
 
-from thermo_pl.cubature import simplex, turned_cubature
+from thermo_pl.cubature import turned_cubature
 
 
 @settings(max_examples=30, deadline=None)
@@ -80,13 +80,3 @@ def test_normals_differ_and_the_seed_decides() -> None:
     assert not torch.allclose(points[:, 0], points[:, 1])
     assert not torch.allclose(points, turned_cubature(3, 4, 1))
     assert torch.equal(points, turned_cubature(3, 4, 0))
-
-
-@pytest.mark.parametrize("k", [1, 2, 7])
-def test_a_simplex_has_the_moments_of_a_normal(k: int) -> None:
-    points = simplex(k)
-    assert points.shape == (k + 1, k)
-    torch.testing.assert_close(points.mean(0), torch.zeros(k).double(), atol=1e-14, rtol=0)
-    torch.testing.assert_close(points.T @ points / (k + 1), torch.eye(k).double())
-    edges = torch.pdist(points)
-    torch.testing.assert_close(edges, edges[:1].expand_as(edges))

@@ -136,13 +136,14 @@ def test_a_classifier_with_a_forward_of_its_own_is_not_taken_for_its_layer() -> 
     assert MLPClassifier(2, 3, hidden=(4,)).layer is None
 
 
-def test_a_decoder_with_a_forward_of_its_own_is_not_taken_for_affine() -> None:
+def test_a_decoder_with_a_forward_of_its_own_is_not_taken_for_its_layer() -> None:
     class Bent(MLPDecoder):
         def forward(self, z: Tensor) -> Tensor:
             return super().forward(z).sigmoid()
 
-    assert MLPDecoder((1, 2, 2), 2, ()).affine
-    assert not Bent((1, 2, 2), 2, ()).affine
+    assert MLPDecoder((1, 2, 2), 2, ()).layer is not None
+    assert Bent((1, 2, 2), 2, ()).layer is None
+    assert MLPDecoder((1, 2, 2), 2, (3,)).layer is None
 
 
 def test_whitening_is_the_inverse_root_of_the_covariance() -> None:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from functools import lru_cache
-
 import torch
-from scipy.linalg import helmert
 from scipy.stats import chi
 from torch import Tensor
 
@@ -52,18 +48,3 @@ def _rotations(n: int, k: int, generator: torch.Generator) -> Tensor:
     q, r = torch.linalg.qr(drawn)
     turned: Tensor = q * r.diagonal(dim1=-2, dim2=-1).sign()[:, None]
     return turned
-
-
-@lru_cache(maxsize=8)
-def simplex(k: int) -> Tensor:
-    """The fewest points of equal weight with mean zero and unit covariance: a regular simplex.
-
-    Means over them are exact for quadratic functions of a standard normal.
-
-    Args:
-        k: dimensions.
-
-    Returns:
-        Float64, shape ``(k + 1, k)``; shared between calls, not to be written to.
-    """
-    return math.sqrt(k + 1) * torch.from_numpy(helmert(k + 1).T.copy())

@@ -18,7 +18,7 @@ from torch.autograd import grad
 from torch.autograd.graph import saved_tensors_hooks
 
 from thermo_pl.fused import FusedLinear
-from thermo_pl.module import FreeEnergyModel, Outputs
+from thermo_pl.module import FreeEnergyModel, Outputs, Scatter
 from thermo_pl.objective import Objective, unflatten
 
 Curvature = Literal["gauss_newton", "hessian"]
@@ -253,7 +253,9 @@ def _coordinates(model: FreeEnergyModel, outputs: Outputs) -> list[Tensor]:
     posterior = outputs.posterior
     if model.marginal is not None:
         posterior = model.marginal.whiten(posterior, _own_of_marginal(outputs.direct))
-    return [*posterior, outputs.z, outputs.decoded, outputs.logits, *outputs.direct.values()]
+    scatter = outputs.scatter[:2] if outputs.scatter else ()
+    networks = [outputs.z, outputs.decoded, outputs.logits, *scatter]
+    return [*posterior, *networks, *outputs.direct.values()]
 
 
 def _outputs_at(model: FreeEnergyModel, coordinates: Pieces, like: Outputs) -> Outputs:
@@ -261,10 +263,14 @@ def _outputs_at(model: FreeEnergyModel, coordinates: Pieces, like: Outputs) -> O
     size = len(like.posterior)
     posterior = type(like.posterior)(*coordinates[:size])
     z, decoded, logits, *rest = coordinates[size:]
+    scatter = like.scatter
+    if scatter is not None:
+        here = scatter.deviations.detach(), scatter.columns.detach()
+        scatter = Scatter(rest.pop(0), rest.pop(0), here)
     direct = dict(zip(like.direct, rest, strict=True))
     if model.marginal is not None:
         posterior = model.marginal.unwhiten(posterior, _own_of_marginal(direct))
-    return Outputs(posterior, z, decoded, logits, direct)
+    return Outputs(posterior, z, decoded, logits, direct, scatter)
 
 
 def _own_of_marginal(direct: dict[str, Tensor]) -> dict[str, Tensor]:

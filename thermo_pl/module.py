@@ -30,17 +30,51 @@ from thermo_pl.networks.layers import Frame
 from thermo_pl.particles import Batch, weighted_mean
 
 
+class Scatter(NamedTuple):
+    """How far the images that a linear decoder makes of z lie around that of the mean of e(z|x).
+
+    An axis j of z with standard deviation s_j moves them by s_j w_j, w_j a column of the decoder.
+
+    Attributes:
+        deviations: s, shape ``(n, k)``.
+        columns: w, shape ``(pixels, k)``.
+        tangent: s and w at which the products s_j w_j are replaced by their linearisation in s and
+            w: J is then a convex function of what is left, with the same value and slope there,
+            and its Hessian is the Gauss-Newton matrix of J in s_j w_j.
+    """
+
+    deviations: Tensor
+    columns: Tensor
+    tangent: tuple[Tensor, Tensor] | None = None
+
+    def square(self) -> Tensor:
+        """Mean square distance from the mean image, Σ_j s_j² |w_j|².
+
+        Returns:
+            Summed over the pixels, shape ``(n,)``.
+        """
+        s, w = self.deviations, self.columns
+        if self.tangent is None:
+            return s.square() @ w.square().sum(0)
+        at, there = self.tangent
+        # s w ≈ s₀ w + (s - s₀) w₀
+        moved, own = s - at, there.square().sum(0)
+        square = moved.square() * own + 2 * moved * at * (w * there).sum(0)
+        return (square + at.square() * w.square().sum(0)).sum(-1)
+
+
 class Outputs(NamedTuple):
     """The joint output of the networks, in which the Gauss-Newton matrix of J is taken.
 
     Attributes:
         posterior: e(z|x) of each image.
         z: draws from it, shape ``(samples, n, k)``.
-        decoded: parameters of d(x|z), ``(samples, n, *image)``; where D is exact at the fewest
-            points with the moments of e(z|x), ``(k + 1, n, *image)``; empty without a decoder.
+        decoded: parameters of d(x|z), ``(samples, n, *image)``; where D has a closed form at the
+            mean of e(z|x) alone, ``(1, n, *image)``; empty without a decoder.
         logits: class scores, ``(samples, n, classes)``; empty without a classifier.
         direct: the parameters that J depends on directly: those of q(z), and of the likelihood
             of a pixel if it has any.
+        scatter: where D has a closed form, how far the decoded images lie around that mean.
     """
 
     posterior: Posterior
@@ -48,6 +82,7 @@ class Outputs(NamedTuple):
     decoded: Tensor
     logits: Tensor
     direct: dict[str, Tensor]
+    scatter: Scatter | None = None
 
 
 class Terms(NamedTuple):
@@ -265,8 +300,9 @@ class FreeEnergyModel(pl.LightningModule):
         posterior = self.encode(x, axes)
         z = posterior.draw(noise)
         nothing = decoded = z.new_zeros(0)
+        scatter = self._scatter(posterior, axes)
         if self.decoder is not None:
-            decoded = self.decode(self._decoded_at(posterior, z), axes)
+            decoded = self.decode(z if scatter is None else posterior.centre[None], axes)
         return Outputs(
             posterior=posterior,
             z=z,
@@ -277,6 +313,7 @@ class FreeEnergyModel(pl.LightningModule):
                 for name, part in self._direct_parts()
                 for key, parameter in part.named_parameters()
             },
+            scatter=scatter,
         )
 
     def axes(self) -> Tensor | None:
@@ -363,9 +400,12 @@ class FreeEnergyModel(pl.LightningModule):
             analytic_or_drawn = self._call("marginal", self.marginal, outputs, posterior, outputs.z)
             rate = analytic_or_drawn.expand_as(zero)
         if self.decoder is not None:
-            nll = self._call("likelihood", self.decoder.likelihood, outputs, outputs.decoded, x)
-            # where it is exact, the same for all draws
-            distortion = nll.mean(0).expand_as(zero) if self._moments_do else posterior.weigh(nll)
+            seen = [outputs.decoded, x]
+            if outputs.scatter is not None:
+                seen.append(outputs.scatter.square())
+            nll = self._call("likelihood", self.decoder.likelihood, outputs, *seen)
+            # a closed form is the same for all draws
+            distortion = posterior.weigh(nll).expand_as(zero)
         if self.classifier is not None:
             classification = posterior.weigh(self.classifier.nll(outputs.logits, y))
         return Terms(rate, distortion, classification)
@@ -552,16 +592,15 @@ class FreeEnergyModel(pl.LightningModule):
             parts.append(("likelihood", self.decoder.likelihood))
         return parts
 
-    @property
-    def _moments_do(self) -> bool:
-        # whether D depends on e(z|x) through its mean and its variance only
-        drawn, decoder = self.encoder.family is GaussianPosterior, self.decoder
-        return drawn and decoder is not None and decoder.affine and decoder.likelihood.quadratic
-
-    def _decoded_at(self, posterior: Posterior, z: Tensor) -> Tensor:
-        if isinstance(posterior, GaussianPosterior) and self._moments_do:
-            return posterior.moments()
-        return z
+    def _scatter(self, posterior: Posterior, axes: Tensor | None) -> Scatter | None:
+        # D of a linear decoder and a quadratic likelihood needs no draws
+        decoder = self.decoder
+        if decoder is None or decoder.layer is None or not decoder.likelihood.quadratic:
+            return None
+        if not isinstance(posterior, GaussianPosterior):
+            return None
+        columns = decoder.layer.weight if axes is None else decoder.layer.weight @ axes
+        return Scatter(torch.exp(0.5 * posterior.log_var), columns)
 
     @staticmethod
     def _call(name: str, part: nn.Module, outputs: Outputs, *args: Any) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -40,17 +41,31 @@ class Likelihood(nn.Module):
             Nats, shape ``(samples, n)``.
         """
 
-    def forward(self, decoded: Tensor, x: Tensor) -> Tensor:
-        """The same as :meth:`nll`.
+    def forward(self, decoded: Tensor, x: Tensor, scatter: Tensor | None = None) -> Tensor:
+        """Negative log-likelihood, or its mean over decoded images that scatter.
 
         Args:
             decoded: output of the decoder's network, shape ``(samples, n, *image)``.
             x: images, shape ``(n, *image)``.
+            scatter: mean square distance of the decoded images from ``decoded``, which is their
+                mean, summed over the pixels, shape ``(n,)``; of a quadratic likelihood only.
 
         Returns:
             Nats, shape ``(samples, n)``.
         """
-        return self.nll(decoded, x)
+        nll = self.nll(decoded, x)
+        return nll if scatter is None else nll + self.excess(scatter)
+
+    def excess(self, scatter: Tensor) -> Tensor:
+        """What scatter adds to the mean of the negative log-likelihood, if that is quadratic.
+
+        Args:
+            scatter: as in :meth:`forward`.
+
+        Returns:
+            Nats, shape ``(n,)``.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def log_partition(self, decoded: Tensor, lam: Tensor) -> Tensor:
@@ -150,6 +165,18 @@ class Gaussian(Likelihood):
         """
         return gaussian_nll(decoded, x, self.log_variance)
 
+    def excess(self, scatter: Tensor) -> Tensor:
+        """Half the scatter over the variance of a pixel.
+
+        Args:
+            scatter: mean square distance of the decoded images from their mean, summed over the
+                pixels, shape ``(n,)``.
+
+        Returns:
+            Nats, shape ``(n,)``.
+        """
+        return 0.5 * torch.exp(-self.log_variance) * scatter
+
     def log_partition(self, decoded: Tensor, lam: Tensor) -> Tensor:
         """An integral over all images, see :func:`thermo_pl.functionals.gaussian_log_partition`.
 
@@ -181,10 +208,7 @@ class Decoder(nn.Module):
         image_shape: shape of one image, ``(channels, height, width)``.
         latent_dim: size k of the representation.
         likelihood: what the output says about a pixel.
-        affine: whether the output is an affine function of z.
     """
-
-    affine = False
 
     def __init__(
         self, image_shape: Sequence[int], latent_dim: int, likelihood: Likelihood | None
@@ -203,6 +227,11 @@ class Decoder(nn.Module):
         self.image_shape = tuple(image_shape)
         self.latent_dim = latent_dim
         self.likelihood = likelihood or Bernoulli()
+
+    @property
+    def layer(self) -> nn.Linear | None:
+        """The linear layer that the decoder is, if it is no more than one."""
+        return None
 
     def forward(self, z: Tensor) -> Tensor:
         """Decode latent samples.
@@ -236,8 +265,13 @@ class MLPDecoder(Decoder):
         """
         super().__init__(image_shape, latent_dim, likelihood)
         self.net = mlp(latent_dim, hidden, math.prod(image_shape))
+
+    @property
+    def layer(self) -> nn.Linear | None:
+        """The linear layer that the decoder is, if it is no more than one."""
         # a subclass with a forward of its own may do anything
-        self.affine = not hidden and type(self).forward is MLPDecoder.forward
+        alone = len(self.net) == 1 and type(self).forward is MLPDecoder.forward
+        return cast(nn.Linear, self.net[0]) if alone else None
 
     def forward(self, z: Tensor) -> Tensor:
         """Decode latent samples.

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from thermo_pl.cubature import simplex
 from thermo_pl.functionals import sample_latent
 
 
@@ -54,15 +53,6 @@ class GaussianPosterior(NamedTuple):
         spread = weight * torch.exp(0.5 * self.log_var)[:, None]
         mean = F.linear(self.mean, weight, bias)
         return torch.baddbmm(mean[..., None], spread, noise.permute(1, 2, 0)).permute(2, 0, 1)
-
-    def moments(self) -> Tensor:
-        """The fewest points with the mean and the covariance of e(z|x).
-
-        Returns:
-            z of equal weight, shape ``(k + 1, n, k)``; means over them are exact for what is
-            quadratic in z.
-        """
-        return self.draw(simplex(self.mean.shape[-1]).to(self.mean)[:, None])
 
     def weigh(self, values: Tensor) -> Tensor:
         """Values whose plain mean over the draws is their expectation under e(z|x).
