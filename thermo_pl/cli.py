@@ -51,7 +51,7 @@ def usage() -> str:
         "  --version   the version",
         "",
         "exit codes: 0 done, 2 a mistake in flags, config or data, 3 a process that cannot go on,",
-        "1 anything else",
+        "130 or 143 ended by SIGINT or SIGTERM, 1 anything else",
     ])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import signal
 import traceback
 import warnings
 import zipfile
@@ -21,6 +22,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from thermo_pl import cli_errors, config_lookup
 from thermo_pl.callbacks import EntropyReport, PathLogger, PredictionWriter, QuasiStatic
@@ -234,7 +236,7 @@ def run(args: list[str]) -> int:
         args: the words of the command line, the command first.
 
     Returns:
-        0; every failure is an exception.
+        0, or 143 where SIGTERM ended the run in order; every failure is an exception.
 
     Raises:
         ConfigError: for a mistake in flags or config.
@@ -261,6 +263,8 @@ def run(args: list[str]) -> int:
         )
     except MisconfigurationException as error:
         raise ConfigError(str(error)) from error
+    except SIGTERMException:  # an exit without a code, as if the run were done
+        return 128 + signal.SIGTERM
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import signal
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -138,7 +139,7 @@ def theta_of(model: pl.LightningModule) -> Tensor:
 
 
 class Disturb(pl.Callback):
-    """Raises, or breaks the weights, at the start of an epoch."""
+    """Raises, ends the process, or breaks the weights, at the start of an epoch."""
 
     def __init__(self, epoch: int, how: str = "interrupt") -> None:
         """Wait for the epoch."""
@@ -153,6 +154,9 @@ class Disturb(pl.Callback):
             raise KeyboardInterrupt
         if self.how == "bug":
             raise ValueError("a bug")
+        if self.how == "terminate":
+            signal.raise_signal(signal.SIGTERM)
+            return
         for group in trainer.optimizers[0].param_groups:
             group["lr"] = 1e6
 

@@ -482,10 +482,11 @@ def test_a_mistake_in_the_process_is_told_in_one_line(
 
 
 @pytest.mark.slow
-def test_an_interrupt_on_the_command_line(
-    command_line: Callable[..., int], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("how", "code"), [("interrupt", 130), ("terminate", 143)])
+def test_a_signal_on_the_command_line(
+    command_line: Callable[..., int], capsys: pytest.CaptureFixture[str], how: str, code: int
 ) -> None:
-    assert command_line(DISTURB % "interrupt") == 130
+    assert command_line(DISTURB % how) == code
     assert len(read_csv(RUN / "path.csv")) == 2
     assert last_status(RUN).startswith("stopped")
     assert "Traceback" not in capsys.readouterr().err
