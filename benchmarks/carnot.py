@@ -14,35 +14,17 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-import yaml
+from kept_runs import timed
 from matplotlib.figure import Figure
 from shipped_configs import shipped
 
 from thermo_pl.rundir import read_csv
 
 Config = dict[str, Any]
-
-
-def run(config: Config, root: Path, name: str) -> tuple[Path, float]:
-    """Run a config; its directory and the seconds it took."""
-    config["trainer"]["default_root_dir"] = str(root / name)
-    file = root / f"{name}.yaml"
-    file.write_text(yaml.safe_dump(config, allow_unicode=True))
-    start = time.monotonic()
-    command = [sys.executable, "-m", "thermo_pl", "fit", "--config", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode not in {0, 3}:
-        raise SystemExit(done.stderr)
-    (directory,) = (root / name).glob("version_*")
-    if done.returncode:
-        print(f"{name}: {done.stderr.strip().splitlines()[-1]}", flush=True)
-    return directory, time.monotonic() - start
 
 
 def arguments_of(config: Config) -> Config:
@@ -112,7 +94,7 @@ def exact(root: Path, steps: int) -> None:
     names: list[tuple[str, Config]] = []
     for factor in (1, 2, 4, 8):
         arguments_of(config)["steps"] = factor * steps
-        directory, seconds = run(copy.deepcopy(config), root, f"carnot_{factor * steps}")
+        directory, seconds = timed(root / f"carnot_{factor * steps}", copy.deepcopy(config))
         print(describe("Carnot", factor * steps, directory, seconds), flush=True)
         found = ledger(directory)
         speeds.append((factor * steps, found))
@@ -128,7 +110,7 @@ def exact(root: Path, steps: int) -> None:
     config["trainer"]["callbacks"][-1]["class_path"] = "Cycle"
     for name, strokes in other_cycles(corners, names[0][1]).items():
         arguments["strokes"] = [stroke | {"steps": steps} for stroke in strokes]
-        directory, seconds = run(copy.deepcopy(config), root, name)
+        directory, seconds = timed(root / name, copy.deepcopy(config))
         print(describe(name, steps, directory, seconds), flush=True)
         names.append((name, ledger(directory)))
     picture(speeds, names).savefig(root / "carnot_theorem.png", dpi=150)
@@ -172,7 +154,7 @@ def images(root: Path, name: str, seeds: list[int]) -> None:
     for seed in seeds:
         config = shipped(name)
         config["seed_everything"] = seed
-        directory, seconds = run(config, root, f"{name}_{seed}")
+        directory, seconds = timed(root / f"{name}_{seed}", config)
         if not (directory / "cycle.json").exists():
             continue
         found = ledger(directory)

@@ -13,12 +13,10 @@ in the step size alone.
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 import time
 from pathlib import Path
 
-import yaml
+from kept_runs import timed
 from shipped_configs import shipped
 
 from thermo_pl.path import relative_first_law_residual
@@ -35,20 +33,11 @@ def run(root: Path, name: str, seed: int, steps: int) -> str:
     """Run one config once and describe its first law in one line."""
     config = shipped(name)
     config["seed_everything"] = seed
-    directory = root / f"{name}_{seed}_{steps}"
-    config["trainer"]["default_root_dir"] = str(directory)
     process = config["trainer"]["callbacks"][-1]
     assert process["class_path"] == "IsoClassification"
     process["init_args"]["steps"] = steps
-    file = root / "config.yaml"
-    file.write_text(yaml.safe_dump(config))
-    start = time.monotonic()
-    command = [sys.executable, "-m", "thermo_pl", "fit", "--config", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    seconds = time.monotonic() - start
-    path = moving(read_csv(directory / "version_0" / "path.csv"))
+    directory, seconds = timed(root / f"{name}_{seed}_{steps}", config)
+    path = moving(read_csv(directory / "path.csv"))
     totals = {}
     for column in ("first_law", "relaxation"):
         name_of = "first_law_residual" if column == "first_law" else column

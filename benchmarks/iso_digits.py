@@ -16,13 +16,11 @@ import argparse
 import json
 import os
 import re
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-import yaml
+from kept_runs import timed
 from shipped_configs import shipped
 
 from thermo_pl.rundir import read_csv
@@ -78,16 +76,7 @@ def baseline(steps: int, batches: int, batch_size: int | None, damping: float) -
 def run(root: Path, name: str, seed: int, config: dict[str, Any]) -> str:
     """Run a config once and describe it in one line."""
     config["seed_everything"] = seed
-    config["trainer"]["default_root_dir"] = str(root / f"{re.sub(r'[ /]', '_', name)}_{seed}")
-    file = root / "config.yaml"
-    file.write_text(yaml.safe_dump(config))
-    start = time.monotonic()
-    command = [sys.executable, "-m", "thermo_pl", "fit", "--config", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    seconds = time.monotonic() - start
-    if done.returncode not in {0, 3}:
-        raise SystemExit(done.stderr)
-    (directory,) = Path(config["trainer"]["default_root_dir"]).glob("version_*")
+    directory, seconds = timed(root / f"{re.sub(r'[ /]', '_', name)}_{seed}", config)
     rows = read_csv(directory / "path.csv")
     summary = json.loads((directory / "summary.json").read_text())
     held = [row for row in rows if row["C_target"] is not None]
