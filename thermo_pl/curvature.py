@@ -18,7 +18,8 @@ from torch.autograd import grad
 from torch.autograd.graph import saved_tensors_hooks
 
 from thermo_pl.fused import FusedLinear
-from thermo_pl.module import FreeEnergyModel, Outputs, Scatter
+from thermo_pl.module import FreeEnergyModel, Outputs
+from thermo_pl.networks import Scatter
 from thermo_pl.objective import Objective, unflatten
 
 Curvature = Literal["gauss_newton", "hessian"]

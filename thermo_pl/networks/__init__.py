@@ -15,6 +15,7 @@ from thermo_pl.networks.decoder import (
     Gaussian,
     Likelihood,
     MLPDecoder,
+    Scatter,
 )
 from thermo_pl.networks.encoder import ConvEncoder, Encoder, IdentityEncoder, MLPEncoder
 from thermo_pl.networks.linear_gaussian import GaussianClassifier, LinearGaussianEncoder
@@ -46,6 +47,7 @@ __all__ = [
     "MLPEncoder",
     "Marginal",
     "Posterior",
+    "Scatter",
     "StandardNormal",
     "TableClassifier",
     "TableDecoder",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -199,6 +199,39 @@ class Gaussian(Likelihood):
             The same.
         """
         return decoded
+
+
+class Scatter(NamedTuple):
+    """How far the images that a linear decoder makes of z lie around that of the mean of e(z|x).
+
+    An axis j of z with standard deviation s_j moves them by s_j w_j, w_j a column of the decoder.
+
+    Attributes:
+        deviations: s, shape ``(n, k)``.
+        columns: w, shape ``(pixels, k)``.
+        tangent: s and w at which the products s_j w_j are replaced by their linearisation in s and
+            w: J is then a convex function of what is left, with the same value and slope there,
+            and its Hessian is the Gauss-Newton matrix of J in s_j w_j.
+    """
+
+    deviations: Tensor
+    columns: Tensor
+    tangent: tuple[Tensor, Tensor] | None = None
+
+    def square(self) -> Tensor:
+        """Mean square distance from the mean image, Σ_j s_j² |w_j|².
+
+        Returns:
+            Summed over the pixels, shape ``(n,)``.
+        """
+        s, w = self.deviations, self.columns
+        if self.tangent is None:
+            return s.square() @ w.square().sum(0)
+        at, there = self.tangent
+        # s w ≈ s₀ w + (s - s₀) w₀
+        moved, own = s - at, there.square().sum(0)
+        square = moved.square() * own + 2 * moved * at * (w * there).sum(0)
+        return (square + at.square() * w.square().sum(0)).sum(-1)
 
 
 class Decoder(nn.Module):
