@@ -47,10 +47,10 @@ LATENTS = {"iso": "latents"} | {
 }
 """Methods between pixels that have one between latents beside them."""
 DRAWN = (
-    ("iso", BLUE, "o"),
-    ("constant_gamma", "#56B4E9", "s"),
-    ("fine_tuning", ORANGE, "^"),
-    ("from_scratch", "#000000", "x"),
+    ("iso", "path, C held", BLUE, "o"),
+    ("constant_gamma", "path, constant γ", "#56B4E9", "s"),
+    ("fine_tuning", "fine-tuning", ORANGE, "^"),
+    ("from_scratch", "a fresh model", "#000000", "x"),
 )
 """What is in the picture, in colours of Okabe & Ito's palette."""
 BUDGETS = ("5", "20", "100", "all")
@@ -148,7 +148,7 @@ def figure(results: dict[tuple[str, str], list[Result]]) -> Figure:
     """
     picture = Figure(figsize=(8.0, 4.2), layout="constrained")
     panels = picture.subplots(1, 2, sharey=True)
-    for number, (name, colour, marker) in enumerate(DRAWN):
+    for number, (name, label, colour, marker) in enumerate(DRAWN):
         shift = 1.06 ** (number - 1.5)  # so that the seeds of methods do not cover each other
         for panel, full in zip(panels, (name, LATENTS[name]), strict=True):
             budgets = [b for b in BUDGETS if (full, b) in results]
@@ -158,11 +158,10 @@ def figure(results: dict[tuple[str, str], list[Result]]) -> Figure:
             panel.plot(at, means, color=colour, lw=1.2)
             for x, of_seed in zip(at, seeds, strict=True):
                 panel.plot([x] * len(of_seed), of_seed, marker, color=colour, ms=5, alpha=0.8)
-            panel.plot(
-                [], [], f"-{marker}", color=colour, lw=1.2, ms=5, label=name.replace("_", " ")
-            )
+            panel.plot([], [], f"-{marker}", color=colour, lw=1.2, ms=5, label=label)
     for panel, space in zip(panels, ("pixels", "latents of a model of 0-4"), strict=True):
         panel.set_xscale("log")
+        panel.set_xlim(3.5, 9000)
         panel.set_xticks([5, 20, 100, 5400], ["5", "20", "100", "all"], minor=False)
         panel.minorticks_off()
         panel.set_xlabel("labelled images of each target class")

@@ -153,7 +153,7 @@ class Cycle(StrokeProcess):
                 f"closure: got a cycle that misses its start by {shares[0]:.3g} of its range in "
                 f"lambda and {shares[1]:.3g} in gamma after {most} passes; allowed: "
                 f"{self.closure[0]:.3g} and {self.closure[1]:.3g}; allow more passes or a wider "
-                "closure, start from other changes, or relax more"
+                "closure, start from other changes or at another lambda and gamma, or relax more"
             )
         if not closed and self.state.cycle + 1 >= least:
             more = closing_step(self.strokes, self._corners(), defect, self._allowed())
