@@ -10,12 +10,12 @@ product for four right-hand sides, in turns in one process.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
 
 import torch
 from cycle_model import K, cycle_model, digits, training_particles
 from torch import Tensor
+from turns import in_turns
 
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.networks import MLPDecoder
@@ -43,13 +43,6 @@ def both() -> tuple[FreeEnergyModel, FreeEnergyModel]:
     return closed, drawn.double()
 
 
-def seconds(function: Callable[[], Tensor]) -> float:
-    """Wall time of a call."""
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
-
-
 def works(model: FreeEnergyModel, probe: Probe) -> dict[str, Callable[[], Tensor]]:
     """What is timed."""
     objective = Objective(model, probe)
@@ -74,8 +67,8 @@ def main() -> None:
     print(f"{len(particles.weight)} particles, {2 * K} points, {torch.get_num_threads()} threads")
     for name in closed:
         gap = (closed[name]() - drawn[name]()).abs().max() / drawn[name]().abs().max()
-        times = [(seconds(drawn[name]), seconds(closed[name])) for _ in range(REPEATS)]
-        at_points, in_closed_form = (min(column) * 1e3 for column in zip(*times, strict=True))
+        seconds = in_turns({"points": drawn[name], "closed": closed[name]}, REPEATS)
+        at_points, in_closed_form = (seconds[which] * 1e3 for which in ("points", "closed"))
         print(
             f"{name:<28} at points {at_points:7.1f} ms, closed {in_closed_form:7.1f} ms: "
             f"{at_points / in_closed_form:.1f} times faster, relative difference {float(gap):.0e}"

@@ -36,7 +36,7 @@ def run(root: Path, name: str, seed: int, steps: int) -> str:
     process = config["trainer"]["callbacks"][-1]
     assert process["class_path"] == "IsoClassification"
     process["init_args"]["steps"] = steps
-    directory, seconds = timed(root / f"{name}_{seed}_{steps}", config)
+    directory, seconds = timed(root / f"{name}_{seed}_{steps}", config, may_stop=False)
     path = moving(read_csv(directory / "path.csv"))
     totals = {}
     for column in ("first_law", "relaxation"):

@@ -20,29 +20,43 @@ def command(*words: str) -> None:
     subprocess.run([sys.executable, "-m", "thermo_pl", *words], stdout=sys.stderr, check=False)
 
 
-def timed(folder: Path, config: dict[str, Any]) -> tuple[Path, float]:
-    """Run a config in a new folder, with nothing on the screen.
+def written(folder: Path, config: dict[str, Any]) -> Path:
+    """Write a config into the folder of its runs.
 
     Args:
-        folder: of the run alone; ``config.yaml`` and the run directory go there.
+        folder: where its run directories will lie.
         config: the config; its ``default_root_dir`` is set here.
 
     Returns:
-        The run directory, and the seconds it took. A process that could not go on says so on the
-        screen; what it measured is in its directory.
-
-    Raises:
-        SystemExit: if a run failed otherwise, or ended before it measured anything.
+        The file.
     """
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     config["trainer"]["default_root_dir"] = str(folder)
     file = folder / "config.yaml"
     file.write_text(yaml.safe_dump(config, allow_unicode=True))
+    return file
+
+
+def timed(folder: Path, config: dict[str, Any], may_stop: bool = True) -> tuple[Path, float]:
+    """Run a config in a new folder, with nothing on the screen.
+
+    Args:
+        folder: of the run alone.
+        config: the config; its ``default_root_dir`` is set here.
+        may_stop: whether a process that cannot go on is a result, too. It says so on the screen.
+
+    Returns:
+        The run directory, and the seconds it took.
+
+    Raises:
+        SystemExit: if a run failed, or ended before it measured anything.
+    """
+    file = written(folder, config)
     start = time.monotonic()
     words = [sys.executable, "-m", "thermo_pl", "fit", "--config", str(file)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     seconds, run = time.monotonic() - start, folder / "version_0"
-    if done.returncode not in {0, 3} or not (run / "path.csv").exists():
+    if done.returncode not in ({0, 3} if may_stop else {0}) or not (run / "path.csv").exists():
         raise SystemExit(done.stderr)
     if done.returncode:
         print(f"{folder.name}: {done.stderr.strip().splitlines()[-1]}", flush=True)
@@ -59,10 +73,7 @@ def fitted(folder: Path, config: dict[str, Any]) -> Path:
     Returns:
         The run directory.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    config["trainer"]["default_root_dir"] = str(folder)
-    file, run = folder / "config.yaml", folder / "version_0"
-    file.write_text(yaml.safe_dump(config))
+    file, run = written(folder, config), folder / "version_0"
     if not run.exists():
         command("fit", "--config", str(file))
     return run

@@ -15,11 +15,9 @@ import argparse
 import gzip
 import operator
 import os
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from turns import in_turns
 
 from thermo_pl.curvature import gauss_newton
 from thermo_pl.damping import damping_effect
@@ -100,21 +99,6 @@ def probe_of(x: Tensor, y: Tensor, n: int) -> Probe:
     a, b = (torch.randperm(len(x), generator=generator)[:n] for _ in range(2))
     noise = torch.randn(1, n, LATENT, generator=generator)
     return Probe(Particles(x[a], x[b], y[a], y[b], torch.ones(n)), noise)
-
-
-def timed(jobs: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median seconds of each job, run in turns, each right after a run that does not count.
-
-    In a solve a product follows a product: it finds its own memory, not that of another job.
-    """
-    seconds: dict[str, list[float]] = {name: [] for name in jobs}
-    for _ in range(repeats):
-        for name, job in jobs.items():
-            job()
-            start = time.perf_counter()
-            job()
-            seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in seconds.items()}
 
 
 class Joint(nn.Module):
@@ -198,7 +182,7 @@ def products(model: FreeEnergyModel, probe: Probe, repeats: int) -> int:
     for batch, other in theirs.items():
         jobs[f"theirs, 1, {batch}"] = partial(operator.matmul, other, columns[:, 0])
         jobs[f"theirs, 3, {batch}"] = partial(operator.matmul, other, columns)
-    seconds = timed(jobs, repeats)
+    seconds = in_turns(jobs, repeats)
     for count in (1, 3):
         best = min(BATCHES, key=lambda batch: seconds[f"theirs, {count}, {batch}"])
         seconds[f"theirs, {count}"] = seconds[f"theirs, {count}, {best}"]

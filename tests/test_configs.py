@@ -62,8 +62,8 @@ def shortened(path: Path, folder: Path) -> Path:
     config["threads"] = 1  # two wait for each other where other tests run beside them
     if config["trainer"]["max_epochs"] > 0:
         config["trainer"]["max_epochs"] = 2
+    narrow(config)
     turned = "cubature_seed" in config["model"]["init_args"]  # which asks for all particles
-    narrow(config, turned)
     if turned:
         config["model"]["init_args"]["optimizer"]["init_args"]["rounds"] = 1
     elif has_pictures(config):
@@ -98,13 +98,13 @@ def shorten_processes(config: dict[str, Any], turned: bool) -> None:
             arguments |= {axis: arguments[axis][:2] for axis in ("lam", "gam")}
 
 
-def narrow(config: dict[str, Any], turned: bool) -> None:
+def narrow(config: dict[str, Any]) -> None:
     """Images stay as large, but solves and streams take no time."""
     encoder = config["model"]["init_args"]["encoder"]["init_args"]
     if encoder.get("image_shape") == [1, 28, 28]:
         encoder |= {"channels": [4, 4]} if "channels" in encoder else {"hidden": [16]}
     for waypoint in config["data"]["init_args"].get("waypoints", []):
-        if "per_class" in waypoint or turned:
+        if "per_class" in waypoint:
             waypoint["per_class"] = 20
     if config["data"]["class_path"] == "GradualDataModule":
         few = {"class_path": "RotatedMNIST", "init_args": {"sizes": [200, 50, 300, 50]}}
