@@ -19,7 +19,7 @@ from thermo_pl.errors import TransportError
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 # Part of every key: raise it when what is stored, or how it is computed, changes.
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 # All that np.load and reading its members raise on a file that is cut short or is not one of ours.
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, TransportError)

@@ -6,7 +6,8 @@ vertices of the transport polytope, found by the network simplex of POT [2]_ in 
 marginals and their optimality are checked every time, and a plan that fails is never returned.
 Particles are index pairs with a mass, never copies of images.
 
-Plans that take seconds are solved in processes of their own, as many at once as cores and memory
+Plans of many points are solved without a matrix of all their costs (:mod:`thermo_pl.optimal_plan`).
+Those that take seconds are solved in processes of their own, as many at once as cores and memory
 allow. A plan that would take more memory than is allowed is refused.
 
 References:
@@ -29,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
-from thermo_pl import network_simplex
+from thermo_pl import network_simplex, optimal_plan
 from thermo_pl.datamodules.cache import ArrayCache, Arrays, content_hash
 from thermo_pl.errors import DataError, TransportError, require
 from thermo_pl.progress import advance
@@ -396,7 +397,7 @@ def wasserstein2(
     """
     a, b = _alike(_points(x_a, "first"), _points(x_b, "second"))
     wa, wb = _weights(w_a, a), _weights(w_b, b)
-    plan = network_simplex.solve(network_simplex.squared_distances(a, b), wa, wb)
+    plan, _ = network_simplex.solve(network_simplex.squared_distances(a, b), wa, wb)
     rows, cols = np.nonzero(plan > 0)
     check_marginals(rows, cols, plan[rows, cols], wa, wb)
     return _coupling(a, b, {"rows": rows, "cols": cols, "mass": plan[rows, cols]}).cost
@@ -408,28 +409,27 @@ def _solved(
     # the plans of the wanted pairs, as they come; the dearest first, so that none is waited for
     size = {number: len(points[number][0]) * len(points[number][1]) for number in wanted}
     order = sorted(wanted, key=lambda number: -size[number])
-    needs = [size[number] * network_simplex.BYTES_PER_PAIR / 2**30 for number in order]
-    if order and needs[0] > settings.memory:
-        _refuse(*points[order[0]], needs[0], settings.memory)
+    needs = [optimal_plan.memory(*points[number]) for number in order]
+    for number, need in zip(order, needs, strict=True):
+        if need > settings.memory:
+            _refuse(*points[number], need, settings.memory)
     at_once = min(settings.processes or joblib.cpu_count(), len(order))
     while at_once > 1 and sum(needs[:at_once]) > settings.memory:
         at_once -= 1
     if at_once < 2 or sum(size.values()) < WORTH_PROCESSES:
         for number in order:
-            yield number, network_simplex.optimal_plan(*points[number])
+            yield number, optimal_plan.optimal_plan(*points[number])
         return
-    work = joblib.delayed(network_simplex.optimal_plan_in_worker)
+    work = joblib.delayed(optimal_plan.optimal_plan_in_worker)
     parallel = joblib.Parallel(at_once, return_as="generator_unordered", pre_dispatch=at_once)
     yield from parallel(work(number, *points[number]) for number in order)
 
 
 def _refuse(a: Points, b: Points, need: float, limit: float) -> None:
-    matrix = len(a) * len(b) * 8 / 2**30
     raise DataError(
         f"transport.memory: got {limit:g} GiB, where the exact plan of {len(a)} × {len(b)} images "
-        f"takes about {need:.3g} (its dense cost matrix alone {matrix:.3g}); allowed: at least "
-        f"that; or labels: matched, which solves class by class; or fewer images, by per_class of "
-        "the waypoints"
+        f"takes about {need:.3g}; allowed: at least that; or labels: matched, which solves class "
+        "by class; or fewer images, by per_class of the waypoints"
     )
 
 

@@ -1,0 +1,69 @@
+"""Exact plans without a matrix of all costs: time, memory and W2² beside the dense solver's.
+
+    THERMO_PL_DATA=... python benchmarks/optimal_plan.py --points 2000 5400 30000
+
+Digits 0-4 and 5-9 of MNIST's training images, chosen at random, in one plan that is blind to
+labels; 30000 is all of them, 27,537 × 26,463 (a tenth is held out). Each plan is solved in a process of its own, one
+after the other. The dense solver is left out where it would take more than --memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import resource
+import time
+from concurrent.futures import ProcessPoolExecutor
+
+import numpy as np
+from torch import Tensor
+
+from thermo_pl import optimal_plan
+from thermo_pl.datamodules import MNIST
+
+Images = np.ndarray
+
+
+def domains(images: Tensor, labels: Tensor, count: int) -> tuple[Images, Images]:
+    """At most so many images of each domain, chosen at random."""
+    rng = np.random.default_rng(0)
+    halves = (images[labels < 5].numpy(), images[labels >= 5].numpy())
+    return tuple(x[rng.permutation(len(x))[:count]].reshape(-1, 784) for x in halves)
+
+
+def solved(a: Images, b: Images, dense: bool) -> tuple[float, float, float]:
+    """Seconds, the process's peak GiB with images and libraries, and W2²."""
+    if dense:
+        optimal_plan.PILOT = max(len(a), len(b))  # all pairs at once
+    start = time.monotonic()
+    plan = optimal_plan.optimal_plan(a, b)
+    seconds = time.monotonic() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    parts = np.array_split(np.arange(len(plan["mass"])), 64)
+    squares = [np.square(a[plan["rows"][k]] - b[plan["cols"][k]].astype(float)) for k in parts]
+    cost = sum(float(plan["mass"][k] @ s.sum(1)) for k, s in zip(parts, squares, strict=True))
+    return seconds, peak, cost
+
+
+def main() -> None:
+    """Solve each size both ways."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--points", type=int, nargs="+", default=[2000, 5400])
+    parser.add_argument("--memory", type=float, default=8.0, help="GiB for the dense solver")
+    arguments = parser.parse_args()
+    train = MNIST().load()["train"]
+    print(f"{'points':>16}  {'solver':<10}{'seconds':>9}{'peak GiB':>10}{'W2²':>16}", flush=True)
+    for count in arguments.points:
+        a, b = domains(*train, count)
+        for name in ("dense", "generated"):
+            if name == "dense" and 40 * len(a) * len(b) / 2**30 > arguments.memory:
+                continue
+            spawn = multiprocessing.get_context("spawn")
+            with ProcessPoolExecutor(1, mp_context=spawn) as process:
+                seconds, peak, cost = process.submit(solved, a, b, name == "dense").result()
+            size = f"{len(a)} × {len(b)}"
+            print(f"{size:>16}  {name:<10}{seconds:>9.1f}{peak:>10.2f}{cost:>16.9f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
