@@ -49,6 +49,8 @@ LATENTS = {"iso": "latents"} | {
 DRAWN = (
     ("iso", "path, C held", BLUE, "o"),
     ("constant_gamma", "path, constant γ", "#56B4E9", "s"),
+    ("mixture", "mixture", "#009E73", "D"),
+    ("feedback", "feedback", "#CC79A7", "v"),
     ("fine_tuning", "fine-tuning", ORANGE, "^"),
     ("from_scratch", "a fresh model", "#000000", "x"),
 )
@@ -149,8 +151,8 @@ def figure(results: dict[tuple[str, str], list[Result]]) -> Figure:
     picture = Figure(figsize=(8.0, 4.2), layout="constrained")
     panels = picture.subplots(1, 2, sharey=True)
     for number, (name, label, colour, marker) in enumerate(DRAWN):
-        shift = 1.06 ** (number - 1.5)  # so that the seeds of methods do not cover each other
-        for panel, full in zip(panels, (name, LATENTS[name]), strict=True):
+        shift = 1.06 ** (number - 2.5)  # so that the seeds of methods do not cover each other
+        for panel, full in zip(panels, (name, LATENTS.get(name, "")), strict=True):
             budgets = [b for b in BUDGETS if (full, b) in results]
             seeds = [[found.accuracy for found in results[full, b]] for b in budgets]
             at = [shift * (5400 if b == "all" else int(b)) for b in budgets]

@@ -409,7 +409,7 @@ class FreeEnergyModel(pl.LightningModule):
         if not torch.isfinite(loss):
             raise NonFinite(
                 f"J: got {loss.item()} in training; allowed: a finite number; "
-                "lower the learning rate or the step size"
+                "lower the learning rate, or let the process take more and smaller steps"
             )
         self._update(self.train_metrics, terms, batch)
         return loss
