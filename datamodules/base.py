@@ -329,5 +329,6 @@ def _check_same_path(saved: str | None, here: str) -> None:
     if saved is not None and saved != here:
         raise DataError(
             f"the checkpoint was saved on another path of domains ({saved[:12]}) than that of this "
-            f"config ({here[:12]}); use the same waypoints and labels, or load its weights only"
+            f"config ({here[:12]}); use the same waypoints, labels and mixture, or load its "
+            "weights only"
         )

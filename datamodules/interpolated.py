@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from thermo_pl.datamodules.base import PathDataModule
-from thermo_pl.datamodules.cache import ArrayCache
+from thermo_pl.datamodules.cache import ArrayCache, content_hash
 from thermo_pl.datamodules.domains import Domain, Waypoint, check_waypoints, load_domains
 from thermo_pl.datamodules.path import LABEL_MODES, DataPath, LabelMode, build_path
 from thermo_pl.datamodules.transport import Transport
@@ -108,7 +109,10 @@ class InterpolatedDataModule(PathDataModule):
         """
         orders = [waypoint.classes for waypoint in self.waypoints]
         with self.bars():
-            return build_path(self._loaded(), self.labels, self._cache, orders, self.transport)
+            path = build_path(self._loaded(), self.labels, self._cache, orders, self.transport)
+        if self.mixture:  # the same pairs make other domains
+            path = replace(path, fingerprint=content_hash(f"mixture {path.fingerprint}", []))
+        return path
 
     def _loaded(self) -> list[Domain]:
         if self._domains is None:

@@ -343,6 +343,8 @@ def test_state_of_another_path_is_refused(
     with pytest.raises(DataError, match="saved on another path"):
         two_legs(labels="soft").load_state_dict(state)
     with pytest.raises(DataError, match="saved on another path"):
+        two_legs(mixture=True).load_state_dict(state)
+    with pytest.raises(DataError, match="saved on another path"):
         datamodule().load_state_dict(state)
     late = InterpolatedDataModule([Waypoint(), Waypoint()], cache_dir=tmp_path)
     late.load_state_dict(state)  # nothing is loaded yet
