@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import time
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
+from functools import partial
 
 import numpy as np
+from process_memory import with_memory
 from torch import Tensor
 
 from thermo_pl import optimal_plan
 from thermo_pl.datamodules import MNIST
+from thermo_pl.network_simplex import pair_distances
 
 Images = np.ndarray
 HEAD = f"{'points':>16}  {'solver':<10}{'seconds':>9}{'GiB':>7}{'expected':>10}{'W2²':>16}"
@@ -34,24 +35,13 @@ def domains(images: Tensor, labels: Tensor, count: int) -> tuple[Images, Images]
     return tuple(x[rng.permutation(len(x))[:count]].reshape(-1, 784) for x in halves)
 
 
-def held(what: str) -> float:
-    """GiB that this process holds, or has held at most."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(float(line.split()[1]) for line in lines if line.startswith(what)) / 2**20
-
-
 def solved(a: Images, b: Images, dense: bool) -> tuple[float, float, float, float]:
     """Seconds, GiB taken and expected, and W2²."""
     if dense:
         optimal_plan.PILOT = max(len(a), len(b))  # all pairs at once
-    Path("/proc/self/clear_refs").write_text("5")  # forget the most that was held so far
-    before, start = held("VmRSS"), time.monotonic()
-    plan = optimal_plan.optimal_plan(a, b)
-    seconds, taken = time.monotonic() - start, held("VmHWM") - before
-    parts = np.array_split(np.arange(len(plan["mass"])), 64)
-    squares = [np.square(a[plan["rows"][k]] - b[plan["cols"][k]].astype(float)) for k in parts]
-    cost = sum(float(plan["mass"][k] @ s.sum(1)) for k, s in zip(parts, squares, strict=True))
-    return seconds, taken, optimal_plan.memory(a, b), cost
+    plan, seconds, taken = with_memory(partial(optimal_plan.optimal_plan, a, b))
+    cost = plan["mass"] @ pair_distances(a, b, plan["rows"], plan["cols"])
+    return seconds, taken, optimal_plan.memory(a, b), float(cost)
 
 
 def main() -> None:
@@ -65,7 +55,8 @@ def main() -> None:
     for count in arguments.points:
         a, b = domains(*train, count)
         for name in ("dense", "generated"):
-            if name == "dense" and 40 * len(a) * len(b) / 2**30 > arguments.memory:
+            dense = optimal_plan.BYTES_DENSE * len(a) * len(b) / 2**30
+            if name == "dense" and dense > arguments.memory:
                 continue
             spawn = multiprocessing.get_context("spawn")
             with ProcessPoolExecutor(1, mp_context=spawn) as process:

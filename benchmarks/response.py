@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from process_memory import with_memory
 from torch import Tensor, nn
 from turns import in_turns
 
@@ -284,27 +285,16 @@ def damping(model: FreeEnergyModel, probe: Probe) -> None:
     line("iterations at twice the damping / those from there", ratio, "")
 
 
-def status(key: str) -> float:
-    """A line of /proc/self/status, in GiB."""
-    for row in Path("/proc/self/status").read_text().splitlines():
-        if row.startswith(key):
-            return float(row.split()[1]) / 2**20
-    raise SystemExit(f"/proc/self/status has no {key}: the memory is measured on Linux only")
-
-
 def memory(n: int) -> None:
     """Peak resident memory of a whole response on a large probe, above what was there before."""
     x, y = images()
     model = trained(x, y, 1)
     objective = Objective(model, probe_of(x, y, n))
     del x, y
-    before = status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    start = time.perf_counter()
     settings = ResponseSettings(damping=DAMPING, max_iterations=3, rank=RANK)
-    linear_response(objective, T, settings)
-    print(f"three iterations on {n} images: {time.perf_counter() - start:.0f} s")
-    line("peak resident memory above that before it, GiB", status("VmHWM") - before, "<= 2")
+    _, seconds, peak = with_memory(partial(linear_response, objective, T, settings))
+    print(f"three iterations on {n} images: {seconds:.0f} s")
+    line("peak resident memory above that before it, GiB", peak, "<= 2")
 
 
 def main() -> None:

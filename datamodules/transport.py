@@ -44,8 +44,6 @@ IntArray = npt.NDArray[np.int64]
 MARGINAL_BOUND = 1e-9
 # Pairs of points in plans to be solved from which on processes of their own pay.
 WORTH_PROCESSES = 4_000_000
-# Points of which the cost of a plan is summed together, to keep temporaries small.
-_BLOCK = 512
 
 Points = npt.NDArray[Any]
 
@@ -414,7 +412,7 @@ def _solved(
         if need > settings.memory:
             _refuse(*points[number], need, settings.memory)
     at_once = min(settings.processes or joblib.cpu_count(), len(order))
-    while at_once > 1 and sum(needs[:at_once]) > settings.memory:
+    while at_once > 1 and sum(sorted(needs)[-at_once:]) > settings.memory:
         at_once -= 1
     if at_once < 2 or sum(size.values()) < WORTH_PROCESSES:
         for number in order:
@@ -434,7 +432,7 @@ def _refuse(a: Points, b: Points, need: float, limit: float) -> None:
 
 
 def _marginal_check(a: Points, b: Points) -> Callable[[Arrays], None]:
-    w_a, w_b = _uniform(len(a)), _uniform(len(b))
+    w_a, w_b = (network_simplex.uniform(len(x)) for x in (a, b))
     return lambda plan: check_marginals(plan["rows"], plan["cols"], plan["mass"], w_a, w_b)
 
 
@@ -472,16 +470,8 @@ def _assignment(
 def _coupling(a: Points, b: Points, plan: Arrays) -> Coupling:
     # Summed over the pairs themselves: a plan read from disk cannot bring a wrong cost with it.
     rows, cols, mass = plan["rows"], plan["cols"], plan["mass"]
-    cost = 0.0
-    for start in range(0, len(rows), _BLOCK):
-        k = slice(start, start + _BLOCK)
-        difference = np.asarray(a[rows[k]], dtype=np.float64) - b[cols[k]]
-        cost += float(mass[k] @ np.square(difference).sum(1))
+    cost = float(mass @ network_simplex.pair_distances(a, b, rows, cols))
     return Coupling(rows.astype(np.int64), cols.astype(np.int64), mass, cost)
-
-
-def _uniform(n: int) -> FloatArray:
-    return np.full(n, 1 / n)
 
 
 def _points(x: npt.ArrayLike, side: str) -> Points:

@@ -20,7 +20,7 @@ FloatArray = npt.NDArray[np.float64]
 OPTIMALITY_BOUND = 1e-9
 # Pivots of the network simplex. 60,000 points need some millions; reaching this is a failure.
 MAX_PIVOTS = 10**9
-# Rows of the cost matrix that are looked at together, to keep temporaries small.
+# Rows of the cost matrix, or pairs, that are looked at together, to keep temporaries small.
 _BLOCK = 512
 
 
@@ -52,33 +52,28 @@ def solve(cost: FloatArray, w_a: FloatArray, w_b: FloatArray) -> tuple[FloatArra
     """
     scale = float(cost.max()) or 1.0
     cost /= scale  # the solver compares costs with absolute tolerances
-    plan, (u, v) = _emd(cost, w_a, w_b)
+    plan, (u, v) = simplex(cost, w_a, w_b)
     check_optimality(plan, cost, (u, v))
     return np.asarray(plan, dtype=np.float64), Potentials(u * scale, v * scale)
 
 
-def solve_sparse(
-    cost: coo_matrix, w_a: FloatArray, w_b: FloatArray
-) -> tuple[coo_matrix, Potentials]:
-    """The plan of least cost among those with mass on the stored pairs alone.
+def simplex(
+    cost: FloatArray | coo_matrix, w_a: FloatArray, w_b: FloatArray
+) -> tuple[Any, Potentials]:
+    """What the solver says is the plan of least cost; nothing is checked.
 
     Args:
-        cost: cost of each pair that may have mass, at most about one, shape ``(n, m)``; some plan
-            must be possible on these pairs.
+        cost: cost of each pair, at most about one, shape ``(n, m)``. Of a sparse matrix only the
+            stored pairs may have mass, and some plan must be possible on them.
         w_a: masses, shape ``(n,)``, summing to one.
         w_b: masses, shape ``(m,)``, summing to one.
 
     Returns:
-        Masses of the pairs, shape ``(n, m)``, and the potentials; nothing says whether another
-        pair would make a better plan.
+        Masses of the pairs, dense or sparse as the costs are, and the potentials.
 
     Raises:
         TransportError: if the solver gives up.
     """
-    return _emd(cost, w_a, w_b)
-
-
-def _emd(cost: Any, w_a: FloatArray, w_b: FloatArray) -> tuple[Any, Potentials]:
     import ot  # here, after a worker has said that POT needs no torch
 
     with warnings.catch_warnings():
@@ -153,8 +148,58 @@ def squared_distances(x_a: npt.NDArray[Any], x_b: npt.NDArray[Any]) -> FloatArra
     a, b = (np.asarray(x, dtype=np.float64) for x in (x_a, x_b))
     origin = a.mean(0)
     a, b = a - origin, b - origin
-    distances: FloatArray = a @ b.T
-    distances *= -2
-    distances += np.square(a).sum(1)[:, None]
-    distances += np.square(b).sum(1)
+    distances = expanded(a, b, np.square(a).sum(1), np.square(b).sum(1))
     return np.maximum(distances, 0, out=distances)
+
+
+def expanded(a: FloatArray, b: FloatArray, of_a: FloatArray, of_b: FloatArray) -> FloatArray:
+    """What is one product of matrices and two sums: f_i + g_j - 2 a_i·b_j.
+
+    Args:
+        a: points, shape ``(n, d)``.
+        b: points, shape ``(m, d)``.
+        of_a: f, shape ``(n,)``; with |a|² and |b|² the result is the squared distance.
+        of_b: g, shape ``(m,)``.
+
+    Returns:
+        Shape ``(n, m)``.
+    """
+    result: FloatArray = a @ b.T
+    result *= -2
+    result += of_a[:, None]
+    result += of_b
+    return result
+
+
+def pair_distances(
+    x_a: npt.NDArray[Any], x_b: npt.NDArray[Any], rows: npt.NDArray[Any], cols: npt.NDArray[Any]
+) -> FloatArray:
+    """Squared distances of some pairs, as sums of squared differences.
+
+    Args:
+        x_a: points, shape ``(n, d)``.
+        x_b: points, shape ``(m, d)``.
+        rows: index of the first point of each pair.
+        cols: index of the second point of each pair.
+
+    Returns:
+        Shape ``(pairs,)``.
+    """
+    distances = np.empty(len(rows))
+    for start in range(0, len(rows), _BLOCK):
+        k = slice(start, start + _BLOCK)
+        difference = np.asarray(x_a[rows[k]], dtype=np.float64) - x_b[cols[k]]
+        distances[k] = np.square(difference).sum(1)
+    return distances
+
+
+def uniform(n: int) -> FloatArray:
+    """Equal masses.
+
+    Args:
+        n: number of points.
+
+    Returns:
+        1/n for each, shape ``(n,)``.
+    """
+    return np.full(n, 1 / n)

@@ -27,9 +27,12 @@ from thermo_pl.network_simplex import (
     FloatArray,
     Potentials,
     check_gap,
+    expanded,
+    pair_distances,
+    simplex,
     solve,
-    solve_sparse,
     squared_distances,
+    uniform,
 )
 
 IntArray = npt.NDArray[np.int64]
@@ -44,7 +47,7 @@ CHEAPEST = 10
 _BLOCK = 256
 # Bytes for each pair of points in a dense solve, measured: the cost matrix and the plan in float64,
 # and the arcs of the solver.
-_BYTES_DENSE = 40
+BYTES_DENSE = 40
 # Bytes for each point in column generation, measured: the pairs that are added for it, and its
 # column in a block of reduced costs.
 _BYTES_PER_POINT = 8000
@@ -62,9 +65,9 @@ def memory(x_a: Points, x_b: Points) -> float:
     """
     n, m = len(x_a), len(x_b)
     if _few(n, m):
-        return _BYTES_DENSE * n * m / 2**30
+        return BYTES_DENSE * n * m / 2**30
     scaled = 8 * (x_a.size + x_b.size)
-    return (_BYTES_DENSE * PILOT**2 + scaled + _BYTES_PER_POINT * (n + m)) / 2**30
+    return (BYTES_DENSE * PILOT**2 + scaled + _BYTES_PER_POINT * (n + m)) / 2**30
 
 
 def optimal_plan(x_a: Points, x_b: Points) -> Plan:
@@ -113,7 +116,7 @@ def _few(n: int, m: int) -> bool:
 
 def _dense(x_a: Points, x_b: Points) -> coo_matrix:
     cost = squared_distances(x_a, x_b)
-    return coo_matrix(solve(cost, _uniform(x_a), _uniform(x_b))[0])
+    return coo_matrix(solve(cost, uniform(len(x_a)), uniform(len(x_b)))[0])
 
 
 def _generated(x_a: Points, x_b: Points) -> coo_matrix:
@@ -123,7 +126,7 @@ def _generated(x_a: Points, x_b: Points) -> coo_matrix:
     while True:
         pairs = np.union1d(pairs, cheapest)
         cost = _costs(a, b, pairs)
-        plan, potentials = solve_sparse(cost, _uniform(a), _uniform(b))
+        plan, potentials = simplex(cost, uniform(len(a)), uniform(len(b)))
         cheapest, lowest = _cheapest(a, b, potentials)
         if -lowest <= OPTIMALITY_BOUND / 2 * cost.max() or np.isin(cheapest, pairs).all():
             break
@@ -145,7 +148,8 @@ def _pilot(a: FloatArray, b: FloatArray) -> Potentials:
     # Potentials of the plan between some of the points, evenly from the order they are given in,
     # and what they imply for each of the others: u_i = min_j c_ij - v_j over those, and so v.
     some_a, some_b = (x[np.linspace(0, len(x) - 1, min(len(x), PILOT)).astype(int)] for x in (a, b))
-    u, v = solve(squared_distances(some_a, some_b), _uniform(some_a), _uniform(some_b))[1]
+    cost = squared_distances(some_a, some_b)
+    _, (u, v) = solve(cost, uniform(len(some_a)), uniform(len(some_b)))
     return Potentials(_implied(a, some_b, v), _implied(b, some_a, u))
 
 
@@ -172,10 +176,7 @@ def _cheapest(a: FloatArray, b: FloatArray, potentials: Potentials) -> tuple[Int
     rows: IntArray = np.empty((0, m), dtype=np.int64)
     for start in range(0, n, _BLOCK):
         block = slice(start, start + _BLOCK)
-        reduced = a[block] @ b.T
-        reduced *= -2
-        reduced += of_row[block, None]
-        reduced += of_col
+        reduced = expanded(a[block], b, of_row[block], of_col)
         lowest = min(lowest, float(reduced.min()))
         cols = _least(reduced, axis=1)
         pairs.append(((start + np.arange(len(cols))[:, None]) * m + cols).ravel())
@@ -196,12 +197,4 @@ def _least(values: FloatArray, axis: int) -> IntArray:
 
 def _costs(a: FloatArray, b: FloatArray, pairs: IntArray) -> coo_matrix:
     rows, cols = np.divmod(pairs, len(b))
-    cost = np.empty(len(pairs))
-    for start in range(0, len(pairs), _BLOCK):
-        k = slice(start, start + _BLOCK)
-        cost[k] = np.square(a[rows[k]] - b[cols[k]]).sum(1)
-    return coo_matrix((cost, (rows, cols)), shape=(len(a), len(b)))
-
-
-def _uniform(x: Points) -> FloatArray:
-    return np.full(len(x), 1 / len(x))
+    return coo_matrix((pair_distances(a, b, rows, cols), (rows, cols)), shape=(len(a), len(b)))

@@ -13,6 +13,7 @@ import numpy as np
 import ot
 import pytest
 
+from thermo_pl import optimal_plan
 from thermo_pl.datamodules import MNIST, InterpolatedDataModule, Transport, Waypoint, transport
 from thermo_pl.datamodules.cache import ArrayCache
 from thermo_pl.errors import ConfigError, DataError
@@ -97,6 +98,16 @@ def test_no_more_plans_at_once_than_memory_allows(
     assert [len(plan) > 0 for plan in found] == [True] * 3
     for plan, (a, b) in zip(found, pairs, strict=True):
         assert plan.cost == pytest.approx(transport.exact_coupling(a, b).cost, rel=1e-12)
+
+
+def test_the_dearest_plans_must_fit_together_whatever_their_order(
+    pairs: Pairs, at_once: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 30, 600 and 400 pairs: the largest plan takes least
+    monkeypatch.setattr(optimal_plan, "memory", lambda a, b: 1000 - len(a) * len(b))
+    couplings(pairs, None, Transport(1571, 3))  # 970 + 600
+    couplings(pairs, None, Transport(1569, 3))
+    assert at_once == [2]
 
 
 def test_small_plans_are_not_worth_a_process(
