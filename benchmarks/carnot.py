@@ -69,6 +69,8 @@ def other_cycles(corners: list[Config], carnot: Config) -> dict[str, list[Config
 def describe(name: str, steps: int, directory: Path, seconds: float) -> str:
     """One line of the table."""
     found = ledger(directory)
+    if found["not_applicable"]:
+        return f"{name:<12}{steps:>6}  no efficiency: {found['not_applicable']}"
     works = found["work_control"] + found["work_domain"]
     gap = found["carnot_efficiency"] - found["efficiency"]
     return (
@@ -158,6 +160,9 @@ def images(root: Path, name: str, seeds: list[int]) -> None:
         if not (directory / "cycle.json").exists():
             continue
         found = ledger(directory)
+        if found["not_applicable"]:
+            print(f"{seed:>4}  no efficiency: {found['not_applicable']}", flush=True)
+            continue
         rows = [row for row in read_csv(directory / "path.csv") if row["cycle"] == found["cycle"]]
         held = [abs(r["C"] / r["C_target"] - 1) for r in rows if r["C_target"]]
         heat = [0.0]

@@ -14,8 +14,8 @@ from torch.nn.utils import parameters_to_vector
 
 from thermo_pl.callbacks.settings import Motion
 from thermo_pl.callbacks.stroke_process import StrokeProcess
+from thermo_pl.cycle_ledger import summarise_cycle
 from thermo_pl.errors import ProcessStopped, require
-from thermo_pl.ledger import summarise_cycle
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.path import CLOSURE, Row, stroke_paths
 from thermo_pl.rundir import write_json

@@ -243,6 +243,16 @@ def test_results_of_the_other_files(tmp_path: Path) -> None:
     assert row["dissipation"].text != "3", "one column, one definition: that of the path"
 
 
+def test_an_efficiency_that_is_not_applicable_is_said_so(tmp_path: Path) -> None:
+    cycle = {"work": 0.125, "efficiency": None, "carnot_efficiency": None, "C_cold": 0.1}
+    bare = write_run(tmp_path / "a", cycle=cycle | {"not_applicable": "not closed: R 1 → 2"})
+    good = write_run(tmp_path / "b", cycle=cycle | {"efficiency": 0.25, "not_applicable": None})
+    found = table_of(bare, good)
+    assert texts(found, "efficiency") == ["not applicable", "0.25"]
+    assert texts(found, "carnot_efficiency") == ["not applicable", ""]
+    assert found.order("efficiency") == [1, 0]  # numbers come first
+
+
 def test_a_run_without_a_process_shows_its_last_validation(tmp_path: Path) -> None:
     lines = "epoch,step,train/J,val/J,val/calibration\n0,9,,7.5,\n0,9,8.0,,\n1,19,,6.5,nan\n"
     done = metrics_run(tmp_path / "a", 2, lines)

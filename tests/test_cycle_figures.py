@@ -20,7 +20,7 @@ from thermo_pl.cycle_figures import (
     styles,
     terms_figure,
 )
-from thermo_pl.ledger import summarise_cycle
+from thermo_pl.cycle_ledger import summarise_cycle
 from thermo_pl.path import Row
 from thermo_pl.report import strokes_of_pass
 from thermo_pl.rundir import read_csv, write_csv
@@ -174,6 +174,13 @@ def test_a_pass_that_is_not_whole_has_no_area_and_no_efficiency() -> None:
         assert axes.get_title() == ""
         assert set(texts_of(axes)) == {"A", "B"}
     assert figure.get_suptitle() == ""
+
+
+def test_a_title_says_why_there_is_no_efficiency() -> None:
+    rows = [r | {"lambda": r["lambda"] + 0.3} if r["phase"] == 4 else r for r in ROWS]
+    found = summarise_cycle([s.path for s in strokes_of_pass(rows, 1)], rows[-1], 0.1)
+    title = drawn(cycle_figure(rows, found, 1)).get_suptitle()
+    assert title == "η is not applicable: not closed: lambda 1 → 1.3"
 
 
 def test_terms_over_the_phase() -> None:

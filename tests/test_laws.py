@@ -32,7 +32,7 @@ Array = NDArray[np.float64]
 Point = tuple[float, float, float]
 
 NAN = float("nan")
-HOLDS, WITHIN_ERROR, VIOLATED, UNKNOWN = Verdict
+HOLDS, WITHIN_ERROR, VIOLATED, UNKNOWN, NOT_APPLICABLE = Verdict
 SEVERITY = [HOLDS, WITHIN_ERROR, UNKNOWN, VIOLATED]
 ERRORS = ("C_error", "D_error", "J_error", "first_law_error", "work_error", "relaxation_error")
 
@@ -721,9 +721,12 @@ def test_second_law_holds_where_it_is_an_equality(s2: float, lam: float) -> None
 
 def test_the_short_form_of_the_second_law_fails_where_z_exceeds_one() -> None:
     entropy, energy, log_z = unused_latent(0.005, 2.0)
-    short = laws.second_law_without_log_z(entropy, 0, energy, 0)
+    short = laws.second_law_without_log_z(entropy, 0, energy, 0, log_z, 0)
     assert short.value == pytest.approx(-1.037, abs=5e-4)  # the theory page
-    assert short.verdict == VIOLATED
+    assert short.verdict == NOT_APPLICABLE  # so it is no law there, whatever J is
+    assert short.reason == f"log Z = {log_z:.3g}, and J ≥ H asks for Z ≤ 1"
+    below = laws.second_law_without_log_z(entropy, 0, energy, 0, -0.1, 0)
+    assert below.verdict == VIOLATED
     assert "Z ≤ 1" in short.law
     full = laws.second_law(entropy, 0, energy, 0, log_z, 0)
     assert full.value == pytest.approx(0, abs=1e-14)
@@ -736,9 +739,26 @@ def test_second_law_has_the_errors_of_its_terms() -> None:
     assert check.verdict == WITHIN_ERROR
     assert laws.second_law(10, 0.02, 9, 0.03, 0.5, 0.06).verdict == VIOLATED
     assert laws.second_law(10, NAN, 9, 0.3, 0.5, 0.6).verdict == UNKNOWN
-    short = laws.second_law_without_log_z(10, 0.3, 9, 0.4)
+    short = laws.second_law_without_log_z(10, 0.3, 9, 0.4, 0.1, 0.1)
     assert (short.value, short.error) == pytest.approx((-1, 0.5))
     assert short.verdict == WITHIN_ERROR
+
+
+def test_a_law_of_slopes_says_nothing_where_nothing_has_a_slope() -> None:
+    # without a classifier C is zero everywhere: there is no relation to hold
+    still = [row | {"C": 0.0, "C_error": 0.0, "D": 1.0} for row in grid(SIDE, SIDE)]
+    still = [row | dict.fromkeys(("C_gamma", "C_lambda", "D_gamma"), 0.0) for row in still]
+    assert laws.maxwell_measured(still) == []
+    assert laws.maxwell_response(still) == []
+    assert [check.law for check in laws.concavity_response(still)] == ["concavity, D_λ ≤ 0"]
+
+
+def test_a_step_on_which_nothing_changes_is_no_step_of_the_first_law() -> None:
+    rows = grid(SIDE, SIDE)
+    (median, whole), (same, total) = laws.first_law(rows), laws.first_law([*rows, rows[-1]])
+    assert (same.value, same.count) == (median.value, median.count)
+    assert (total.value, total.count) == (whole.value, whole.count)
+    assert laws.first_law([rows[0], rows[0]]) == []
 
 
 # the whole path

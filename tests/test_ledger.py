@@ -18,19 +18,21 @@ from numpy.typing import NDArray
 from scipy.integrate import quad
 
 from thermo_pl.checks import Verdict
-from thermo_pl.ledger import (
+from thermo_pl.cycle_ledger import (
     Balance,
     Flow,
+    cycle_balance,
+    cycle_checks,
+    summarise_cycle,
+)
+from thermo_pl.ledger import (
     Part,
     Value,
     add,
     balance,
     change,
-    cycle_balance,
-    cycle_checks,
     integral,
     step_integrals,
-    summarise_cycle,
     summarise_strokes,
     together,
     weights,
@@ -521,14 +523,111 @@ def test_the_checks_of_a_cycle_pass_and_fail() -> None:
     good = made_balance(1.4, 0.8)
     assert set(verdicts(good).values()) == {Verdict.HOLDS}
     assert list(verdicts(good)) == ["Clausius", "cycle", "Carnot"]
-    # γ falls less than it rose
-    assert verdicts(made_balance(1.4, 0.8, 1.0, 0.7))["Clausius"] == Verdict.VIOLATED
-    # and so the efficiency is more than Carnot's
-    assert verdicts(made_balance(1.4, 0.8, 1.0, 0.7))["Carnot"] == Verdict.VIOLATED
+    # less heat is given off than the reservoirs' C and a closed cycle allow
+    short = made_balance(1.4, 0.8, 1.0, 0.7)
+    assert verdicts(short)["Clausius"] == Verdict.VIOLATED
+    assert verdicts(short)["Carnot"] == Verdict.VIOLATED
     other = good._replace(work_control=Value(0.3))
     assert verdicts(other)["cycle"] == Verdict.VIOLATED
     assert verdicts(made_balance(1.4, 1.39))["Kelvin"] == Verdict.HOLDS
     assert verdicts(made_balance(1.4, 1.39, 1.0, 0.8))["Kelvin"] == Verdict.VIOLATED
+
+
+# --- premises: where one of them is not met, the theorem says nothing ---
+
+
+def changed(strokes: list[list[Row]], index: int, **columns: Any) -> list[list[Row]]:
+    """The strokes, with columns of all rows of one of them replaced."""
+    return [[row | (columns if i == index else {}) for row in s] for i, s in enumerate(strokes)]
+
+
+def not_held(strokes: list[list[Row]]) -> list[list[Row]]:
+    middle = strokes[2][3]
+    middle["C"] *= 1.06
+    return strokes
+
+
+def unmoved(strokes: list[list[Row]]) -> list[list[Row]]:
+    # γ goes to and fro on the cold stroke and ends where it began, to within its error
+    fro = [0.0, 0.05, 0.01, -0.03, -0.01, 0.02, -0.004]
+    for row, by in zip(strokes[2], fro, strict=True):
+        row |= {"gamma": strokes[1][-1]["gamma"] + by, "C_error": 1e-3}
+    return strokes
+
+
+def wrong_sign(strokes: list[list[Row]]) -> list[list[Row]]:
+    # C falls to a tenth where γ comes back: ∫ C dγ and Δγ differ in sign
+    for row, gam, loss in zip(
+        strokes[2], (2, 1, 0, -1, 0, 1, 2.5), (9, 9, 9, 9, 1, 1, 1), strict=True
+    ):
+        row |= {"gamma": gam, "C": 0.1 * loss, "C_target": 0.5}
+    return strokes
+
+
+def turned_back(strokes: list[list[Row]]) -> list[list[Row]]:
+    return [rows[::-1] for rows in strokes][::-1]
+
+
+PREMISES = {
+    "not held": (not_held, "cold: C is 0.", {"cycle"}),
+    "unmoved": (unmoved, "cold: Δγ = -0.004 ± ", set()),
+    "wrong sign": (wrong_sign, "the sign is wrong", set()),
+    "heat pump": (turned_back, "as by a heat pump", {"Clausius", "cycle"}),
+}
+
+
+@pytest.mark.parametrize("name", PREMISES)
+def test_without_its_premises_a_cycle_has_no_efficiency_and_carnot_no_verdict(name: str) -> None:
+    change, reason, judged = PREMISES[name]
+    found = summarise_cycle(change(carnot_rows(6)), None, 0.0)
+    assert reason in found["not_applicable"]
+    for key in ("efficiency", "carnot_efficiency", "finite_efficiency"):
+        assert math.isnan(found[key])
+    assert all(math.isnan(found[f"{key}_error"]) for key in ("efficiency", "finite_efficiency"))
+    verdict = {c["law"].split(",")[0]: c["verdict"] for c in found["checks"]}
+    assert verdict["Carnot"] == Verdict.NOT_APPLICABLE
+    assert {law for law in verdict if verdict[law] == Verdict.HOLDS} == judged
+    reasons = [c["reason"] for c in found["checks"] if c["law"].startswith("Carnot")]
+    assert reasons == [found["not_applicable"]]
+
+
+@pytest.mark.parametrize(("name", "by"), [("lambda", 0.3), ("gamma", 0.3), ("R", 0.3), ("C", 0.2)])
+def test_a_cycle_that_does_not_come_back_is_judged_by_no_law(name: str, by: float) -> None:
+    strokes = carnot_rows(6)
+    start, end = strokes[0][0][name], strokes[-1][-1][name]
+    strokes[-1][-1][name] += by
+    found = summarise_cycle(strokes, None, 0.0)
+    assert f"not closed: {name} {start:.4g} → {end + by:.4g}" in found["not_applicable"]
+    assert {c["verdict"] for c in found["checks"]} == {Verdict.NOT_APPLICABLE}
+    # what is within its error bar has not been shown to be elsewhere
+    strokes[-1][-1] |= {f"{name}_error": by, "C_error": by}
+    known = summarise_cycle(strokes, None, 0.0)["not_applicable"] or ""
+    assert (f"not closed: {name}" in known) == (name == "lambda")
+
+
+@pytest.mark.parametrize("spoil", [unmoved, wrong_sign], ids=["unmoved", "wrong sign"])
+def test_hot_and_cold_are_losses_that_were_measured(spoil: Any) -> None:
+    strokes = spoil(carnot_rows(6))
+    found = cycle_balance(strokes)
+    # Q/Δγ of the cold stroke is none: it is far below zero, or far above
+    cold = [flow for flow in found.flows if flow.heat.leg == 2]
+    losses = [row["C"] for row in strokes[2]]
+    assert [flow.C for flow in cold] == pytest.approx([np.mean(losses)], rel=1e-12)
+    everywhere = [row["C"] for stroke in strokes for row in stroke]
+    assert min(everywhere) <= found.loss_cold <= found.loss_hot <= max(everywhere)
+
+
+def test_a_held_c_is_judged_within_its_error() -> None:
+    strokes = not_held(carnot_rows(6))
+    strokes[2][3]["C_error"] = strokes[2][3]["C"]
+    assert summarise_cycle(strokes, None, 0.0)["not_applicable"] is None
+
+
+def test_a_cycle_without_heat_is_no_engine_and_clausius_has_nothing_to_say() -> None:
+    rows = [make_row(LEGS[0], lam, GAM, 0.0) for lam in (1.0, 1.3, 1.0)]
+    found = cycle_balance([rows])
+    assert found.not_applicable == ["no heat is taken in", "no heat is given off"]
+    assert verdicts(found)["Clausius"] == Verdict.NOT_APPLICABLE
 
 
 # --- strokes.json ---

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from cycle_rows import CORNERS, STROKES, one_pass, row, two_passes
 
-from thermo_pl.ledger import summarise_cycle
-from thermo_pl.ledger_report import WIDTH, ledger_table, summarise_ledger
+from thermo_pl.checks import WIDTH
+from thermo_pl.cycle_ledger import summarise_cycle
+from thermo_pl.ledger_report import ledger_table, summarise_ledger
 from thermo_pl.path import Row
 from thermo_pl.report import number, strokes_of_pass
 
@@ -169,6 +170,20 @@ def test_a_gap_at_the_end_is_said_in_numbers_and_shares() -> None:
     # λ from 1 to 2, γ from 1 to 2; R = 2, D = 6 and C = 0.8 at the start
     assert "λ +0.1 (+10.00%), γ +0 (+0.00%) of their ranges" in text
     assert "R +0.5 (+25.00%), D -0.6 (-10.00%), C +0.2 (+25.00%) of the start" in text
+
+
+def test_what_is_not_applicable_is_said_with_its_reasons() -> None:
+    rows = [r | {"C": 0.5} if (r["stroke"], r["t"]) == ("cold", 0.5) else r for r in ROWS]
+    found = found_of(rows, 1)
+    text = text_of(rows, found)
+    lines = cells(text)
+    for name in ("η = W/Q_h", "η_C = 1 - C_c/C_h", "η at finite speed"):
+        assert lines[name] == ["not applicable"]
+    reason = "cold: C is 0.5 where C* = 0.4 is to be held"
+    assert f"η and η_C are not applicable: {reason}" in text
+    assert f"not applicable: {reason}" in text.splitlines()
+    assert lines["Carnot, η ≤ 1 - C_c/C_h"][-2] == "not applicable"
+    assert max(map(len, text.splitlines())) <= WIDTH
 
 
 def test_transitions_are_named_by_their_steps() -> None:

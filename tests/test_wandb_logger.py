@@ -208,6 +208,18 @@ def test_a_cycle_is_told_where_there_is_one(tmp_path: Path) -> None:
     assert seen.axes["cycle/work"] == "thermo/step"
 
 
+def test_an_efficiency_that_is_not_applicable_is_told_with_its_reasons(tmp_path: Path) -> None:
+    cycle = {"work": 0.5, "efficiency": None, "not_applicable": "not closed: R 1 → 2; no heat"}
+    (tmp_path / "cycle.json").write_text(json.dumps(cycle))
+    logger = WandbRunLogger(save_dir=str(tmp_path))
+    logger.log_directory(tmp_path)
+    logger.finalize("success")
+    seen = recorded(tmp_path)
+    assert seen.summary["cycle/not_applicable"] == "not closed: R 1 → 2; no heat"
+    assert seen.series("cycle/work") == [0.5]
+    assert not seen.series("cycle/efficiency")
+
+
 @pytest.mark.slow
 def test_a_resumed_run_goes_on_under_its_id(folder: Path, tmp_path: Path) -> None:
     cut = fit(tmp_path, "--trainer.max_epochs", "3", reports=False)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from statistics import NormalDist
+from textwrap import fill
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +19,9 @@ from numpy.typing import ArrayLike, NDArray
 from thermo_pl.errors import require
 
 Array = NDArray[np.float64]
+
+WIDTH = 100
+"""Columns of a table, at most."""
 
 
 class Verdict(StrEnum):
@@ -27,6 +31,12 @@ class Verdict(StrEnum):
     WITHIN_ERROR = "within error"
     VIOLATED = "violated"
     UNKNOWN = "unknown"
+    NOT_APPLICABLE = "not applicable"
+
+    @property
+    def shown(self) -> bool:
+        """Whether the law, or the premise of another one, is shown to hold as far as is known."""
+        return self in {Verdict.HOLDS, Verdict.WITHIN_ERROR}
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,7 @@ class Check:
         tolerance: how far the value may be off without noise, in the unit of the value.
         verdict: see :func:`judge`.
         count: how many steps, rows, pairs, rectangles or loops went in.
+        reason: why the law is not applicable; empty where it is.
     """
 
     law: str
@@ -51,6 +62,7 @@ class Check:
     tolerance: float
     verdict: Verdict
     count: int
+    reason: str = ""
 
 
 def allowed_errors(tried: int) -> float:
@@ -170,6 +182,21 @@ def inequality(
     return Check(law, statement, lowest, noise, float(tolerance), verdict, number)
 
 
+def with_premises(check: Check, missing: Sequence[str]) -> Check:
+    """A check of a law that has premises: where one is not met, the law says nothing.
+
+    Args:
+        check: the law, judged as if its premises were met.
+        missing: a sentence for each premise that is not met.
+
+    Returns:
+        The check itself if nothing is missing; else one that is not applicable, with the reasons.
+    """
+    if not missing:
+        return check
+    return replace(check, verdict=Verdict.NOT_APPLICABLE, reason="; ".join(missing))
+
+
 def table(checks: Sequence[Check]) -> str:
     """The checks as aligned plain text, at most 100 columns wide.
 
@@ -177,17 +204,23 @@ def table(checks: Sequence[Check]) -> str:
         checks: any checks.
 
     Returns:
-        A header and one line for each check.
+        A header and one line for each check, and below them why some are not applicable.
     """
     header = ("law", "value", "tolerance", "verdict", "n")
     lines = [header, *map(_cells, checks)]
     width = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    width[0] = min(width[0], 100 - sum(width[1:]) - 2 * (len(width) - 1))
-    return "\n".join(
+    width[0] = min(width[0], WIDTH - sum(width[1:]) - 2 * (len(width) - 1))
+    reasons = dict.fromkeys(check.reason for check in checks if check.reason)
+    notes = [fill(f"not applicable: {why}", WIDTH, subsequent_indent="  ") for why in reasons]
+    return "\n".join([*_aligned(lines, width), *notes])
+
+
+def _aligned(lines: Sequence[Sequence[str]], width: Sequence[int]) -> list[str]:
+    return [
         f"{law[: width[0]]:<{width[0]}}  {value:<{width[1]}}  {tolerance:<{width[2]}}  "
         f"{verdict:<{width[3]}}  {count:>{width[4]}}"
         for law, value, tolerance, verdict, count in lines
-    )
+    ]
 
 
 def _cells(check: Check) -> tuple[str, str, str, str, str]:

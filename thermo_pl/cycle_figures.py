@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle as endless
+from textwrap import shorten
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -71,8 +72,8 @@ def cycle_figure(rows: Sequence[Row], summary: Mapping[str, Any] | None, cycle: 
 
     Args:
         rows: the path, all passes.
-        summary: the ledger of the pass, as :func:`thermo_pl.ledger.summarise_cycle` gives it; None
-            for a pass that is not whole, which has no area.
+        summary: the ledger of the pass, of :func:`thermo_pl.cycle_ledger.summarise_cycle`; None for
+            a pass that is not whole, which has no area.
         cycle: number of the pass; the ones before it are thin and grey.
 
     Returns:
@@ -302,6 +303,8 @@ def _reservoirs(axes: Axes, summary: Mapping[str, Any]) -> None:
 
 
 def _headline(summary: Mapping[str, Any]) -> str:
+    if why := summary["not_applicable"]:
+        return f"η is not applicable: {shorten(why, 80, placeholder=' …')}"
     efficiency = number(summary["efficiency"], summary["efficiency_error"])
     carnot = number(summary["carnot_efficiency"])
     return f"η = W/Q$_h$ = {efficiency},   η$_C$ = 1 - C$_c$/C$_h$ = {carnot}"

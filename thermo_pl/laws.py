@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from thermo_pl.checks import Array, Check, Verdict, equality, inequality, judge
+from thermo_pl.checks import Array, Check, equality, inequality, judge, with_premises
 from thermo_pl.errors import require
 from thermo_pl.path import Row, first_law_residual, relative_first_law_residual, step_size
 
@@ -67,7 +67,8 @@ def first_law(rows: Sequence[Row], tolerance: float = TOLERANCE) -> list[Check]:
         Two checks, or none without a step.
     """
     energies = ("R", "D", "C", "J_t")
-    steps = [(s.before, s.after) for s in _steps(rows) if s.knows(energies, energies)]
+    known = [(s.before, s.after) for s in _steps(rows) if s.knows(energies, energies)]
+    steps = [step for step in known if step_size(*step) > 0]  # of no step there is no share
     left = [first_law_residual(*step) for step in steps]
     relative = [relative_first_law_residual(step) for step in steps]
     size = [step_size(*step) for step in steps]
@@ -159,7 +160,7 @@ def closed_loops(rows: Sequence[Row], tolerance: float = IDENTITY) -> list[Check
         if math.isnan(gap) or any(row["leg"] != first["leg"] for row in inner):
             continue
         gaps.append(float(_share(gap, np.abs(work).sum() + np.abs(relaxation).sum())))
-        if judge(abs(change), noise, rounding) in {Verdict.HOLDS, Verdict.WITHIN_ERROR}:
+        if judge(abs(change), noise, rounding).shown:
             works.append(work.sum())
             errors.append(error.sum() + noise)
     name = "closed loop, bookkeeping"
@@ -225,6 +226,8 @@ def maxwell_measured(rows: Sequence[Row], tolerance: float = TOLERANCE) -> list[
         by_gam = (distortion[:, 1] - distortion[:, 0]).mean() / gam
         noise = np.linalg.norm(loss_error) / lam + np.linalg.norm(distortion_error) / gam
         size = (abs(by_lam) + abs(by_gam)) / 2
+        if size == 0:  # nothing depends on anything: there is no relation to check
+            continue
         values.append(float(_share(abs(by_lam - by_gam), size)))
         errors.append(float(_share(noise / 2, size)))
     statement = "|ΔC/Δλ - ΔD/Δγ| / mean magnitude = 0"
@@ -269,6 +272,8 @@ def concavity_response(rows: Sequence[Row], tolerance: float = SOLVER_TOLERANCE)
     for name, symbol in (("D_lambda", "D_λ"), ("C_gamma", "C_γ")):
         values = np.array([-row[name] for row in _read(rows) if _finite(row, name)])
         allowed, law = tolerance * np.abs(values).max(initial=0), f"concavity, {symbol} ≤ 0"
+        if not values.any():  # without the network whose loss it is: no slope at all
+            continue
         checks.append(inequality(law, f"-{symbol} ≥ 0 in every row", values, 0, allowed))
     return _counted(*checks)
 
@@ -328,25 +333,34 @@ def second_law(
 
 
 def second_law_without_log_z(
-    entropy: float, entropy_error: float, free_energy: float, free_energy_error: float
+    entropy: float,
+    entropy_error: float,
+    free_energy: float,
+    free_energy_error: float,
+    log_z: float,
+    log_z_error: float,
 ) -> Check:
-    """The short form of the second law, J ≥ H: safe only where Z ≤ 1.
+    """The short form of the second law, J ≥ H: a law only where Z ≤ 1.
 
-    Z = 1 at λ = γ = 1, and Z ≤ 1 for discrete x with λ, γ ≥ 1. Elsewhere J may well be below H;
-    violated then says that log Z is needed, and :func:`second_law` still holds.
+    Z = 1 at λ = γ = 1, and Z ≤ 1 for discrete x with λ, γ ≥ 1. Elsewhere J may well be below H,
+    while :func:`second_law` still holds: there the short form is not applicable.
 
     Args:
         entropy: H of the data, nats.
         entropy_error: its standard error; 0 where H is exact, nan where it is not known.
         free_energy: J in nats.
         free_energy_error: its standard error.
+        log_z: log Z at the same λ and γ; inf where Z is infinite.
+        log_z_error: its standard error.
 
     Returns:
-        The check; the two errors count as independent.
+        The check; the errors of H and J count as independent.
     """
     rounding = ROUNDING * (abs(entropy) + abs(free_energy))
     value, error = free_energy - entropy, math.hypot(entropy_error, free_energy_error)
-    return inequality("J ≥ H (safe only where Z ≤ 1)", "J - H ≥ 0", value, error, rounding, 1)
+    check = inequality("J ≥ H (where Z ≤ 1)", "J - H ≥ 0", value, error, rounding, 1)
+    known = judge(log_z, log_z_error, rounding).shown
+    return with_premises(check, [] if known else [f"log Z = {log_z:.3g}, and J ≥ H asks for Z ≤ 1"])
 
 
 def check_path(

@@ -5,8 +5,7 @@ being the coordinate of the data. Over a stroke
 
     Q = ∫ C dγ,   W_λ = -∫ D dλ,   W_s = -∫ ∂_sF ds,   ΔF = Q - W_λ - W_s,
 
-so that over a closed cycle W = W_λ + W_s = ∮ C dγ. With Q_h what is taken in (dγ > 0) and Q_c what
-is given off, η = W/Q_h = 1 - Q_c/Q_h, and no cycle within C_c ≤ C ≤ C_h has more than 1 - C_c/C_h.
+so that over a closed cycle W = W_λ + W_s = ∮ C dγ: :mod:`thermo_pl.cycle_ledger`.
 
 The slides write the heat as S = ΔR - ΔF = -Δ(λD + γC). This is the difference of a function of
 state and sums to zero over any closed cycle, so that no efficiency can be built on it alone: it is
@@ -22,7 +21,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -30,15 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
-from thermo_pl.checks import Check, equality, inequality
 from thermo_pl.path import Row, drift, relative_first_law_residual, stroke_paths, total
 
 Array = NDArray[np.float64]
 
-TOLERANCE = 0.05
-"""Of the checks, relative to the heat taken in."""
-NEGLIGIBLE = 1e-9
-"""Parts of a step in γ below this share of its range are nothing but rounding."""
 GAUSS = np.polynomial.legendre.leggauss(3)
 """Exact for the product of a cubic and the slope of another."""
 
@@ -145,14 +138,14 @@ def step_integrals(rows: Sequence[Row], name: str, control: str) -> Array:
     """
     result = np.empty(len(rows) - 1)
     start = 0
-    for leg in _legs(rows):
+    for leg in legs_of(rows):
         end = start + len(leg) - 1
-        y = np.array([_number(row, name) for row in leg])
+        y = np.array([known(row, name) for row in leg])
         result[start:end] = weights([row[control] for row in leg]) @ y
         if end < len(result):
             before, after = rows[end], rows[end + 1]
             width = 0.0 if control == "t" else after[control] - before[control]
-            result[end] = width * (_number(before, name) + _number(after, name)) / 2
+            result[end] = width * (known(before, name) + known(after, name)) / 2
         start = end + 1
     return result
 
@@ -168,7 +161,7 @@ def integral(rows: Sequence[Row], name: str, control: str) -> Value:
     Returns:
         The integral; errors as the module says.
     """
-    return together(_parts(rows, name, control))
+    return together(parts(rows, name, control))
 
 
 def change(rows: Sequence[Row], name: str) -> Value:
@@ -257,272 +250,57 @@ def summarise_strokes(rows: Sequence[Row], ending: str) -> list[dict[str, Any]]:
     return summary
 
 
-class Flow(NamedTuple):
-    """Heat exchanged with one reservoir.
-
-    Attributes:
-        heat: Q = ∫ C dγ, positive where it is taken in.
-        C: the mean C at which it is exchanged, Q/Δγ.
-        C_reservoir: C* on a stroke that holds C; C itself elsewhere.
-    """
-
-    heat: Part
-    C: float
-    C_reservoir: float
-
-
-class Balance(NamedTuple):
-    """The ledger of a closed cycle, in nats.
-
-    Attributes:
-        flows: heat taken in and given off.
-        work_control: W_λ = -∮ D dλ.
-        work_domain: W_s = -∮ ∂_sF ds.
-        dissipation: sum of what the relaxations gave off.
-        length: thermodynamic length, nats^½.
-        gamma_error: standard error of the closure of γ.
-        unclosed: by how much F at the end exceeds F at the start, as (λ, γ) do not come back
-            exactly: C Δγ + D Δλ with the means of both ends.
-    """
-
-    flows: list[Flow]
-    work_control: Value
-    work_domain: Value
-    dissipation: Value
-    length: float
-    gamma_error: float
-    unclosed: float
-
-    @property
-    def heat_hot(self) -> Value:
-        """Q_h, all the heat that is taken in."""
-        return together(flow.heat for flow in self.flows if flow.heat.value > 0)
-
-    @property
-    def heat_cold(self) -> Value:
-        """Q_c ≥ 0, all the heat that is given off."""
-        return -together(flow.heat for flow in self.flows if flow.heat.value < 0)
-
-    @property
-    def loss_hot(self) -> float:
-        """The highest C at which heat is exchanged."""
-        return max((flow.C for flow in self.flows), default=math.nan)
-
-    @property
-    def loss_cold(self) -> float:
-        """The lowest C at which heat is exchanged."""
-        return min((flow.C for flow in self.flows), default=math.nan)
-
-    @property
-    def work(self) -> Value:
-        """W = Q_h - Q_c = ∮ C dγ, the better conditioned of the two ways to the work."""
-        return together(flow.heat for flow in self.flows)
-
-    @property
-    def work_mechanical(self) -> Value:
-        """W = -∮ D dλ - ∮ ∂_sF ds: the same for a closed cycle of equilibria."""
-        return add(self.work_control, self.work_domain)
-
-    @property
-    def works_gap(self) -> Value:
-        """∮ C dγ + ∮ D dλ + ∮ ∂_sF ds of the cycle closed by a straight line in (λ, γ): ∮ dF = 0.
-
-        Without that line it would be F at the end less F at the start, and of an imperfect closure
-        that is no error of either work.
-        """
-        return add(self.work, -self.work_mechanical, Value(-self.unclosed))
-
-    @property
-    def efficiency(self) -> Value:
-        """η = W/Q_h; nan where no heat is taken in."""
-        hot = self.heat_hot.value
-        if not hot:
-            return Value(math.nan, math.nan)
-        ratio = self.heat_cold.value / hot
-        heats = [flow.heat for flow in self.flows]
-        # dη = (Q_c/Q_h dQ_h - dQ_c)/Q_h
-        shares = (Part(leg, 0.0, e * (ratio if q > 0 else 1.0) / hot) for leg, q, e in heats)
-        return Value(1 - ratio, together(shares).error)
-
-    @property
-    def finite_efficiency(self) -> Value:
-        """(W - dissipation)/Q_h: what a cycle of finite speed delivers."""
-        hot, paid = self.heat_hot.value, self.dissipation
-        if not hot:
-            return Value(math.nan, math.nan)
-        return add(self.efficiency, Value(-paid.value / hot, paid.error / hot))
-
-    @property
-    def carnot_efficiency(self) -> float:
-        """η_C = 1 - C_c/C_h."""
-        return 1 - self.loss_cold / self.loss_hot
-
-    @property
-    def clausius(self) -> Value:
-        """∮ δQ/C over the reservoirs, which is ∮ dγ = 0 for a closed quasi-static cycle."""
-        found = together(
-            Part(leg, value / flow.C_reservoir, error / flow.C_reservoir)
-            for flow in self.flows
-            for leg, value, error in [flow.heat]
-        )
-        return add(found, Value(0.0, self.gamma_error))
-
-
-def cycle_balance(strokes: Sequence[Sequence[Row]], closing: Row | None = None) -> Balance:
-    """The ledger of a cycle.
-
-    Heat exchanged on a stroke that holds C counts net, as it is exchanged with one reservoir;
-    elsewhere every step counts for itself, cut where γ turns around.
+def parts(rows: Sequence[Row], name: str, control: str) -> list[Part]:
+    """∫ y dx over each step of a path, which belongs to the leg it ends on.
 
     Args:
-        strokes: the rows of each stroke, the point it begins at included.
-        closing: the end of the cycle on the probe that its start was measured on, if that differs.
+        rows: the path.
+        name: column of y.
+        control: column of x.
 
     Returns:
-        The ledger.
+        One term for each step, with its error.
     """
-    paid = [row for stroke in strokes for row in stroke[1:]]
-    first, last = strokes[0][0], strokes[-1][-1]
-    ends = (float(row["C_error"] / row["C_gamma"]) for row in (first, last))
-    return Balance(
-        [flow for rows in strokes for flow in _flows(rows)],
-        -together(part for rows in strokes for part in _parts(rows, "D", "lambda")),
-        -together(part for rows in strokes for part in _parts(rows, "J_t", "t")),
-        Value(
-            total(paid, "relaxation"), math.hypot(*(_number(r, "relaxation_error") for r in paid))
-        ),
-        total(paid, "length"),
-        math.hypot(*ends),
-        integral([first, closing or last], "C", "gamma").value
-        + integral([first, closing or last], "D", "lambda").value,
-    )
-
-
-def summarise_cycle(
-    strokes: Sequence[Sequence[Row]], closing: Row | None, theta_gap: float
-) -> dict[str, Any]:
-    """What a cycle comes to, for cycle.json.
-
-    Args:
-        strokes: the rows of each stroke, the point it begins at included.
-        closing: the end of the cycle on the probe that its start was measured on, if that differs.
-        theta_gap: |θ_end - θ_start| / |θ_start|. It can be large where nothing else differs, as
-            J does not change when latents are turned or swapped.
-
-    Returns:
-        Plain numbers, nats; errors as the module says. ``closure`` is end less start, and
-        ``relative_closure`` that of λ and γ over their ranges, that of R, D and C over their start.
-    """
-    found = cycle_balance(strokes, closing)
-    first, last = strokes[0][0], strokes[-1][-1]
-    closed, rows = closing or last, [row for stroke in strokes for row in stroke]
-    controls = {name: last[name] - first[name] for name in ("lambda", "gamma")}
-    terms = {name: closed[name] - first[name] for name in "RDC"}
-    ranges = {name: max(r[name] for r in rows) - min(r[name] for r in rows) for name in controls}
-    values = {
-        "work": found.work,
-        "heat_hot": found.heat_hot,
-        "heat_cold": found.heat_cold,
-        "efficiency": found.efficiency,
-        "finite_efficiency": found.finite_efficiency,
-        "work_control": found.work_control,
-        "work_domain": found.work_domain,
-        "dissipation": found.dissipation,
-        "works_gap": found.works_gap,
-        "clausius": found.clausius,
-    }
-    return {
-        "carnot_efficiency": found.carnot_efficiency,
-        "C_hot": found.loss_hot,
-        "C_cold": found.loss_cold,
-        **{name: value for name, (value, _) in values.items()},
-        **{f"{name}_error": error for name, (_, error) in values.items()},
-        "closure": {**controls, "theta": theta_gap, **terms},
-        "relative_closure": {
-            **{name: gap / ranges[name] if ranges[name] else 0.0 for name, gap in controls.items()},
-            **{name: gap / first[name] for name, gap in terms.items()},
-        },
-        "length": found.length,
-        "checks": [asdict(check) for check in cycle_checks(found)],
-    }
-
-
-def cycle_checks(balance: Balance, tolerance: float = TOLERANCE) -> list[Check]:
-    """Holds the ledger of a closed cycle against the second law and its consequences.
-
-    Args:
-        balance: the ledger.
-        tolerance: of the equalities, relative to the heat taken in.
-
-    Returns:
-        Clausius, both ways to the work, Carnot's theorem; for a cycle at a single C, Kelvin's
-        statement in place of Carnot's.
-    """
-    hot, gap = balance.heat_hot.value, balance.works_gap
-    rise = sum(flow.heat.value / flow.C for flow in balance.flows if flow.heat.value > 0)
-    checks = [
-        equality("Clausius, ∮ δQ/C = 0", "∮ δQ/C = ∮ dγ = 0", *balance.clausius, tolerance * rise),
-        equality("cycle, both works", "∮ C dγ + ∮ D dλ + ∮ ∂_sF ds = 0", *gap, tolerance * hot),
-    ]
-    if balance.loss_hot <= (1 + tolerance) * balance.loss_cold:
-        law = "Kelvin, W = 0 at a single C"
-        return [*checks, equality(law, "W = C ∮ dγ = 0", *balance.work, tolerance * hot)]
-    slack = Value(balance.carnot_efficiency - balance.efficiency.value, balance.efficiency.error)
-    return [*checks, inequality("Carnot, η ≤ 1 - C_c/C_h", "η_C - η ≥ 0", *slack, tolerance)]
-
-
-def _parts(rows: Sequence[Row], name: str, control: str) -> list[Part]:
-    # ∫ y dx over each step, which belongs to the leg it ends on
     values = step_integrals(rows, name, control).tolist()
     errors = step_integrals(rows, f"{name}_error", control).tolist()
     legs = (row["leg"] for row in rows[1:])
     return [Part(*part) for part in zip(legs, values, errors, strict=True)]
 
 
-def _flows(rows: Sequence[Row]) -> list[Flow]:
-    return [flow for leg in _legs(rows) for flow in _exchanges(leg)]
+def legs_of(rows: Sequence[Row]) -> list[list[Row]]:
+    """The rows of a path, cut where the leg changes.
+
+    Args:
+        rows: the path.
+
+    Returns:
+        The rows of each leg, in order.
+    """
+    return [list(group) for _, group in groupby(rows, key=lambda row: row["leg"])]
 
 
-def _exchanges(rows: Sequence[Row]) -> list[Flow]:
-    # the heat of a stroke on its leg: all of it where C is held, else part by part
-    gamma = [row["gamma"] for row in rows]
-    shares = weights(gamma, turns=True)
-    target = _held_loss(rows)
-    if target is not None:
-        shares = shares.sum(0, keepdims=True)
-    widths = shares.sum(1)
-    heats, errors = (shares @ [_number(row, name) for row in rows] for name in ("C", "C_error"))
-    least = NEGLIGIBLE * float(np.ptp(gamma))  # too narrow to say at which C
-    return [
-        Flow(Part(rows[0]["leg"], q, e), q / w, q / w if target is None else target)
-        for q, e, w in zip(heats.tolist(), errors.tolist(), widths.tolist(), strict=True)
-        if abs(w) > least
-    ]
+def known(row: Row, name: str) -> float:
+    """A value of a row, 0 where it is missing.
 
+    Args:
+        row: the row.
+        name: the column.
 
-def _held_loss(rows: Sequence[Row]) -> float | None:
-    targets = {float(row["C_target"]) for row in rows[1:]}
-    target = targets.pop() if len(targets) == 1 else math.nan
-    return target if math.isfinite(target) else None
+    Returns:
+        The value.
+    """
+    value = row.get(name)
+    return 0.0 if value is None or math.isnan(value) else float(value)
 
 
 def _products(row: Row) -> dict[str, float]:
     # λD + γC and γC with their errors; D and C share their draws
     lam, gam = float(row["lambda"]), float(row["gamma"])
     heat, work = gam * row["C"], lam * row["D"]
-    heat_error, work_error = gam * _number(row, "C_error"), lam * _number(row, "D_error")
+    heat_error, work_error = gam * known(row, "C_error"), lam * known(row, "D_error")
     return {
         "gamma_C": heat,
         "gamma_C_error": heat_error,
         "lambda_D_gamma_C": work + heat,
         "lambda_D_gamma_C_error": work_error + heat_error,
     }
-
-
-def _legs(rows: Sequence[Row]) -> list[list[Row]]:
-    return [list(group) for _, group in groupby(rows, key=lambda row: row["leg"])]
-
-
-def _number(row: Row, name: str) -> float:
-    value = row.get(name)
-    return 0.0 if value is None or math.isnan(value) else float(value)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 from thermo_pl import checks
+from thermo_pl.checks import WIDTH, Verdict
 from thermo_pl.ledger import Value, add, summarise_strokes
 from thermo_pl.path import Row, drift
 from thermo_pl.report import number, strokes_of_pass
 
-WIDTH = 100
-"""Columns of the table, at most."""
 TERMS = {
     "ΔR": "dR",
     "ΔD": "dD",
@@ -79,6 +79,7 @@ def ledger_table(summary: Mapping[str, Any], ending: str, directory: str) -> str
     parts = [_pairs({"process": made, "ledger": shown}), *_grids(summary["strokes"])]
     if summary["cycle"]:
         parts.append(_pairs(_cycle_lines(summary["cycle"])))
+        parts += _why_no_efficiency(summary["cycle"])
         parts.append(checks.table([checks.Check(**check) for check in summary["cycle"]["checks"]]))
     others = {}
     for name, (start, end) in summary["accuracy"].items():
@@ -92,6 +93,11 @@ def ledger_table(summary: Mapping[str, Any], ending: str, directory: str) -> str
 def _cycle_lines(found: Mapping[str, Any]) -> dict[str, str]:
     def value(name: str) -> str:
         return number(found[name], found[f"{name}_error"])
+
+    def efficiency(name: str) -> str:
+        if found["not_applicable"]:
+            return Verdict.NOT_APPLICABLE
+        return number(found[name], found.get(f"{name}_error"))
 
     gaps, shares = found["closure"], found["relative_closure"]
 
@@ -108,14 +114,22 @@ def _cycle_lines(found: Mapping[str, Any]) -> dict[str, str]:
         "W = W_λ + W_s": f"{number(*add(*parts))}, of {each}",
         "Q_h, Q_c": f"{value('heat_hot')}, {value('heat_cold')}",
         "C_h, C_c": f"{number(found['C_hot'])}, {number(found['C_cold'])}",
-        "η = W/Q_h": value("efficiency"),
-        "η_C = 1 - C_c/C_h": number(found["carnot_efficiency"]),
-        "η at finite speed": value("finite_efficiency"),
+        "η = W/Q_h": efficiency("efficiency"),
+        "η_C = 1 - C_c/C_h": efficiency("carnot_efficiency"),
+        "η at finite speed": efficiency("finite_efficiency"),
         "dissipation": f"{value('dissipation')}, length {number(found['length'])} nats^½",
         "end less start": closure({"lambda": "λ", "gamma": "γ"}) + " of their ranges",
         "": closure({"R": "R", "D": "D", "C": "C"}) + " of the start",
         "|Δθ|/|θ|": number(gaps["theta"]),
     }
+
+
+def _why_no_efficiency(found: Mapping[str, Any]) -> list[str]:
+    # the reasons of the ledger, below its numbers
+    if not found["not_applicable"]:
+        return []
+    text = f"η and η_C are not applicable: {found['not_applicable']}"
+    return [fill(text, WIDTH, subsequent_indent="  ")]
 
 
 def _grids(strokes: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -231,7 +231,10 @@ def _of_cycle(file: Path) -> tuple[dict[str, Value], dict[str, float]]:
     values |= {f"closure_{name}": value for name, value in closure.items()}
     known = {name: _number(v, file, name) for name, v in values.items() if v is not None}
     errors = {name.removesuffix("_error"): v for name, v in known.items() if name[-6:] == "_error"}
-    return {name: v for name, v in known.items() if name[-6:] != "_error"}, errors
+    results: dict[str, Value] = {n: v for n, v in known.items() if n[-6:] != "_error"}
+    if cycle.get("not_applicable"):
+        results |= dict.fromkeys(("efficiency", "carnot_efficiency"), "not applicable")
+    return results, errors
 
 
 def _finite(values: dict[str, Value]) -> dict[str, Value]:

@@ -32,7 +32,7 @@ RESULTS = {
     "work": "work of the cycle (nats)",
     "heat_hot": "heat taken up at the high C (nats)",
     "heat_cold": "heat at the low C (nats)",
-    "efficiency": "efficiency of the cycle",
+    "efficiency": "efficiency of the cycle, where it closes and holds its C",
     "carnot_efficiency": "efficiency of a reversible cycle between the same C",
     "val_J": "J on validation images (nats), at the end",
     "val_R": "R on validation images (nats), at the end",

@@ -561,13 +561,11 @@ def second_law_checks(entropy: DataEntropy, energy: Measured, log_z: Measured) -
         log_z: log Z of the model.
 
     Returns:
-        The checks that can be made: none where H or J is not known, the short one where log Z is
-        infinite.
+        The checks that can be made: none where H or J is not known, and the short one alone, which
+        is not applicable there, where log Z is infinite.
     """
-    known = entropy.value, entropy.error, energy.value, energy.error
     if not math.isfinite(entropy.value + energy.value):
         return []
+    known = entropy.value, entropy.error, energy.value, energy.error, log_z.value, log_z.error
     short = second_law_without_log_z(*known)
-    if not math.isfinite(log_z.value):
-        return [short]
-    return [second_law(*known, log_z.value, log_z.error), short]
+    return [second_law(*known), short] if math.isfinite(log_z.value) else [short]

@@ -263,8 +263,9 @@ class WandbRunLogger(WandbLogger):
         for path in sorted((directory / "figures").glob("*.png")):
             media[f"figures/{path.stem}"] = wandb.Image(str(path))
         cycle = _final(_read(directory / "cycle.json") or {}, "cycle/")
-        if media or cycle:
-            self._log(run, media | {name: x for name, x in cycle.items() if x is not None})
+        if media or cycle:  # why there is no efficiency is text, for the summary alone
+            numbers = {name: x for name, x in cycle.items() if isinstance(x, int | float)}
+            self._log(run, media | numbers)
         summary = _read(directory / "summary.json") or {}
         summary.pop("cycle", None)  # the same as cycle.json
         final = _final(summary, "final/")
