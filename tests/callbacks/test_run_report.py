@@ -97,7 +97,7 @@ def test_a_cycle_is_summed_up_as_its_files_say(cycle: tuple[Run, Settled]) -> No
 def test_the_ledger_is_printed(cycle: tuple[Run, Settled]) -> None:
     run, _ = cycle
     assert "process  done, 8 steps" in run.out
-    # λ and γ are driven, so that C is held nowhere: there is work, and no temperature to judge it by
+    # λ and γ are driven, so that C is held nowhere: there is work, and no temperature
     work = json_of(run.directory / "cycle.json")["work"]
     assert re.search(rf"^W = ∮ C dγ +{re.escape(f'{work:.4g}')} ±", run.out, re.MULTILINE)
     assert max(map(len, run.out.splitlines())) <= 100 + len(str(run.directory))
