@@ -3,12 +3,26 @@
 import os
 from collections.abc import Iterator
 
+# before torch is imported, here or by what a test starts: one thread for each process, however many
+# tests run beside each other
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
+import torch
 from hypothesis import settings
 
-# the same examples in every run: what is checked before a change lands is what lands
-settings.register_profile("repeatable", derandomize=True)
+# the same examples in every run: what is checked before a change lands is what lands. How long an
+# example takes says more of the machine than of the code
+settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
+
+
+def pytest_runtest_setup() -> None:
+    """Start every test from the same state, whatever ran before it in this process."""
+    torch.set_num_threads(1)  # a config may have asked for more
+    torch.set_default_dtype(torch.float32)
+    torch.manual_seed(0)
+    os.environ.pop("THERMO_PL_RUN_DIR", None)  # left by a run on the command line
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from process_runs import make_data
 
 from thermo_pl.datamodules import InterpolatedDataModule
@@ -26,12 +25,3 @@ def data(cache: Path) -> Callable[..., InterpolatedDataModule]:
         return make_data(cache, *classes, **arguments)
 
     return make
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> Iterator[None]:
-    # small matrices: more threads only get into each other's way
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)

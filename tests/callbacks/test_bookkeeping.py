@@ -219,7 +219,8 @@ def test_gradients_count_all_evaluations_of_an_optimiser_with_a_line_search(
     assert [row["gradients"] for row in run.rows[1:]] == [
         train + solve for train, solve in zip(training[2:], solves[2:], strict=True)
     ]
-    # more than one evaluation for each of the batches
-    assert all(train > 2 * 64 * 3 for train in training)
+    # each batch is evaluated, and a line search asks again, wherever θ is; how often is its affair
+    assert all(train >= 2 * 64 for train in training)
+    assert sum(training) > len(training) * 2 * 64
     # the first row takes the epochs of the equilibration together, and a solve for each
     assert run.rows[0]["gradients"] == sum(training[:2]) + sum(solves[:2])

@@ -57,7 +57,8 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(joblib, "Parallel", here)
     monkeypatch.setattr(transport, "WORTH_PROCESSES", 0)
-    monkeypatch.delenv("POT_BACKEND_DISABLE_PYTORCH", raising=False)
+    # what a process of its own sets is set in this one here: to be undone, it must have been known
+    monkeypatch.setenv("POT_BACKEND_DISABLE_PYTORCH", "1")
     return asked
 
 
