@@ -1,6 +1,7 @@
 """Settings of all tests."""
 
 import os
+import random
 from collections.abc import Iterator
 
 # before torch is imported, here or by what a test starts: one thread for each process, however many
@@ -15,6 +16,22 @@ from hypothesis import settings
 # example takes says more of the machine than of the code
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add an order of one's own, the same in all processes."""
+    told = "run the files, and the tests of each, in a random order"
+    parser.addoption("--shuffle", type=int, metavar="SEED", help=told)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Shuffle the tests if asked to; those of a file stay together, as they share fixtures."""
+    if (seed := config.getoption("--shuffle")) is None:
+        return
+    draw = random.Random(seed)
+    draw.shuffle(items)
+    place = {path: draw.random() for path in sorted({item.path for item in items})}
+    items.sort(key=lambda item: place[item.path])
 
 
 def pytest_runtest_setup() -> None:
