@@ -20,7 +20,9 @@ from turns import in_turns
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.networks import MLPDecoder
 from thermo_pl.particles import Particles
-from thermo_pl.response import Objective, Probe, gauss_newton, gradient_of
+from thermo_pl.response.curvature import gauss_newton
+from thermo_pl.response.linear import gradient_of
+from thermo_pl.response.objective import Objective, Probe
 
 REPEATS = 20
 T = 0.3

@@ -16,10 +16,10 @@ import torch
 from cycle_model import K, cycle_model, digits, training_particles
 from torch import Tensor
 
-from thermo_pl.cubature import turned_cubature
-from thermo_pl.measurement import classification_draws
-from thermo_pl.objective import Objective, Probe
+from thermo_pl.networks.cubature import turned_cubature
 from thermo_pl.optim import QuasiStaticLBFGS
+from thermo_pl.response.measurement import classification_draws
+from thermo_pl.response.objective import Objective, Probe
 
 FRESH = 640
 

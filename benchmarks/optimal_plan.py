@@ -20,9 +20,9 @@ import numpy as np
 from process_memory import with_memory
 from torch import Tensor
 
-from thermo_pl import optimal_plan
 from thermo_pl.datamodules import MNIST
-from thermo_pl.network_simplex import pair_distances
+from thermo_pl.transport import column_generation
+from thermo_pl.transport.solver import pair_distances
 
 Images = np.ndarray
 HEAD = f"{'points':>16}  {'solver':<10}{'seconds':>9}{'GiB':>7}{'expected':>10}{'W2²':>16}"
@@ -38,10 +38,10 @@ def domains(images: Tensor, labels: Tensor, count: int) -> tuple[Images, Images]
 def solved(a: Images, b: Images, dense: bool) -> tuple[float, float, float, float]:
     """Seconds, GiB taken and expected, and W2²."""
     if dense:
-        optimal_plan.PILOT = max(len(a), len(b))  # all pairs at once
-    plan, seconds, taken = with_memory(partial(optimal_plan.optimal_plan, a, b))
+        column_generation.PILOT = max(len(a), len(b))  # all pairs at once
+    plan, seconds, taken = with_memory(partial(column_generation.optimal_plan, a, b))
     cost = plan["mass"] @ pair_distances(a, b, plan["rows"], plan["cols"])
-    return seconds, taken, optimal_plan.memory(a, b), float(cost)
+    return seconds, taken, column_generation.memory(a, b), float(cost)
 
 
 def main() -> None:
@@ -55,7 +55,7 @@ def main() -> None:
     for count in arguments.points:
         a, b = domains(*train, count)
         for name in ("dense", "generated"):
-            dense = optimal_plan.BYTES_DENSE * len(a) * len(b) / 2**30
+            dense = column_generation.BYTES_DENSE * len(a) * len(b) / 2**30
             if name == "dense" and dense > arguments.memory:
                 continue
             spawn = multiprocessing.get_context("spawn")

@@ -28,8 +28,6 @@ from process_memory import with_memory
 from torch import Tensor, nn
 from turns import in_turns
 
-from thermo_pl.curvature import gauss_newton
-from thermo_pl.damping import damping_effect
 from thermo_pl.module import FreeEnergyModel, Outputs
 from thermo_pl.networks import (
     GaussianPosterior,
@@ -38,10 +36,12 @@ from thermo_pl.networks import (
     MLPEncoder,
     StandardNormal,
 )
-from thermo_pl.objective import Objective, Probe
 from thermo_pl.particles import Particles, weighted_mean
-from thermo_pl.response import SKETCHED, ResponseSettings, linear_response
-from thermo_pl.solvers import Matvec, Solution, conjugate_gradient, nystrom
+from thermo_pl.response.curvature import gauss_newton
+from thermo_pl.response.damping import damping_effect
+from thermo_pl.response.linear import SKETCHED, ResponseSettings, linear_response
+from thermo_pl.response.objective import Objective, Probe
+from thermo_pl.response.solvers import Matvec, Solution, conjugate_gradient, nystrom
 
 SHAPE, LATENT, CLASSES, T = (1, 28, 28), 16, 10, 0.0
 DAMPING, TOLERANCE, RANK, LIMIT = 1.0, 1e-2, 100, 300

@@ -26,13 +26,13 @@ from torch import Tensor
 
 import thermo_pl.datamodules  # ruff: ignore[unused-import]
 import thermo_pl.networks  # ruff: ignore[unused-import]
-from thermo_pl.damping import damping_effect, relaxation_damping
-from thermo_pl.fluctuation import fluctuation_response
-from thermo_pl.measurement import measure
 from thermo_pl.module import FreeEnergyModel
-from thermo_pl.objective import Objective, Probe
 from thermo_pl.particles import Particles, interpolate
-from thermo_pl.response import ResponseSettings, linear_response
+from thermo_pl.response.damping import damping_effect, relaxation_damping
+from thermo_pl.response.fluctuation import fluctuation_response
+from thermo_pl.response.linear import ResponseSettings, linear_response
+from thermo_pl.response.measurement import measure
+from thermo_pl.response.objective import Objective, Probe
 
 T, RATE, BATCH = 0.1, 0.02, 256
 STEPS = {"lambda": 0.1, "gamma": 0.2, "t": 0.05}

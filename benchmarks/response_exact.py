@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from thermo_pl.exact.gaussian import LinearGaussian
 from thermo_pl.module import FreeEnergyModel
-from thermo_pl.objective import Objective, Probe
-from thermo_pl.response import ResponseSettings, linear_response
+from thermo_pl.response.linear import ResponseSettings, linear_response
+from thermo_pl.response.objective import Objective, Probe
 
 POINTS = list(product((0.5, 1.0, 2.0), (1.0, 2.0, 4.0), (0.1, 0.3, 0.5, 0.7, 0.9)))
 """λ, γ and t; all of them have both latents active."""

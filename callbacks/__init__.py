@@ -24,7 +24,7 @@ from thermo_pl.callbacks.step_control import (
     StepControl,
 )
 from thermo_pl.callbacks.stroke_process import StrokeProcess
-from thermo_pl.strokes import Stroke
+from thermo_pl.process.strokes import Stroke
 
 __all__ = [
     "AdaptiveSteps",

@@ -15,7 +15,7 @@ from typing import Any
 
 from thermo_pl.callbacks.stroke_process import StrokeProcess
 from thermo_pl.module import FreeEnergyModel
-from thermo_pl.strokes import Stroke
+from thermo_pl.process.strokes import Stroke
 
 
 class Adiabatic(StrokeProcess):

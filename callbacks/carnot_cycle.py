@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from thermo_pl.callbacks.cycle import Cycle
 from thermo_pl.errors import require
-from thermo_pl.strokes import RETURN, Stroke
+from thermo_pl.process.strokes import RETURN, Stroke
 
 
 class CarnotCycle(Cycle):

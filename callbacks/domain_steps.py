@@ -15,8 +15,8 @@ from thermo_pl.callbacks.quasi_static import QuasiStatic
 from thermo_pl.callbacks.rows import Stand
 from thermo_pl.callbacks.settings import Control, Equilibration, Motion, Probes
 from thermo_pl.errors import ConfigError, require
-from thermo_pl.measurement import Measurement, draws_to_decode, measure
 from thermo_pl.module import FreeEnergyModel
+from thermo_pl.response.measurement import Measurement, draws_to_decode, measure
 
 LEAST_LAMBDA = 0.1
 """Where λ stops being nudged down."""

@@ -12,14 +12,10 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.trainer.states import TrainerFn
 
-from thermo_pl.checks import Check, table
 from thermo_pl.datamodules.base import PathDataModule
 from thermo_pl.errors import require
-from thermo_pl.module import FreeEnergyModel
-from thermo_pl.networks import Gaussian
-from thermo_pl.particles import Batch, Particles
-from thermo_pl.rundir import write_json
-from thermo_pl.second_law import (
+from thermo_pl.laws.checks import Check, table
+from thermo_pl.laws.second_law import (
     DataEntropy,
     Measured,
     Production,
@@ -31,6 +27,10 @@ from thermo_pl.second_law import (
     sample_trajectories,
     second_law_checks,
 )
+from thermo_pl.module import FreeEnergyModel
+from thermo_pl.networks import Gaussian
+from thermo_pl.particles import Batch, Particles
+from thermo_pl.runs.directory import write_json
 
 WHOLE, LABELLED = "whole system", "with labels"
 
@@ -52,7 +52,7 @@ class EntropyReport(pl.Callback):
     with standard errors over the random draws. For each system (the whole one of x and z, and the
     subsystem with labels) there are H, βW = -H, βΔF = -(R + D), with labels -(R + D + C), and
     σ_tot = βW - βΔF with its parts σ_sys and σ_bath; each law has its verdict. The second law is
-    that of all parts the model has. See :mod:`thermo_pl.second_law`.
+    that of all parts the model has. See :mod:`thermo_pl.laws.second_law`.
 
     entropy.json in the run directory has all digits. The callback acts in ``validate`` only, never
     inside a fit; the random draws are the same in every run. The command line adds one with the

@@ -11,7 +11,7 @@ from thermo_pl.callbacks.settings import Equilibration, Motion, Probes
 from thermo_pl.callbacks.transitions import OnTransition
 from thermo_pl.errors import require
 from thermo_pl.module import FreeEnergyModel
-from thermo_pl.response import ResponseSettings
+from thermo_pl.response.linear import ResponseSettings
 
 
 class FreeEnergySurface(QuasiStatic):

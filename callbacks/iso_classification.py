@@ -16,10 +16,10 @@ from thermo_pl.callbacks.settings import Control, Equilibration, Motion, Probes
 from thermo_pl.callbacks.step_control import ConstantSteps, Pace, Place, StepControl
 from thermo_pl.callbacks.transitions import OnTransition
 from thermo_pl.errors import InfeasibleTarget, require
-from thermo_pl.length import length
 from thermo_pl.module import FreeEnergyModel
-from thermo_pl.path import BACK, FORWARD
-from thermo_pl.response import ResponseSettings
+from thermo_pl.path.columns import BACK, FORWARD
+from thermo_pl.response.linear import ResponseSettings
+from thermo_pl.response.metric import length
 
 PASSES = (FORWARD, BACK)
 """The strokes on which C is held."""

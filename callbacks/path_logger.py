@@ -12,8 +12,8 @@ from typing import Any
 import pytorch_lightning as pl
 
 from thermo_pl.callbacks.quasi_static import QuasiStatic, is_fitting
-from thermo_pl.path import Row
-from thermo_pl.wandb_logger import WandbRunLogger
+from thermo_pl.path.columns import Row
+from thermo_pl.runs.wandb import WandbRunLogger
 
 LAW = (
     "first_law_residual",

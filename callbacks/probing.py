@@ -11,7 +11,7 @@ from thermo_pl.callbacks.settings import Probes
 from thermo_pl.errors import require
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.particles import Particles
-from thermo_pl.response import Probe
+from thermo_pl.response.objective import Probe
 
 Kind = Literal["control", "measuring", "solving", "witness"]
 

@@ -26,11 +26,13 @@ from thermo_pl.callbacks.rows import Stand, energy_columns, length_columns, resp
 from thermo_pl.callbacks.settings import Control, Equilibration, Motion, Probes, State
 from thermo_pl.callbacks.step_control import Snapshot
 from thermo_pl.callbacks.transitions import SADDLE, OnTransition, TransitionMet, kick, transition
-from thermo_pl.damping import relaxation_damping
 from thermo_pl.errors import ConfigError, NonFinite, NotEquilibrated, SolverBreakdown, require
-from thermo_pl.ledger import summarise_strokes
-from thermo_pl.length import metric
-from thermo_pl.measurement import (
+from thermo_pl.laws.ledger import summarise_strokes
+from thermo_pl.module import FreeEnergyModel
+from thermo_pl.path.columns import COLUMNS, Row
+from thermo_pl.response.damping import relaxation_damping
+from thermo_pl.response.linear import Response, ResponseSettings, linear_response
+from thermo_pl.response.measurement import (
     NOTHING,
     Estimate,
     Measurement,
@@ -40,18 +42,10 @@ from thermo_pl.measurement import (
     draws_to_decode,
     measure,
 )
-from thermo_pl.module import FreeEnergyModel
-from thermo_pl.path import COLUMNS, Row
-from thermo_pl.response import (
-    Objective,
-    Probe,
-    Response,
-    ResponseSettings,
-    linear_response,
-    shift_parameters,
-)
-from thermo_pl.rundir import write_csv, write_json
-from thermo_pl.solvers import Status
+from thermo_pl.response.metric import metric
+from thermo_pl.response.objective import Objective, Probe, shift_parameters
+from thermo_pl.response.solvers import Status
+from thermo_pl.runs.directory import write_csv, write_json
 
 NAN = float("nan")
 UNSOLVED = 0.5

@@ -14,7 +14,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 
 from thermo_pl.errors import SolverBreakdown, require
-from thermo_pl.response import Response
+from thermo_pl.response.linear import Response
 
 
 class RanksDiffer(SolverBreakdown):

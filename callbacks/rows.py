@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from thermo_pl.length import length
-from thermo_pl.measurement import Estimate, Measurement, first_law
-from thermo_pl.path import Row
-from thermo_pl.response import Response
+from thermo_pl.path.columns import Row
+from thermo_pl.response.linear import Response
+from thermo_pl.response.measurement import Estimate, Measurement, first_law
+from thermo_pl.response.metric import length
 
 NAN = float("nan")
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 from torch import Tensor
 
 from thermo_pl.errors import require
-from thermo_pl.path import Row
+from thermo_pl.path.columns import Row
 
 NAN = float("nan")
 

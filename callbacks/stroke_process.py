@@ -11,8 +11,8 @@ from thermo_pl.callbacks.quasi_static import QuasiStatic
 from thermo_pl.callbacks.settings import Control, Motion
 from thermo_pl.errors import InfeasibleTarget, require
 from thermo_pl.module import FreeEnergyModel
-from thermo_pl.path import Row
-from thermo_pl.strokes import RETURN, Point, Stroke, motion
+from thermo_pl.path.columns import Row
+from thermo_pl.process.strokes import RETURN, Point, Stroke, motion
 
 LOST = 0.5
 """Relative miss of a held C at which the constraint counts as lost."""

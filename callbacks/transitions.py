@@ -26,8 +26,8 @@ from torch.nn.utils import parameters_to_vector
 
 from thermo_pl.errors import ProcessStopped
 from thermo_pl.module import FreeEnergyModel
-from thermo_pl.path import Row
-from thermo_pl.response import shift_parameters
+from thermo_pl.path.columns import Row
+from thermo_pl.response.objective import shift_parameters
 
 OnTransition = Literal["mark", "continue", "stop"]
 

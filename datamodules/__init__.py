@@ -13,15 +13,9 @@ from thermo_pl.datamodules.interpolated import InterpolatedDataModule
 from thermo_pl.datamodules.latents import Latents
 from thermo_pl.datamodules.rotated import RotatedMNIST
 from thermo_pl.datamodules.sources import GradualImages, GradualSource, ImageSource, Split
-from thermo_pl.datamodules.transforms import (
-    Blur,
-    GaussianNoise,
-    Inversion,
-    Occlusion,
-    Rotation,
-)
-from thermo_pl.datamodules.transport import Transport
+from thermo_pl.datamodules.transforms import Blur, GaussianNoise, Inversion, Occlusion, Rotation
 from thermo_pl.datamodules.vision import MNIST, FashionMNIST, VisionDataset
+from thermo_pl.transport.couplings import Transport
 
 __all__ = [
     "MNIST",

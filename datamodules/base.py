@@ -21,7 +21,7 @@ from thermo_pl.datamodules.coupled import (
     WholeLeg,
     as_it_is,
 )
-from thermo_pl.datamodules.path import DataPath
+from thermo_pl.datamodules.legs import DataPath
 from thermo_pl.datamodules.sources import SPLITS
 from thermo_pl.errors import DataError, require
 from thermo_pl.particles import Batch, Particles, interpolate, mixed

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from thermo_pl.datamodules.transport import Coupling, identity_coupling
 from thermo_pl.errors import ConfigError
 from thermo_pl.particles import Particles
+from thermo_pl.transport.couplings import Coupling, identity_coupling
 
 
 @dataclass

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from thermo_pl.datamodules.cache import content_hash
 from thermo_pl.datamodules.digits import Digits
 from thermo_pl.datamodules.sources import SPLITS, ImageSource, Split
 from thermo_pl.errors import DataError, require
+from thermo_pl.transport.cache import content_hash
 
 
 @dataclass

@@ -10,12 +10,9 @@ import torch
 from torch import Tensor
 
 from thermo_pl.datamodules.base import PathDataModule
-from thermo_pl.datamodules.cache import content_hash
 from thermo_pl.datamodules.coupled import CoupledImages
-from thermo_pl.datamodules.path import DataPath
+from thermo_pl.datamodules.legs import DataPath
 from thermo_pl.datamodules.sources import SPLITS
-from thermo_pl.datamodules.transport import Coupling, identity_coupling
-from thermo_pl.entropy import discrete_entropy
 from thermo_pl.errors import require
 from thermo_pl.exact.bures import (
     covariance_matrix,
@@ -24,6 +21,9 @@ from thermo_pl.exact.bures import (
     transport_map,
     wasserstein2_squared,
 )
+from thermo_pl.laws.data_entropy import discrete_entropy
+from thermo_pl.transport.cache import content_hash
+from thermo_pl.transport.couplings import Coupling, identity_coupling
 
 
 class GaussianDomains(PathDataModule):

@@ -17,21 +17,16 @@ from torch import Tensor
 from torch.nn.functional import one_hot, pad
 
 from thermo_pl.datamodules.base import PathDataModule
-from thermo_pl.datamodules.cache import ArrayCache, content_hash
 from thermo_pl.datamodules.coupled import CoupledImages, at_rest
 from thermo_pl.datamodules.domains import check_split
-from thermo_pl.datamodules.path import DataPath
+from thermo_pl.datamodules.legs import DataPath
 from thermo_pl.datamodules.sources import GradualImages, GradualSource, Split
-from thermo_pl.datamodules.transport import (
-    Coupling,
-    Transport,
-    exact_couplings,
-    identity_coupling,
-)
 from thermo_pl.errors import DataError, require
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.particles import Particles
 from thermo_pl.progress import stage
+from thermo_pl.transport.cache import ArrayCache, content_hash
+from thermo_pl.transport.couplings import Coupling, Transport, exact_couplings, identity_coupling
 
 Carrier = Literal["predicted", "transported"]
 CARRIERS: tuple[Carrier, ...] = ("predicted", "transported")

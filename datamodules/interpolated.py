@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from thermo_pl.datamodules.base import PathDataModule
-from thermo_pl.datamodules.cache import ArrayCache, content_hash
 from thermo_pl.datamodules.domains import Domain, Waypoint, check_waypoints, load_domains
-from thermo_pl.datamodules.path import LABEL_MODES, DataPath, LabelMode, build_path
-from thermo_pl.datamodules.transport import Transport
+from thermo_pl.datamodules.legs import LABEL_MODES, DataPath, LabelMode, build_path
 from thermo_pl.errors import require
+from thermo_pl.transport.cache import ArrayCache, content_hash
+from thermo_pl.transport.couplings import Transport
 
 
 class InterpolatedDataModule(PathDataModule):

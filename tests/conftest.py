@@ -8,6 +8,7 @@ from collections.abc import Iterator
 # tests run beside each other
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import settings
@@ -49,3 +50,12 @@ def _nobodys_account() -> Iterator[None]:
         for name in [name for name in os.environ if name.startswith("WANDB_")]:
             patch.delenv(name)
         yield
+
+
+@pytest.fixture(scope="session")
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    """Images (n, 64) in float64 and labels of the train split."""
+    from thermo_pl.datamodules import Digits  # here: most tests need no DataModule
+
+    images, labels = Digits().load()["train"]
+    return images.reshape(len(images), -1).numpy().astype(np.float64), labels.numpy()

@@ -17,10 +17,10 @@ from sklearn.datasets import load_digits
 from thermo_pl.callbacks import iso_classification, stroke_process
 from thermo_pl.cli import main
 from thermo_pl.networks import ConvEncoder
-from thermo_pl.rundir import read_csv
+from thermo_pl.runs.directory import read_csv
 
 FOLDER = Path(__file__).parents[1] / "lightning_configs"
-# a sweep of W&B is no config; see tests/test_wandb_logger.py
+# a sweep of W&B is no config; see tests/runs/test_wandb.py
 CONFIGS = sorted(path for path in FOLDER.glob("*.yaml") if path.stem != "sweep")
 # what is laid over a config, in a folder of its name
 OVERLAYS = sorted(FOLDER.glob("*/*.yaml"))

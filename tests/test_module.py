@@ -21,7 +21,6 @@ from torch.nn.functional import one_hot
 from torch.utils.data import DataLoader
 from torchmetrics.classification import MulticlassCalibrationError
 
-from thermo_pl.cubature import turned_cubature
 from thermo_pl.datamodules import InterpolatedDataModule, Waypoint
 from thermo_pl.errors import ConfigError, NonFinite
 from thermo_pl.module import FreeEnergyModel
@@ -39,6 +38,7 @@ from thermo_pl.networks import (
     MLPEncoder,
     StandardNormal,
 )
+from thermo_pl.networks.cubature import turned_cubature
 from thermo_pl.particles import Batch
 
 SHAPE, K, CLASSES = (1, 2, 3), 2, 3

@@ -14,13 +14,13 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from thermo_pl import response
 from thermo_pl.datamodules import InterpolatedDataModule, Waypoint
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.networks import LinearClassifier, MLPEncoder, StandardNormal
-from thermo_pl.objective import Objective, Probe
 from thermo_pl.particles import Particles
 from thermo_pl.progress import StageBar, advance, shown, stage
+from thermo_pl.response import linear
+from thermo_pl.response.objective import Objective, Probe
 
 
 class Terminal(io.StringIO):
@@ -113,9 +113,9 @@ def test_a_long_solve_has_a_bar_on_a_terminal_and_nothing_elsewhere(
             time.sleep(0.01)
             return rows @ matrix
 
-    monkeypatch.setitem(response.CURVATURES, "gauss_newton", Slow)
-    settings = response.ResponseSettings(damping=0.5, tolerance=1e-9, solver=solver)
-    system = response.ResponseSystem(objective(), 0.25, settings, None)
+    monkeypatch.setitem(linear.CURVATURES, "gauss_newton", Slow)
+    settings = linear.ResponseSettings(damping=0.5, tolerance=1e-9, solver=solver)
+    system = linear.ResponseSystem(objective(), 0.25, settings, None)
     with shown(StageBar(lines=False)):
         system.response()
     assert capsys.readouterr().err == ""

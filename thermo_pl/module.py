@@ -14,7 +14,6 @@ from torch.func import functional_call
 from torchmetrics import MeanMetric, Metric, MetricCollection
 
 from thermo_pl.checkpoints import load_weights
-from thermo_pl.cubature import turned_cubature
 from thermo_pl.errors import ConfigError, NonFinite, require
 from thermo_pl.functionals import free_energy
 from thermo_pl.metrics import Calibration
@@ -27,6 +26,7 @@ from thermo_pl.networks import (
     Posterior,
     Scatter,
 )
+from thermo_pl.networks.cubature import turned_cubature
 from thermo_pl.networks.layers import Frame
 from thermo_pl.particles import Batch, weighted_mean
 

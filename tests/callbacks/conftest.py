@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from process_runs import make_data
 
+from support.process_runs import make_data
 from thermo_pl.datamodules import InterpolatedDataModule
 
 

@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 import pytest
 import pytorch_lightning as pl
 import torch
-from process_runs import Run, fit, make_model, make_process, recorded_probes
 from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Normal, kl_divergence
 from torch.nn.utils import vector_to_parameters
 
+from support.process_runs import Run, fit, make_model, make_process, recorded_probes
 from thermo_pl.callbacks import Probes, quasi_static
-from thermo_pl.response import Probe
+from thermo_pl.response.objective import Probe
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The '.*' does not have many workers"),

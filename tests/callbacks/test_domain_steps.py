@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from process_runs import Run, fit, last_checkpoint, make_model, make_process, same_path
 from torch.distributions import Categorical, Normal
 
+from support.process_runs import Run, fit, last_checkpoint, make_model, make_process, same_path
 from thermo_pl.callbacks import DomainSteps, Probes, RunReport
 from thermo_pl.errors import ConfigError
 from thermo_pl.module import FreeEnergyModel

@@ -12,15 +12,24 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import yaml
-from process_runs import SHAPE, Disturb, fit, json_of, make_model, make_process, same_path, theta_of
 from torch.utils.data import DataLoader
 
-from thermo_pl import response as response_module
+from support.command_line import CONFIG, PROCESS
+from support.process_runs import (
+    Disturb,
+    fit,
+    json_of,
+    make_model,
+    make_process,
+    same_path,
+    theta_of,
+)
 from thermo_pl.callbacks import Equilibration, Probes, ProcessProgress, RunReport
 from thermo_pl.cli import main
 from thermo_pl.errors import ConfigError, NonFinite, NotEquilibrated, SolverBreakdown
-from thermo_pl.rundir import read_csv
-from thermo_pl.solvers import Solution, Status
+from thermo_pl.response import linear as response_module
+from thermo_pl.response.solvers import Solution, Status
+from thermo_pl.runs.directory import read_csv
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The '.*' does not have many workers"),
@@ -305,53 +314,11 @@ def test_settings(make: Callable[[], Any], part: str) -> None:
 
 # --- the command line ---
 
-MLP = {"image_shape": SHAPE, "latent_dim": 3, "hidden": [10]}
-PROCESS: dict[str, Any] = {
-    "k": 1.0,
-    "steps": 3,
-    "equilibration": {"stationarity": 100.0, "max_epochs": 20, "check_every": 1},
-    "probes": {"solving_particles": 256, "measuring_particles": 512, "measuring_samples": 2},
-    "response": {"damping": 0.5},
-}
-CONFIG: dict[str, Any] = {
-    "model": {
-        "class_path": "FreeEnergyModel",
-        "init_args": {
-            "lam": 1.0,
-            "gam": 5.0,
-            "encoder": {"class_path": "MLPEncoder", "init_args": MLP},
-            "decoder": {"class_path": "MLPDecoder", "init_args": MLP},
-            "classifier": {
-                "class_path": "LinearClassifier",
-                "init_args": {"latent_dim": 3, "classes": 2},
-            },
-            "marginal": {"class_path": "StandardNormal", "init_args": {"latent_dim": 3}},
-            "optimizer": {"class_path": "Adam", "init_args": {"lr": 0.005}},
-        },
-    },
-    "data": {
-        "class_path": "InterpolatedDataModule",
-        "init_args": {
-            "waypoints": [{"classes": [0, 1]}, {"classes": [5, 6]}],
-            "batch_size": 64,
-            "train_batches": 8,
-        },
-    },
-    "trainer": {
-        "accelerator": "cpu",
-        "max_epochs": -1,
-        "enable_model_summary": False,
-        "logger": False,
-        "callbacks": [
-            {"class_path": "IsoClassification", "init_args": PROCESS},
-            {"class_path": "ProcessProgress"},
-            {"class_path": "RunReport"},
-            {"class_path": "ModelCheckpoint", "init_args": {"filename": "last"}},
-        ],
-    },
-}
 RUN = Path("runs/version_0")
-DISTURB = "--trainer.callbacks+={class_path: process_runs.Disturb, init_args: {epoch: 3, how: %s}}"
+DISTURB = (
+    "--trainer.callbacks+="
+    "{class_path: support.process_runs.Disturb, init_args: {epoch: 3, how: %s}}"
+)
 DIVERGE = DISTURB % "diverge"
 
 

@@ -12,15 +12,16 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import yaml
-from process_runs import SHAPE, make_model
 from torch.utils.data import DataLoader
 
+from support.process_runs import SHAPE, make_model
 from thermo_pl.callbacks import EntropyReport
 from thermo_pl.cli import main
 from thermo_pl.datamodules import FiniteAlphabet
-from thermo_pl.entropy_production import entropy_production
 from thermo_pl.errors import ConfigError
 from thermo_pl.exact import alphabet
+from thermo_pl.laws.production import entropy_production
+from thermo_pl.laws.second_law import data_entropy
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.networks import (
     CategoricalEncoder,
@@ -34,7 +35,6 @@ from thermo_pl.networks import (
     TableDecoder,
 )
 from thermo_pl.particles import interpolate
-from thermo_pl.second_law import data_entropy
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The '.*' does not have many workers"),

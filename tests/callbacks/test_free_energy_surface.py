@@ -14,8 +14,16 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from process_runs import Run, fit, json_of, last_checkpoint, make_data, make_model, same_path
 
+from support.process_runs import (
+    Run,
+    fit,
+    json_of,
+    last_checkpoint,
+    make_data,
+    make_model,
+    same_path,
+)
 from thermo_pl.callbacks import Equilibration, FreeEnergySurface, LawMonitor, Probes
 from thermo_pl.callbacks.free_energy_surface import closed_tour
 from thermo_pl.datamodules import FiniteAlphabet
@@ -28,7 +36,7 @@ from thermo_pl.networks import (
     TableClassifier,
     TableDecoder,
 )
-from thermo_pl.response import ResponseSettings
+from thermo_pl.response.linear import ResponseSettings
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The '.*' does not have many workers"),

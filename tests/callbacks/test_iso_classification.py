@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 from matplotlib import image
-from process_runs import (
+
+from support.process_runs import (
     SHAPE,
     Run,
     differ_throughout,
@@ -24,11 +25,10 @@ from process_runs import (
     make_process,
     recorded_probes,
 )
-
 from thermo_pl.callbacks import Equilibration, Probes, ProcessProgress, RunReport
 from thermo_pl.errors import ConfigError, InfeasibleTarget
 from thermo_pl.networks import LinearClassifier, MLPDecoder, MLPEncoder, StandardNormal
-from thermo_pl.solvers import Status
+from thermo_pl.response.solvers import Status
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The '.*' does not have many workers"),

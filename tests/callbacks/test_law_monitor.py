@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from process_runs import Disturb, Run, fit, json_of, make_model, make_process, same_path
 
-from thermo_pl import checks, laws
+from support.process_runs import Disturb, Run, fit, json_of, make_model, make_process, same_path
 from thermo_pl.callbacks import Equilibration, LawMonitor, RunReport
-from thermo_pl.entropy import binarised_entropy
 from thermo_pl.errors import ConfigError, NonFinite, NotEquilibrated
+from thermo_pl.laws import checks, path_laws
+from thermo_pl.laws.data_entropy import binarised_entropy
+from thermo_pl.laws.second_law import log_partition
 from thermo_pl.particles import interpolate
-from thermo_pl.report import moving
-from thermo_pl.second_law import log_partition
+from thermo_pl.reports.summary import moving
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The '.*' does not have many workers"),
@@ -47,7 +47,7 @@ class Reader(pl.Callback):
 
 def by_hand(rows: list[dict[str, Any]], *tolerances: float) -> Any:
     """What laws.json must say of these rows."""
-    return [asdict(check) for check in laws.check_path(moving(rows), *tolerances)]
+    return [asdict(check) for check in path_laws.check_path(moving(rows), *tolerances)]
 
 
 AT_THE_END = "second law, -H + J + log Z"
@@ -59,7 +59,7 @@ def of_the_path(directory: Path) -> list[dict[str, Any]]:
 
 
 def printed(rows: list[dict[str, Any]]) -> str:
-    return checks.table(laws.check_path(moving(rows))) + "\n"
+    return checks.table(path_laws.check_path(moving(rows))) + "\n"
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ from typing import Any, cast
 import pytest
 import pytorch_lightning as pl
 import torch
-from process_runs import Snapshots, fit, json_of, make_model, make_process, same_path
 from pytorch_lightning.callbacks import EarlyStopping
 
+from support.process_runs import Snapshots, fit, json_of, make_model, make_process, same_path
 from thermo_pl.callbacks import Equilibration, ProcessProgress, RunReport
 from thermo_pl.errors import ConfigError, InfeasibleTarget
 

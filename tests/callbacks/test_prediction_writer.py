@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from process_runs import make_model
 
+from support.process_runs import make_model
 from thermo_pl.callbacks import PredictionWriter
 from thermo_pl.particles import interpolate
 

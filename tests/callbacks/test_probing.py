@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from process_runs import SHAPE, fit, make_model, make_process
 
+from support.process_runs import SHAPE, fit, make_model, make_process
 from thermo_pl.callbacks import Probes
 from thermo_pl.callbacks.probing import ProbeSource
 from thermo_pl.errors import ConfigError
-from thermo_pl.measurement import classification_draws, measure
 from thermo_pl.networks import CategoricalEncoder, CategoricalMarginal
+from thermo_pl.response.measurement import classification_draws, measure
 
 Data = Callable[..., Any]
 POINTS = 12

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from process_runs import Disturb, fit, make_process
 
+from support.process_runs import Disturb, fit, make_process
 from thermo_pl.callbacks import Equilibration, ProcessProgress
 from thermo_pl.callbacks.progress import describe_row
 

@@ -10,46 +10,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import pytorch_lightning as pl
 import torch
 import yaml
-from process_runs import same_path
 from pytorch_lightning.strategies import DDPStrategy
-from test_endings import CONFIG, PROCESS
-from torch.nn.utils import parameters_to_vector
 
+from support.command_line import CONFIG, PROCESS
+from support.process_runs import same_path
 from thermo_pl.callbacks.ranks import RanksDiffer, check_same, check_strategy, digest
 from thermo_pl.errors import ConfigError
-from thermo_pl.rundir import read_csv
+from thermo_pl.runs.directory import read_csv
 
 ROOT = Path(__file__).parents[2]
 EXACT = ROOT / "lightning_configs" / "exact_gaussian.yaml"
-
-
-class Witness(pl.Callback):
-    """Writes θ of each rank at the end, or fails on one of them."""
-
-    def __init__(self, folder: str, fails: str = "", rank: int = 1) -> None:
-        """Keep where to write, and where to fail."""
-        self.folder, self.fails, self.rank = Path(folder), fails, rank
-
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        mine = trainer.global_rank == self.rank and trainer.current_epoch == 2
-        if not mine or batch_idx != 3:
-            return
-        if self.fails == "batch":
-            raise ValueError("this rank fails")
-        if self.fails == "theta":
-            with torch.no_grad():
-                next(pl_module.parameters()).view(-1)[0] += 1e-6
-
-    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.fails == "end" and trainer.global_rank == self.rank:
-            raise ValueError("this rank fails")
-        theta = parameters_to_vector(pl_module.parameters()).detach()
-        torch.save(theta, self.folder / f"theta_{trainer.global_rank}.pt")
 
 
 def run(
@@ -60,13 +32,13 @@ def run(
     trainer = config["trainer"] | {"default_root_dir": str(folder / "runs")}
     if ranks > 1:
         trainer |= {"devices": ranks, "strategy": "ddp"}
-    witness = {"class_path": "test_ranks.Witness", "init_args": {"folder": str(folder)}}
+    witness = {"class_path": "support.ranks.Witness", "init_args": {"folder": str(folder)}}
     witness["init_args"] |= {"fails": fails}
     trainer["callbacks"] = [*trainer["callbacks"], witness]
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(config | {"trainer": trainer}))
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    environment["PYTHONPATH"] = f"{ROOT}:{Path(__file__).parent}"
+    environment["PYTHONPATH"] = f"{ROOT}:{ROOT / 'tests'}"
     command = [sys.executable, "-m", "thermo_pl", "fit", "--config", str(path)]
     return subprocess.run(
         command,

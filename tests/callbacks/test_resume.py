@@ -9,8 +9,16 @@ from typing import Any
 
 import pytest
 import torch
-from process_runs import Run, fit, last_checkpoint, make_model, make_process, same_model, same_path
 
+from support.process_runs import (
+    Run,
+    fit,
+    last_checkpoint,
+    make_model,
+    make_process,
+    same_model,
+    same_path,
+)
 from thermo_pl.callbacks import Equilibration, RunReport
 from thermo_pl.module import FreeEnergyModel
 

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 import torch
 from matplotlib import image
-from process_runs import Run, fit, json_of
 
+from support.process_runs import Run, fit, json_of
 from thermo_pl.callbacks import Adiabatic, Cycle, Equilibration, Probes, RunReport
 from thermo_pl.callbacks.run_report import accuracy
 from thermo_pl.datamodules import InterpolatedDataModule, Waypoint
 from thermo_pl.datamodules.transforms import Occlusion
 from thermo_pl.particles import interpolate
-from thermo_pl.response import ResponseSettings
-from thermo_pl.strokes import Stroke
+from thermo_pl.process.strokes import Stroke
+from thermo_pl.response.linear import ResponseSettings
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The '.*' does not have many workers"),

@@ -10,11 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from exact_runs import MOVING, fit_exact
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from process_runs import Run, fit, json_of, last_checkpoint, make_process, same_model, same_path
 
+from support.exact_runs import MOVING, fit_exact
+from support.process_runs import (
+    Run,
+    fit,
+    json_of,
+    last_checkpoint,
+    make_process,
+    same_model,
+    same_path,
+)
 from thermo_pl.callbacks import (
     AdaptiveSteps,
     ConstantSteps,
@@ -25,8 +33,8 @@ from thermo_pl.callbacks import (
 )
 from thermo_pl.callbacks.step_control import Pace, Place, StepTooSmall, lengths_of_legs
 from thermo_pl.errors import ConfigError, DataError
-from thermo_pl.path import COLUMNS
-from thermo_pl.rundir import write_csv
+from thermo_pl.path.columns import COLUMNS
+from thermo_pl.runs.directory import write_csv
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The '.*' does not have many workers"),

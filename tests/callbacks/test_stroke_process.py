@@ -12,11 +12,19 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from carnot_system import CHANGES, COVARIANCES, GAM, LABELS, LAM, LEGS, NOISE, course
-from exact_runs import make_linear_model
-from process_runs import Run, fit, json_of, last_checkpoint, make_model, same_model, same_path
 from scipy.optimize import brentq
 
+from support.carnot_system import CHANGES, COVARIANCES, GAM, LABELS, LAM, LEGS, NOISE, course
+from support.exact_runs import make_linear_model
+from support.process_runs import (
+    Run,
+    fit,
+    json_of,
+    last_checkpoint,
+    make_model,
+    same_model,
+    same_path,
+)
 from thermo_pl.callbacks import (
     Adiabatic,
     CarnotCycle,
@@ -31,9 +39,9 @@ from thermo_pl.cli import main
 from thermo_pl.datamodules import GaussianDomains
 from thermo_pl.errors import ConfigError, InfeasibleTarget
 from thermo_pl.exact.alphabet import Alphabet
-from thermo_pl.response import ResponseSettings
-from thermo_pl.rundir import read_csv
-from thermo_pl.strokes import Stroke
+from thermo_pl.process.strokes import Stroke
+from thermo_pl.response.linear import ResponseSettings
+from thermo_pl.runs.directory import read_csv
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The '.*' does not have many workers"),

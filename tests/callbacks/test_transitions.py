@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from exact_runs import LABELS, STILL, fit_exact, make_linear_model, make_system
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
-from process_runs import Run, json_of
 
+from support.exact_runs import LABELS, STILL, fit_exact, make_linear_model, make_system
+from support.process_runs import Run, json_of
 from thermo_pl.callbacks import RunReport
 from thermo_pl.callbacks.transitions import TransitionMet, kick, transition
-from thermo_pl.figures import control_figure
-from thermo_pl.path import BACK, COLUMNS, FORWARD, Row, hysteresis
+from thermo_pl.path.columns import BACK, COLUMNS, FORWARD, Row
+from thermo_pl.path.segments import hysteresis
+from thermo_pl.reports.figures import control_figure
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The '.*' does not have many workers"),

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from thermo_pl.datamodules import Digits, ImageSource, InterpolatedDataModule, Split, Waypoint
+from thermo_pl.datamodules import ImageSource, InterpolatedDataModule, Split, Waypoint
 
 
 class Toy(ImageSource):
@@ -39,13 +38,6 @@ def toy(train: dict[int, list[float]], **others: dict[int, list[float]]) -> Toy:
 @pytest.fixture
 def toys() -> Callable[..., Toy]:
     return toy
-
-
-@pytest.fixture(scope="session")
-def digits() -> tuple[np.ndarray, np.ndarray]:
-    """Images (n, 64) in float64 and labels of the train split."""
-    images, labels = Digits().load()["train"]
-    return images.reshape(len(images), -1).numpy().astype(np.float64), labels.numpy()
 
 
 @pytest.fixture

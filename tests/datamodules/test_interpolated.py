@@ -13,6 +13,7 @@ import torch
 from jsonargparse import ArgumentParser
 from torch import Tensor
 
+from thermo_pl import transport
 from thermo_pl.datamodules import (
     Digits,
     GaussianNoise,
@@ -20,7 +21,6 @@ from thermo_pl.datamodules import (
     InterpolatedDataModule,
     Split,
     Waypoint,
-    transport,
 )
 from thermo_pl.errors import ConfigError, DataError
 from thermo_pl.particles import Batch, Particles, interpolate

@@ -9,8 +9,8 @@ from torch.nn.functional import one_hot
 
 from thermo_pl.datamodules import CoupledImages, ParticleSampler
 from thermo_pl.datamodules.coupled import CurrentLeg, CurrentLegBatches, Position
-from thermo_pl.datamodules.transport import Coupling
 from thermo_pl.errors import ConfigError
+from thermo_pl.transport.couplings import Coupling
 
 
 def pairs(mass: list[float]) -> CoupledImages:

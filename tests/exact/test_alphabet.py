@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from torch import Tensor
 
-from thermo_pl.entropy import discrete_entropy, divergence
 from thermo_pl.errors import ConfigError, NotEquilibrated, SolverBreakdown
 from thermo_pl.exact.alphabet import (
     FREE,
@@ -23,6 +22,7 @@ from thermo_pl.exact.alphabet import (
     log_partition,
     rate_distortion_classification,
 )
+from thermo_pl.laws.data_entropy import discrete_entropy, divergence
 
 # sums of a few dozen terms of order one
 CLOSE = {"rtol": 1e-12, "atol": 1e-12}

@@ -1,0 +1,545 @@
+"""The command line, from the words typed to what is on disk."""
+
+from __future__ import annotations
+
+import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+import yaml
+from jsonargparse import Namespace
+
+from thermo_pl import __version__
+from thermo_pl.cli import lightning, main
+from thermo_pl.cli.front import COMMANDS
+from thermo_pl.errors import ProcessStopped
+
+CONFIG: dict[str, Any] = {
+    "model": {
+        "class_path": "FreeEnergyModel",
+        "init_args": {
+            "encoder": {
+                "class_path": "MLPEncoder",
+                "init_args": {"image_shape": [1, 8, 8], "latent_dim": 2, "hidden": [4]},
+            },
+            "classifier": {
+                "class_path": "LinearClassifier",
+                "init_args": {"latent_dim": 2, "classes": 2},
+            },
+            "marginal": {"class_path": "StandardNormal", "init_args": {"latent_dim": 2}},
+            "lam": 0.0,
+            "gam": 2.0,
+            "optimizer": {"class_path": "Adam", "init_args": {"lr": 0.01}},
+        },
+    },
+    "data": {
+        "class_path": "InterpolatedDataModule",
+        "init_args": {
+            "waypoints": [{"classes": [0, 1]}],
+            "batch_size": 8,
+            "train_batches": 2,
+            "cache_dir": "cache",
+        },
+    },
+    "trainer": {
+        "accelerator": "cpu",
+        "max_epochs": 1,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "callbacks": [
+            {"class_path": "test_cli.Spy", "init_args": {"number": 3}},
+            {"class_path": "ModelCheckpoint"},
+        ],
+    },
+}
+
+
+class Spy(pl.Callback):
+    """Remembers the model of a run."""
+
+    model: Any = None
+
+    def __init__(self, number: int = 0, pair: tuple[float, float] | None = None) -> None:
+        """Take arguments to be mistaken in."""
+        self.number = number
+        self.pair = pair
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        Spy.model = pl_module
+
+
+class Raises(pl.Callback):
+    def __init__(self, what: str) -> None:
+        """Raise ``what``."""
+        self.what = what
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        raise {
+            "stop": ProcessStopped("gamma: got -1\n  at step 3; allowed: > 0"),
+            "bug": ValueError("a bug"),
+            "interrupt": KeyboardInterrupt(),
+        }[self.what]
+
+
+class KeepsHyperparameters(pl.LightningModule):
+    """A model whose checkpoints hold hyperparameters that LightningCLI would load."""
+
+    def __init__(self, number: int = 1) -> None:
+        """Keep ``number``."""
+        super().__init__()
+        self.save_hyperparameters()
+        self.number = number
+        self.linear = torch.nn.Linear(1, 1)
+
+    def validation_step(self, *_: Any) -> None: ...
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("THERMO_PL_RUN_DIR", raising=False)
+
+
+def changed(*path: str | int, to: Any = ...) -> dict[str, Any]:
+    """CONFIG with one value set, or removed."""
+    config = copy.deepcopy(CONFIG)
+    node: Any = config
+    for key in path[:-1]:
+        node = node[key]
+    if to is ...:
+        del node[path[-1]]
+    else:
+        node[path[-1]] = to
+    return config
+
+
+def write(config: dict[str, Any], name: str = "config.yaml") -> str:
+    Path(name).write_text(yaml.safe_dump(config))
+    return name
+
+
+def call(*flags: str, command: str = "fit", config: dict[str, Any] = CONFIG) -> int:
+    return main([command, "--config", write(config), *flags])
+
+
+# --- the front ---
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--help"], ["-h"], []])
+def test_the_front_imports_neither_torch_nor_lightning(words: list[str]) -> None:
+    code = (
+        "import sys; from thermo_pl.cli import main; code = main(sys.argv[1:]);"
+        "heavy = {'torch', 'pytorch_lightning', 'jsonargparse', 'numpy'} & set(sys.modules);"
+        "sys.exit(f'imported {heavy}' if heavy else code)"
+    )
+    root = str(Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": root},
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0 if words else 2, "")
+    assert done.stdout
+
+
+def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"thermo-pl {__version__}\n"
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"  {name} " in out for name in COMMANDS)
+
+
+def test_help_of_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", "--help"]) == 0
+    assert "--trainer.max_epochs" in capsys.readouterr().out
+
+
+# --- runs ---
+
+
+def test_two_runs_do_not_collide_and_a_config_repeats_its_run() -> None:
+    assert call() == 0
+    first = Path("runs/version_0")
+    names = {str(path.relative_to(first)) for path in first.rglob("*") if path.is_file()}
+    assert {"config.yaml", "metrics.csv"} <= names
+    assert [name for name in names if name.startswith("checkpoints/") and name.endswith(".ckpt")]
+    weights = Spy.model.state_dict()
+
+    assert main(["fit", "--config", str(first / "config.yaml")]) == 0
+    again = Path("runs/version_1")
+    assert (again / "config.yaml").read_text() == (first / "config.yaml").read_text()
+    assert (
+        yaml.safe_load((again / "config.yaml").read_text())["trainer"]["default_root_dir"] == "runs"
+    )
+    for name, value in Spy.model.state_dict().items():
+        assert torch.equal(value, weights[name]), name
+    assert {path.name for path in Path().iterdir()} <= {"cache", "config.yaml", "runs"}
+
+
+@pytest.mark.parametrize("command", ["validate", "test", "predict"])
+def test_every_command_has_a_directory(command: str) -> None:
+    assert call("--trainer.default_root_dir", "elsewhere", command=command) == 0
+    assert Path("elsewhere/version_0/config.yaml").is_file()
+    assert not Path("runs").exists()
+
+
+def test_fast_dev_run() -> None:
+    assert call("--trainer.fast_dev_run", "true") == 0
+    assert [path.name for path in Path("runs/version_0").iterdir()] == ["config.yaml"]
+
+
+def test_a_logger_without_a_place_of_its_own_writes_into_the_run() -> None:
+    config = changed("trainer", "logger", to={"class_path": "test_cli.PlacedLogger"})
+    assert call("--trainer.fast_dev_run", "false", config=config) == 0
+    assert PlacedLogger.seen == str(Path("runs/version_0"))
+    assert list(Path("runs/version_0/checkpoints").glob("*.ckpt"))
+
+
+class PlacedLogger(pl.loggers.CSVLogger):
+    seen = ""
+
+    def __init__(self, save_dir: str = ".") -> None:
+        """Remember the place."""
+        super().__init__(save_dir)
+        PlacedLogger.seen = save_dir
+
+
+def test_flags_win_over_the_file() -> None:
+    assert call("--model.init_args.gam", "3.5", "--trainer.fast_dev_run", "true") == 0
+    assert float(Spy.model.gam) == pytest.approx(3.5)
+    saved = yaml.safe_load(Path("runs/version_0/config.yaml").read_text())
+    assert saved["model"]["init_args"]["gam"] == pytest.approx(3.5)
+
+
+def test_hyperparameters_in_a_checkpoint_do_not_overrule_the_config() -> None:
+    config = changed("model", to={"class_path": "test_cli.KeepsHyperparameters"})
+    model = KeepsHyperparameters(number=7)
+    trainer = pl.Trainer(logger=False, accelerator="cpu", enable_progress_bar=False)
+    trainer.strategy.connect(model)
+    trainer.save_checkpoint("seven.ckpt")
+    assert torch.load("seven.ckpt")["hyper_parameters"] == {"number": 7}
+    config["model"]["init_args"] = {"number": 2}
+    # This base class stands in for the model's, which takes no other.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lightning, "FreeEnergyModel", pl.LightningModule)
+        assert call("--ckpt_path", "seven.ckpt", command="validate", config=config) == 0
+    assert Spy.model.number == 2
+    assert torch.equal(Spy.model.linear.weight, model.linear.weight)
+    saved = yaml.safe_load(Path("runs/version_0/config.yaml").read_text())
+    assert saved["model"]["init_args"]["number"] == 2
+    assert saved["ckpt_path"] == "seven.ckpt"
+
+
+def test_a_process_that_stops(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--trainer.callbacks+={class_path: test_cli.Raises, init_args: {what: stop}}") == 3
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "error: gamma: got -1 at step 3; allowed: > 0"
+    assert Path("runs/version_0/config.yaml").is_file()
+
+
+def test_a_bug_keeps_its_traceback() -> None:
+    with pytest.raises(ValueError, match="a bug"):
+        call("--trainer.callbacks+={class_path: test_cli.Raises, init_args: {what: bug}}")
+    assert Path("runs/version_0/config.yaml").is_file()
+
+
+def test_an_interrupt_keeps_what_is_on_disk() -> None:
+    flag = "--trainer.callbacks+={class_path: test_cli.Raises, init_args: {what: interrupt}}"
+    assert call(flag, "--trainer.log_every_n_steps", "1") == 130
+    assert Path("runs/version_0/config.yaml").is_file()
+    assert len(Path("runs/version_0/metrics.csv").read_text().splitlines()) > 1
+
+
+def test_another_rank_takes_the_directory_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("given").mkdir()
+    monkeypatch.setenv("THERMO_PL_RUN_DIR", "given")
+    monkeypatch.setattr(lightning.rank_zero_only, "rank", 1)
+    cli = object.__new__(lightning.ThermoCLI)
+    cli.settings = Namespace(threads=None, trainer=Namespace(default_root_dir="runs", logger=None))
+    cli._ckpt_path = None
+    cli.before_instantiate_classes()
+    assert cli.run_dir == Path("given")
+    assert not Path("runs").exists()
+
+
+@pytest.mark.slow
+def test_ranks_share_one_directory() -> None:
+    config = changed("trainer", "callbacks", 0)
+    root = Path(__file__).parents[2]
+    flags = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    done = subprocess.run(
+        [sys.executable, "-m", "thermo_pl", "fit", "--config", write(config), *flags],
+        env={**os.environ, "PYTHONPATH": str(root)},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in Path("runs").iterdir()] == ["version_0"]
+
+
+# --- mistakes ---
+
+MODEL = ("model", "init_args")
+ENCODER = (*MODEL, "encoder")
+CALLBACK = ("trainer", "callbacks", 0)
+WAYPOINT = ("data", "init_args", "waypoints", 0)
+
+# What is set in the config, to what, and what the last line must contain.
+IN_YAML: list[tuple[tuple[str | int, ...], Any, list[str]]] = [
+    (("trainers",), {"a": 1}, ["trainers: got {'a': 1}", "no such key", "trainer"]),
+    (("trainer", "max_epoch"), 3, ["trainer.max_epoch: got 3", "max_epochs"]),
+    (("trainer", "max_epochs"), "abc", ["trainer.max_epochs: got 'abc'", "int, null"]),
+    (("trainer",), 3, ["trainer: got 3", "max_epochs"]),
+    (("trainer", "precision"), "17", ["trainer.precision: got '17'", "'16-mixed'"]),
+    (("trainer", "accelerator"), "gpux", ["trainer.accelerator: got 'gpux'", "cpu"]),
+    (("trainer", "devices"), -5, ["trainer.devices: got -5", "int > 0"]),
+    (("trainer", "max_steps"), -8, ["trainer.max_steps: got -8", "non-negative"]),
+    (("trainer", "strategy"), "x", ["trainer.strategy: got 'x'", "ddp"]),
+    (("trainer", "logger"), "Foo", ["trainer.logger: got 'Foo'", "WandbRunLogger"]),
+    (
+        ("trainer", "logger"),
+        {"class_path": "CSVLogger"},
+        ["trainer.logger.init_args.save_dir: got nothing", "str"],
+    ),
+    (("trainer", "default_root_dir"), "config.yaml", ["default_root_dir: got 'config.yaml'"]),
+    (("seed_everything",), "x", ["seed_everything: got 'x'", "bool, int"]),
+    (("ckpt_path",), "no.ckpt", ["ckpt_path: got 'no.ckpt'", "a checkpoint file"]),
+    (("ckpt_path",), "last", ["ckpt_path: got 'last'", "a checkpoint file"]),
+    (("ckpt_path",), "config.yaml", ["ckpt_path: got 'config.yaml'", "a checkpoint"]),
+    (("model",), ..., ["model: got nothing", "--config FILE"]),
+    (("data",), ..., ["data: got nothing", "--config FILE"]),
+    (("model", "class_path"), "NoSuch", ["model.class_path: got 'NoSuch'", "FreeEnergyModel"]),
+    (("model",), "NoSuch", ["model: got 'NoSuch'", "FreeEnergyModel"]),
+    (("model",), [1], ["model: got [1]", "FreeEnergyModel"]),
+    (MODEL, 3, ["model.init_args: got 3", "arguments"]),
+    ((*MODEL, "lam"), "abc", ["model.init_args.lam: got 'abc'", "float"]),
+    ((*MODEL, "lam"), -1.0, ["model.init_args.lam: got -1.0", "≥ 0"]),
+    ((*MODEL, "lambda"), 1.0, ["model.init_args.lambda: got 1.0", "lam"]),
+    ((*MODEL, "scheduler_interval"), "x", ["scheduler_interval: got 'x'", "'epoch', 'step'"]),
+    (ENCODER, ..., ["model.init_args.encoder: got nothing", "Encoder"]),
+    (ENCODER, 3, ["model.init_args.encoder: got 3", "Encoder"]),
+    ((*ENCODER, "class_path"), "MLPEncodr", ["encoder.class_path: got 'MLPEncodr'", "MLPEncoder"]),
+    ((*ENCODER, "class_path"), "os.Nope", ["encoder.class_path: got 'os.Nope'", "MLPEncoder"]),
+    ((*ENCODER, "class_path"), "no.such.X", ["encoder.class_path: got 'no.such.X'", "MLPEncoder"]),
+    (
+        (*ENCODER, "init_args", "hidden"),
+        [4, "x"],
+        ["model.init_args.encoder.init_args.hidden[1]: got 'x'", "int"],
+    ),
+    (
+        (*ENCODER, "init_args", "hidden"),
+        "abc",
+        ["model.init_args.encoder.init_args.hidden: got 'abc'", "Sequence[int]"],
+    ),
+    (
+        (*ENCODER, "init_args", "hiden"),
+        [4],
+        ["model.init_args.encoder.init_args.hiden: got [4]", "hidden"],
+    ),
+    (
+        (*ENCODER, "init_args", "latent_dim"),
+        ...,
+        ["model.init_args.encoder.init_args.latent_dim: got nothing", "int"],
+    ),
+    (
+        (*ENCODER, "init_args", "latent_dim"),
+        -2,
+        ["model.init_args.encoder.init_args.latent_dim: got -2", "> 0"],
+    ),
+    (
+        (*MODEL, "optimizer", "class_path"),
+        "Adamm",
+        ["model.init_args.optimizer.class_path: got 'Adamm'", "Adam"],
+    ),
+    (
+        (*MODEL, "optimizer", "init_args", "lr"),
+        "abc",
+        ["model.init_args.optimizer.init_args.lr: got 'abc'", "float"],
+    ),
+    (
+        (*MODEL, "optimizer", "init_args", "lrr"),
+        0.1,
+        ["model.init_args.optimizer.init_args.lrr: got 0.1", "lr"],
+    ),
+    (("data", "class_path"), "Digit", ["data.class_path: got 'Digit'", "InterpolatedDataModule"]),
+    (("data", "init_args", "batch_size"), 0, ["data.init_args.batch_size: got 0", "from 1"]),
+    (("data", "init_args", "waypoints"), 3, ["data.init_args.waypoints: got 3", "list[Waypoint]"]),
+    (
+        (*WAYPOINT, "classes"),
+        "abc",
+        ["data.init_args.waypoints[0].classes: got 'abc'", "list[int]"],
+    ),
+    (
+        (*WAYPOINT, "classes"),
+        [0, "x"],
+        ["data.init_args.waypoints[0].classes[1]: got 'x'", "int"],
+    ),
+    ((*WAYPOINT, "clases"), [1], ["data.init_args.waypoints[0].clases: got [1]", "classes"]),
+    (
+        (*WAYPOINT, "source"),
+        {"class_path": "Digitz"},
+        ["data.init_args.waypoints[0].source.class_path: got 'Digitz'", "Digits"],
+    ),
+    ((*WAYPOINT, "classes"), [0, 77], ["waypoints[0]", "77"]),
+    (
+        (*MODEL, "optimizer", "init_args", "lr"),
+        -1.0,
+        ["model.init_args.optimizer.init_args.lr: got -1.0", "Invalid learning rate"],
+    ),
+    (
+        (*MODEL, "optimizer"),
+        {"class_path": "torch.nn.Linear"},
+        ["optimizer.class_path: got 'torch.nn.Linear'", "Adam"],
+    ),
+    ((*MODEL, "marginal"), None, ["model.init_args.marginal: got None", "a Marginal"]),
+    (("model", "lam"), 3, ["model.lam: got 3", "beside class_path", "init_args"]),
+    ((*ENCODER, "init_args"), None, ["encoder.init_args: got None", "arguments"]),
+    ((*ENCODER, "class_path"), 3, ["encoder.class_path: got 3", "name of a class"]),
+    (
+        ("trainer", "logger"),
+        [{"class_path": "CSVLogger", "init_args": {"save_dirr": "x"}}],
+        ["trainer.logger[0].init_args.save_dirr: got 'x'", "save_dir"],
+    ),
+    (("trainer", "callbacks"), 3, ["trainer.callbacks: got 3", "list[Callback]"]),
+    (
+        (*CALLBACK, "class_path"),
+        "ModelCheckpont",
+        ["trainer.callbacks[0].class_path: got 'ModelCheckpont'", "ModelCheckpoint"],
+    ),
+    (
+        (*CALLBACK, "init_args", "number"),
+        "x",
+        ["trainer.callbacks[0].init_args.number: got 'x'", "int"],
+    ),
+    (
+        (*CALLBACK, "init_args", "numbr"),
+        1,
+        ["trainer.callbacks[0].init_args.numbr: got 1", "number"],
+    ),
+    (
+        (*CALLBACK, "init_args", "pair"),
+        [1, "b"],
+        ["trainer.callbacks[0].init_args.pair[1]: got 'b'", "float"],
+    ),
+    (
+        (*CALLBACK, "init_args", "pair"),
+        [1],
+        ["trainer.callbacks[0].init_args.pair: got [1]", "tuple[float, float], null"],
+    ),
+    (
+        ("trainer", "callbacks", 1, "init_args"),
+        {"save_top_k": -7},
+        ["trainer.callbacks[1].init_args.save_top_k: got -7", ">= -1"],
+    ),
+]
+
+
+def check_mistake(code: int, err: str, parts: list[str]) -> None:
+    lines = err.splitlines()
+    assert code == 2
+    assert len(lines) <= 6, err
+    assert lines[-1].startswith("error: ")
+    for part in parts:
+        assert part in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "parts"), IN_YAML, ids=[f"{path[-1]}={value}" for path, value, _ in IN_YAML]
+)
+def test_a_mistake_in_the_file_is_told_in_one_line(
+    path: tuple[str | int, ...],
+    value: Any,
+    parts: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code = call(config=changed(*path, to=value))
+    check_mistake(code, capsys.readouterr().err, parts)
+
+
+@pytest.mark.parametrize(
+    ("flags", "parts"),
+    [
+        (["--trainer.max_epoch", "3"], ["--trainer.max_epoch: got '3'", "--trainer.max_epochs"]),
+        (["--trainer.max_epoch=3"], ["--trainer.max_epoch: got '3'", "--trainer.max_epochs"]),
+        (["--nonsense", "3"], ["--nonsense: got '3'", "--trainer"]),
+        (["--trainer.max_epochs"], ["--trainer.max_epochs: got nothing", "one argument"]),
+        (["--trainer.max_epochs", "abc"], ["trainer.max_epochs: got 'abc'", "int, null"]),
+        (["--model.gam", "abc"], ["model.init_args.gam: got 'abc'", "float"]),
+        (["--model.gamm", "1"], ["model.init_args.gamm: ", "gam"]),
+        (["--model.encoder.latent_dim", "w"], ["encoder.init_args.latent_dim: got 'w'", "int"]),
+        (["--model", "Nope"], ["model: got 'Nope'", "FreeEnergyModel"]),
+        (["--model", "os.Nope"], ["model: got 'os.Nope'", "FreeEnergyModel"]),
+        (["--trainer.callbacks+=Nope"], ["trainer.callbacks", "got 'Nope'", "class"]),
+        (["--trainer", "no.yaml"], ["trainer: got 'no.yaml'", "an existing YAML file"]),
+        (["extra"], ["extra: got a word too many", "--KEY VALUE"]),
+    ],
+    ids=" ".join,
+)
+def test_a_mistake_in_the_flags_is_told_in_one_line(
+    flags: list[str], parts: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    check_mistake(call(*flags), capsys.readouterr().err, parts)
+
+
+@pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
+def test_abbreviated_flags_are_refused(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code = call("--trainer.fast_dev", "true", command=command)
+    check_mistake(code, capsys.readouterr().err, ["--trainer.fast_dev_run"])
+
+
+@pytest.mark.parametrize(
+    ("words", "content", "parts"),
+    [
+        (["ft"], None, ["got 'ft'", "did you mean 'fit'", "validate"]),
+        (["--config", "x.yaml", "fit"], "", ["got '--config'", "fit, validate"]),
+        (["fit"], None, ["data and model: got nothing", "--config FILE"]),
+        (["fit", "--config"], None, ["--config: got nothing"]),
+        (["fit", "--config", "no.yaml"], None, ["--config: ", "no.yaml", "YAML"]),
+        (["fit", "--config", "."], None, ["--config: ", "not a file"]),
+        (["fit", "--config", "x.yaml"], "model:\n  a: [1\n b: 2\n", ["x.yaml, line 3, column 3"]),
+        (["fit", "--config=x.yaml"], "trainer:\n\ta: 3\n", ["x.yaml, line 2, column 1"]),
+        (["fit", "-c", "x.yaml"], "- 1\n", ["x.yaml: got [1]", "model, data, trainer"]),
+        (["fit", "-c", ""], None, ["--config: got ''", "a YAML file"]),
+        (["fit", "-c", "x.yaml"], "", ["x.yaml: got None", "model, data, trainer"]),
+    ],
+)
+def test_a_mistake_around_the_file_is_told_in_one_line(
+    words: list[str],
+    content: str | None,
+    parts: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if content is not None:
+        Path("x.yaml").write_text(content)
+    check_mistake(main(words), capsys.readouterr().err, parts)
+
+
+def test_a_file_that_is_no_text(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("x.yaml").write_bytes(b"\xff\xfe")
+    check_mistake(main(["fit", "-c", "x.yaml"]), capsys.readouterr().err, ["x.yaml: got", "UTF-8"])
+
+
+@pytest.mark.parametrize("key", ["tolerance", "passes", "equilibration"])
+def test_keys_that_a_constructor_hands_on_to_its_bases_are_known(
+    key: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(__file__).parents[2] / "lightning_configs"
+    config = yaml.safe_load((folder / "carnot_exact.yaml").read_text())
+    arguments = config["trainer"]["callbacks"][-1]["init_args"]
+    arguments[key[:-1]] = 1  # a slip
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    assert main(["fit", "--config", str(path)]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    place = f"trainer.callbacks[3].init_args.{key[:-1]}"
+    assert line.startswith(f"error: {place}: got 1, but there is no such key; allowed: {key}, ")

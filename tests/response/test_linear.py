@@ -1,0 +1,1272 @@
+"""The linear response against re-relaxed equilibria, dense matrices and exact surfaces."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from copy import deepcopy
+from functools import cache
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.func import functional_call, grad, jacrev
+from torch.func import hessian as dense_hessian
+from torch.nn.utils import parameters_to_vector
+
+from thermo_pl.errors import ConfigError
+from thermo_pl.module import FreeEnergyModel, Outputs
+from thermo_pl.networks import (
+    Categorical,
+    CategoricalEncoder,
+    CategoricalMarginal,
+    ConvDecoder,
+    ConvEncoder,
+    DiagonalGaussian,
+    Gaussian,
+    GaussianClassifier,
+    GaussianMixture,
+    IdentityEncoder,
+    LinearClassifier,
+    LinearGaussianEncoder,
+    Marginal,
+    MLPClassifier,
+    MLPDecoder,
+    MLPEncoder,
+    StandardNormal,
+)
+from thermo_pl.particles import Particles
+from thermo_pl.response.curvature import PART, Curvature, gauss_newton, hessian, part_size
+from thermo_pl.response.linear import (
+    Response,
+    ResponseSettings,
+    ResponseSystem,
+    gradient_of,
+    linear_response,
+)
+from thermo_pl.response.measurement import data_force, measure
+from thermo_pl.response.objective import Objective, Probe, shift_parameters, unflatten
+from thermo_pl.response.solvers import Matvec, Status
+
+SHAPE, CLASSES = (1, 1, 3), 3
+T = 0.4
+EXACT = ResponseSettings(0, "hessian", 1e-12, 5000)
+"""The undamped response of the exact Hessian, solved as far as float64 goes."""
+
+seeds = st.integers(0, 10_000)
+few = settings(max_examples=8, deadline=None)  # each example builds graphs: tens of milliseconds
+
+
+def randn(*shape: int, seed: int = 0) -> Tensor:
+    """Normal numbers in float64."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def eye(n: int) -> Tensor:
+    return torch.eye(n, dtype=torch.float64)
+
+
+def particles(n: int, seed: int = 0, shape: tuple[int, ...] = SHAPE) -> Particles:
+    """Grey images of three classes that move, soft labels that change, uneven weights."""
+    label = torch.arange(n) % CLASSES
+    ends, labels = [], []
+    for end in (0, 1):
+        centre = randn(CLASSES, *shape, seed=seed + 100 + 100 * end)[label]
+        ends.append((centre + randn(n, *shape, seed=seed + end)).sigmoid())
+        score = 2 * nn.functional.one_hot(label, CLASSES) + randn(n, CLASSES, seed=seed + 3 - end)
+        labels.append(score.softmax(-1))
+    return Particles(*ends, *labels, randn(n, seed=seed + 4).exp())
+
+
+def randomised(made: FreeEnergyModel, seed: int = 0, scale: float = 1.0) -> FreeEnergyModel:
+    """The model in float64, all parameters drawn anew."""
+    made.double()
+    generator = torch.Generator().manual_seed(seed)
+    for p in made.parameters():
+        p.data = scale * torch.randn(p.shape, generator=generator, dtype=torch.float64)
+    return made
+
+
+def small(seed: int = 0, **changes: Any) -> FreeEnergyModel:
+    """A model of all parts with one hidden layer each."""
+    parts: dict[str, Any] = {
+        "encoder": MLPEncoder(SHAPE, 2, hidden=(3,)),
+        "classifier": MLPClassifier(2, CLASSES, hidden=(3,)),
+        "decoder": MLPDecoder(SHAPE, 2, hidden=(3,)),
+        "marginal": StandardNormal(2),
+        "lam": 1.3,
+        "gam": 4.0,
+    }
+    return randomised(FreeEnergyModel(**(parts | changes)), seed)
+
+
+def probe_of(made: FreeEnergyModel, n: int, samples: int = 2, seed: int = 0) -> Probe:
+    shape = made.encoder.image_shape
+    noise = randn(samples, n, made.encoder.latent_dim, seed=seed + 9)
+    if made.encoder.exact:
+        noise = made.noise(samples, n).double()
+    return Probe(particles(n, seed, shape), noise)
+
+
+def force_of(made: FreeEnergyModel, probe: Probe) -> float:
+    """∂_tJ at fixed θ on all draws of a probe."""
+    return data_force(made, probe, T, decoded=len(probe.noise)).value
+
+
+def objective_of(made: FreeEnergyModel, n: int = 5, seed: int = 0) -> Objective:
+    return Objective(made, probe_of(made, n, seed=seed))
+
+
+# -- what the tests compare with: written without thermo_pl.response ----------------------------
+
+
+def forward(made: FreeEnergyModel, theta: Tensor, x: Tensor, noise: Tensor) -> Outputs:
+    """The joint output with trainable parameters from a flat vector."""
+    pieces, at = {}, 0
+    for name, p in made.named_parameters():
+        if p.requires_grad:
+            pieces[name] = theta[at : at + p.numel()].reshape(p.shape)
+            at += p.numel()
+    assert at == len(theta)
+    return functional_call(made, pieces, (x, noise))
+
+
+def means_of(made: FreeEnergyModel, probe: Probe, theta: Tensor, t: float) -> Tensor:
+    """R, D and C."""
+    p = probe.particles
+    x, y = (1 - t) * p.source + t * p.target, (1 - t) * p.source_label + t * p.target_label
+    share = p.weight / p.weight.sum()
+    terms = made.terms(forward(made, theta, x, probe.noise), x, y)
+    return torch.stack([term @ share for term in terms])
+
+
+def flat(made: FreeEnergyModel) -> Tensor:
+    return parameters_to_vector([p for p in made.parameters() if p.requires_grad]).detach()
+
+
+class Point(NamedTuple):
+    """A place in the space of the controls."""
+
+    lam: float
+    gam: float
+    t: float
+
+
+def energy(made: FreeEnergyModel, probe: Probe, at: Point) -> Callable[[Tensor], Tensor]:
+    """J as a function of θ."""
+    weights = torch.tensor([1.0, at.lam, at.gam], dtype=torch.float64)
+    return lambda theta: weights @ means_of(made, probe, theta, at.t)
+
+
+def newton(j: Callable[[Tensor], Tensor], theta: Tensor) -> Tensor:
+    """The minimum of J near θ, by L-BFGS and then Newton's steps without the null directions."""
+    theta = theta.clone().requires_grad_()
+    lbfgs = torch.optim.LBFGS([theta], max_iter=400, line_search_fn="strong_wolfe")
+    lbfgs.param_groups[0].update(tolerance_grad=1e-5, tolerance_change=0, history_size=50)
+
+    def closure() -> Tensor:
+        lbfgs.zero_grad()
+        loss = j(theta)
+        loss.backward()
+        return loss
+
+    lbfgs.step(closure)
+    at = theta.detach()
+    for _ in range(12):
+        slope = grad(j)(at)
+        if slope.norm() < 1e-12:
+            return at
+        at = at - torch.linalg.pinv(dense_hessian(j)(at), rtol=1e-10, hermitian=True) @ slope
+    raise AssertionError(f"no equilibrium: gradient norm {slope.norm():.1e}")
+
+
+@cache
+def equilibrium(case: str) -> tuple[FreeEnergyModel, Probe]:
+    """A model at the equilibrium of its probe; the tests must leave it as it is."""
+    made = randomised(CASES[case]())
+    for part in FIXED.get(case, lambda made: [])(made):
+        part.requires_grad_(False)
+    probe = probe_of(made, 32)
+    at = Point(made.lam.item(), made.gam.item(), T)
+    theta = newton(energy(made, probe, at), flat(made))
+    nn.utils.vector_to_parameters(theta, [p for p in made.parameters() if p.requires_grad])
+    return made, probe
+
+
+def relaxed(made: FreeEnergyModel, probe: Probe, at: Point, inverse: Tensor) -> Tensor:
+    """θ at the equilibrium of nearby controls, by steps with a fixed inverse of the Hessian."""
+    j, theta = grad(energy(made, probe, at)), flat(made)
+    for _ in range(40):
+        slope = j(theta)
+        if slope.norm() < 2e-13:
+            break
+        theta = theta - inverse @ slope
+    assert slope.norm() < 1e-11
+    return theta
+
+
+class Change(NamedTuple):
+    """Derivatives along the surface of equilibria, by differences."""
+
+    theta: Tensor
+    means: Tensor
+
+
+def differences(made: FreeEnergyModel, probe: Probe, name: str, inverse: Tensor) -> Change:
+    """Central differences of relaxed equilibria in one control, extrapolated (Richardson)."""
+    here = Point(made.lam.item(), made.gam.item(), T)
+    step = 4e-3 * getattr(here, name)
+
+    def central(h: float) -> list[Tensor]:
+        values = []
+        for sign in (1, -1):
+            at = here._replace(**{name: getattr(here, name) + sign * h})
+            theta = relaxed(made, probe, at, inverse)
+            values.append((theta, means_of(made, probe, theta, at.t)))
+        return [(up - down) / (2 * h) for up, down in zip(*values, strict=True)]
+
+    return Change(*((4 * b - a) / 3 for a, b in zip(central(step), central(step / 2), strict=True)))
+
+
+# -- the contract -------------------------------------------------------------------------------
+
+
+def linear(k: int, marginal: Any, **decoder: Any) -> FreeEnergyModel:
+    """Linear networks, lively enough to be away from every symmetric point."""
+    parts = MLPEncoder(SHAPE, k, hidden=()), LinearClassifier(k, CLASSES)
+    made = MLPDecoder(SHAPE, k, hidden=(), **decoder)
+    return FreeEnergyModel(*parts, made, marginal, lam=1.5, gam=3.0)
+
+
+CASES: dict[str, Callable[[], FreeEnergyModel]] = {
+    "frozen classifier": lambda: linear(2, StandardNormal(2)),
+    "Bernoulli": lambda: linear(2, StandardNormal(2)),
+    "Gaussian": lambda: linear(2, StandardNormal(2), likelihood=Gaussian(0.05)),
+    "learned marginal": lambda: linear(1, DiagonalGaussian(1), likelihood=Gaussian(0.05)),
+    "mixture": lambda: linear(1, GaussianMixture(1, 2), likelihood=Gaussian(0.05)),
+    "hidden layer": lambda: FreeEnergyModel(
+        MLPEncoder(SHAPE, 1, hidden=(1,)),
+        LinearClassifier(1, CLASSES),
+        MLPDecoder(SHAPE, 1, hidden=(), likelihood=Gaussian(0.05)),
+        StandardNormal(1),
+        lam=1.5,
+        gam=3.0,
+    ),
+    "random features": lambda: FreeEnergyModel(
+        MLPEncoder(SHAPE, 2, hidden=(4,)),
+        MLPClassifier(2, CLASSES, hidden=(3,)),
+        MLPDecoder(SHAPE, 2, hidden=(4,)),
+        StandardNormal(2),
+        lam=1.5,
+        gam=3.0,
+    ),
+    "logistic regression": lambda: FreeEnergyModel(
+        IdentityEncoder(SHAPE), LinearClassifier(3, CLASSES), lam=0.0, gam=2.0
+    ),
+}
+FIXED = {
+    "frozen classifier": lambda made: [made.classifier],
+    "random features": lambda made: [
+        p.net[0] for p in (made.encoder, made.classifier, made.decoder)
+    ],
+}
+"""Parts that do not follow: a softmax has null directions, two free layers have long valleys."""
+NULL = {
+    # a common shift of all class scores: one for each input of the classifier, one for its bias
+    "frozen classifier": 0,
+    "Bernoulli": 3,
+    "Gaussian": 3,
+    "hidden layer": 2,
+    "random features": 4,
+    "logistic regression": 4,
+    # and z may be shifted and stretched; of the mixture's weights, too, only differences count
+    "learned marginal": 4,
+    "mixture": 5,
+}
+"""Directions in which J does not change, of each case."""
+FAST = ("frozen classifier", "logistic regression")
+
+
+@pytest.mark.parametrize(
+    "case", [c if c in FAST else pytest.param(c, marks=pytest.mark.slow) for c in CASES]
+)
+def test_the_response_is_that_of_relaxed_equilibria(case: str) -> None:
+    made, probe = equilibrium(case)
+    j = energy(made, probe, Point(made.lam.item(), made.gam.item(), T))
+    matrix = dense_hessian(j)(flat(made))
+    values, vectors = torch.linalg.eigh(matrix)
+    assert values[0] > -1e-10
+    null = vectors[:, values < 1e-10]  # the others are larger than 1e-5
+    assert null.shape[1] == NULL[case]
+    inverse = torch.linalg.pinv(matrix, rtol=1e-10, hermitian=True)
+
+    response = linear_response(Objective(made, probe), T, EXACT)
+    # J = γC has its minimum where C has: there ∇C is nothing but rounding
+    names = ["t"] if case == "logistic regression" else Point._fields
+    columns = [Point._fields.index(name) for name in names]
+    assert (response.solution.residual[columns] <= 1e-12).all()
+    # so is the fourth right-hand side, the gradient
+    assert abs(response.stationarity) < 1e-13
+    if NULL[case] == 0:
+        assert response.solution.status is Status.CONVERGED
+    for name in names:
+        column = Point._fields.index(name)
+        found, expected = response.directions[column], differences(made, probe, name, inverse)
+        slopes = response.derivatives[:, column]
+        # from a zero start the response has no part in the null directions; nor has, at first
+        # order, the relaxation
+        scale = max(expected.theta.norm().item(), 1e-3)
+        assert (found - expected.theta).norm() <= 1e-6 * scale, name
+        assert (null.T @ found).norm() <= 1e-9 * max(found.norm().item(), 1)
+        scale = max(expected.means.abs().max().item(), 1e-3)
+        assert (slopes - expected.means).abs().max() <= 1e-6 * scale, name
+    assert response.directions[2].norm() > 1e-2  # the data do move
+    # the data term is not small: without it the third column would be another
+    assert abs(force_of(made, probe)) > 1e-2
+
+
+def test_logistic_regression_does_not_follow_gamma() -> None:
+    made, probe = equilibrium("logistic regression")
+    # some damping, as a right-hand side of rounding has a part in the null directions
+    settings = ResponseSettings(1e-6, "hessian", 1e-10, 1000)
+    response = linear_response(Objective(made, probe), T, settings)
+    # 1e-15 of rounding over the damping
+    assert response.directions[:2].norm(dim=1).max() < 1e-8
+    assert response.derivatives[:, :2].abs().max() < 1e-12
+    assert response.derivatives[2, 2].abs() > 1e-2
+
+
+# -- curvature against dense matrices -----------------------------------------------------------
+
+CONV = (1, 4, 3)
+MODELS: dict[str, Callable[[], FreeEnergyModel]] = {
+    "all parts": small,
+    "Gaussian pixels": lambda: small(
+        decoder=MLPDecoder(SHAPE, 2, hidden=(3,), likelihood=Gaussian(0.2))
+    ),
+    "learned pixel variance": lambda: small(
+        decoder=MLPDecoder(SHAPE, 2, hidden=(3,), likelihood=Gaussian(0.2, learned=True))
+    ),
+    "codes": lambda: small(
+        encoder=CategoricalEncoder(SHAPE, 3, hidden=(3,)),
+        classifier=MLPClassifier(3, CLASSES, hidden=(3,)),
+        decoder=MLPDecoder(SHAPE, 3, hidden=(3,), likelihood=Categorical()),
+        marginal=CategoricalMarginal(3),
+    ),
+    "learned marginal": lambda: small(marginal=DiagonalGaussian(2)),
+    "mixture": lambda: small(marginal=GaussianMixture(2, 3)),
+    "no decoder": lambda: small(decoder=None, lam=0.0),
+    "no classifier": lambda: small(classifier=None, gam=0.0, marginal=GaussianMixture(2, 2)),
+    "neither": lambda: small(decoder=None, classifier=None, lam=0.0, gam=0.0),
+    "no latent": lambda: small(
+        encoder=IdentityEncoder(SHAPE),
+        classifier=MLPClassifier(3, CLASSES, hidden=(3,)),
+        decoder=None,
+        marginal=None,
+        lam=0.0,
+    ),
+    "one diagonal block": lambda: small(
+        encoder=IdentityEncoder(SHAPE),
+        classifier=GaussianClassifier(3, CLASSES, 0.3),
+        decoder=None,
+        marginal=None,
+        lam=0.0,
+    ),
+    "conv": lambda: small(
+        encoder=ConvEncoder(CONV, 2, channels=(2, 2)), decoder=ConvDecoder(CONV, 2, channels=(2, 2))
+    ),
+    "frozen parts": lambda: frozen(small(marginal=DiagonalGaussian(2))),
+    "frozen encoder": lambda: frozen(small(marginal=GaussianMixture(2, 2)), "encoder"),
+    "vector labels": lambda: small(
+        encoder=LinearGaussianEncoder(SHAPE, 2), classifier=GaussianClassifier(2, CLASSES, 0.3)
+    ),
+    "linear heads": lambda: small(
+        classifier=LinearClassifier(2, CLASSES), decoder=MLPDecoder(SHAPE, 2, (), Gaussian(0.2))
+    ),
+    "whitened and turning": lambda: shown(
+        small(
+            encoder=MLPEncoder(SHAPE, 2, hidden=(3,), whiten=True),
+            classifier=LinearClassifier(2, CLASSES),
+            turning=True,
+        )
+    ),
+    "linear heads, turning": lambda: small(
+        classifier=LinearClassifier(2, CLASSES),
+        decoder=MLPDecoder(SHAPE, 2, (), Gaussian(0.2, learned=True)),
+        turning=True,
+    ),
+}
+
+
+class Unknown(MLPDecoder):
+    """A decoder that nobody knows to be linear, so that D is a mean over draws."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        """As it was."""
+        return super().forward(z)
+
+
+def with_moments_of_a_normal(probe: Probe) -> Probe:
+    """The probe with noise ±√k e_i: means over it are exact for quadratics."""
+    k = probe.noise.shape[-1]
+    points = torch.cat([eye(k), -eye(k)]) * math.sqrt(k)
+    return probe._replace(noise=points[:, None].repeat(1, len(probe.particles.weight), 1))
+
+
+def at_draws(made: FreeEnergyModel, probe: Probe) -> tuple[FreeEnergyModel, Probe]:
+    """The same model and probe with D at draws, where it has a closed form."""
+    if made.decoder is None or made.decoder.layer is None:
+        return made, probe
+    other = deepcopy(made)
+    other.decoder = Unknown(SHAPE, 2, (), other.decoder.likelihood).double()
+    other.decoder.load_state_dict(made.decoder.state_dict())
+    return other, with_moments_of_a_normal(probe)
+
+
+def shown(made: FreeEnergyModel) -> FreeEnergyModel:
+    """The model with an encoder that has seen the moments of some data."""
+    covariance = randn(3, 3) @ randn(3, 3).T + eye(3)
+    made.encoder.whitening.learn(randn(3), covariance)
+    return made
+
+
+def frozen(made: FreeEnergyModel, part: str = "") -> FreeEnergyModel:
+    """The model with a part, or its classifier and the first layer of its encoder, fixed."""
+    if part:
+        getattr(made, part).requires_grad_(False)
+        return made
+    made.classifier.requires_grad_(False)
+    made.encoder.net[0].requires_grad_(False)
+    return made
+
+
+def dense_gauss_newton(made: FreeEnergyModel, probe: Probe, t: float) -> Tensor:
+    """UᵀHU, U and H by themselves and in full.
+
+    With a learned Gaussian marginal N(a, b²) the encoder's output is ((m-a)/b, log s²/b²).
+    """
+    p = probe.particles
+    x, y = (1 - t) * p.source + t * p.target, (1 - t) * p.source_label + t * p.target_label
+    share = p.weight / p.weight.sum()
+    theta = flat(made)
+    shapes: list[torch.Size] = []
+    learned = isinstance(made.marginal, DiagonalGaussian)
+
+    def outputs(theta: Tensor) -> Tensor:
+        out = forward(made, theta, x, probe.noise)
+        parts = [*out.posterior, out.z, out.decoded, out.logits, *out.direct.values()]
+        if learned:
+            a, log_var = out.direct["marginal.mean"], out.direct["marginal.log_var"]
+            parts[:2] = [(parts[0] - a) / torch.exp(log_var / 2), parts[1] - log_var]
+        shapes[:] = [part.shape for part in parts]
+        return torch.cat([part.flatten() for part in parts])
+
+    def loss(joint: Tensor) -> Tensor:
+        pieces = joint.split([shape.numel() for shape in shapes])
+        parts = [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True)]
+        direct = dict(zip(names, parts[size + 3 :], strict=True))
+        if learned:
+            a, log_var = direct["marginal.mean"], direct["marginal.log_var"]
+            parts[:2] = [a + parts[0] * torch.exp(log_var / 2), parts[1] + log_var]
+        posterior = made.encoder.family(*parts[:size])
+        joint = Outputs(posterior, *parts[size : size + 3], direct)
+        rate, distortion, loss = made.terms(joint, x, y)
+        return (rate + made.lam * distortion + made.gam * loss) @ share
+
+    size = len(made.encoder.family._fields)
+    names = list(made(x, probe.noise).direct)
+    derivative = jacrev(outputs)(theta)
+    return derivative.T @ dense_hessian(loss)(outputs(theta)) @ derivative
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_gauss_newton_products_equal_the_dense_matrix(name: str) -> None:
+    made = MODELS[name]()
+    drawn, probe = at_draws(made, probe_of(made, 4, samples=3))
+    expected = dense_gauss_newton(drawn, probe, T)
+    found = gauss_newton(Objective(made, probe), T)(eye(len(expected)))
+    assert expected.abs().max() > 1e-2
+    # float64 sums of a few hundred terms
+    assert (found - expected).abs().max() <= 1e-12 * expected.abs().max()
+
+
+@pytest.mark.parametrize("name", ["all parts", "frozen parts", "no latent", "codes"])
+def test_pixels_that_are_empty_in_all_images_change_nothing(name: str) -> None:
+    made = MODELS[name]()
+    probe = probe_of(made, 6)
+    for image in probe.particles[:2]:
+        image[..., 0] = 0
+    expected = dense_gauss_newton(made, probe, T)
+    found = gauss_newton(Objective(made, probe), T)(eye(len(expected)))
+    assert (found - expected).abs().max() <= 1e-12 * expected.abs().max()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_hessian_products_equal_the_dense_matrix(name: str) -> None:
+    made = MODELS[name]()
+    drawn, probe = at_draws(made, probe_of(made, 4, samples=3))
+    j = energy(drawn, probe, Point(made.lam.item(), made.gam.item(), T))
+    expected = dense_hessian(j)(flat(made))
+    found = hessian(Objective(made, probe), T)(eye(len(expected)))
+    assert expected.abs().max() > 1e-2
+    assert (found - expected).abs().max() <= 1e-12 * expected.abs().max()
+
+
+@pytest.mark.parametrize("make", [gauss_newton, hessian])
+@pytest.mark.parametrize("name", MODELS)
+def test_parts_of_a_probe_add_up_to_the_whole(
+    name: str, make: Callable[..., Matvec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = MODELS[name]()
+    objective = objective_of(made, n=11)
+    rows = randn(2, len(objective.theta), seed=3)
+    whole = make(objective, T)(rows)
+    # four particles at once; the first part is kept, and the other two are built again
+    monkeypatch.setattr("thermo_pl.response.curvature.part_size", lambda *_: 4)
+    monkeypatch.setattr("thermo_pl.response.curvature._parts_kept", lambda _: 1)
+    product = make(objective, T)
+    for _ in range(2):
+        found = product(rows)
+        assert (found - whole).abs().max() <= 1e-12 * whole.abs().max()
+
+
+@pytest.mark.parametrize("damping", [0.3, 3.0])
+def test_a_response_in_bounded_memory_is_the_response(
+    damping: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, witness = small(), objective_of(small(), n=7, seed=1)
+    objective, settings = objective_of(made, n=11), ResponseSettings(damping, tolerance=1e-11)
+    settings.max_iterations = 1000
+    whole = linear_response(objective, T, settings, witness)
+    for where in ("curvature", "linear"):
+        monkeypatch.setattr(f"thermo_pl.response.{where}.part_size", lambda *_: 4)
+    found = linear_response(objective, T, settings, witness)
+    torch.testing.assert_close(found.directions, whole.directions, rtol=1e-8, atol=1e-9)
+    torch.testing.assert_close(found.derivatives, whole.derivatives, rtol=1e-8, atol=1e-9)
+    assert found.stationarity == pytest.approx(whole.stationarity, rel=1e-8)
+
+
+def test_more_memory_is_larger_parts() -> None:
+    shape = (1, 16, 16)
+    made = FreeEnergyModel(
+        MLPEncoder(shape, 4, (300,)), LinearClassifier(4, CLASSES), MLPDecoder(shape, 4, (300,)),
+        StandardNormal(4),
+    ).double()  # fmt: skip
+    objective = Objective(made, probe_of(made, 2000, samples=1))
+    sizes = [part_size(objective, T, memory) for memory in (1, 8, 64, 16 * PART, 10_000)]
+    assert sizes[:-1] == sorted(set(sizes))  # each larger than the one before
+    assert sizes[-1] == sizes[-2]
+    # what is saved for each particle at the least: the image and the activations before and
+    # after each SiLU; and at the most a few dozen such vectors
+    least, most = 8 * (256 + 4 * 300), 8 * 50 * (256 + 300)
+    assert 2**20 / 16 / most <= sizes[0] <= 2**20 / 16 / least
+    # parts of equal size
+    assert {len(part) for part in objective.parts(sizes[1])[:-1]} == {sizes[1]}
+
+
+def test_parts_and_subsets_of_an_objective() -> None:
+    objective = objective_of(small(), n=11)
+    theta, weight = objective.theta, objective.probe.particles.weight
+    whole = objective.means(theta, T)
+    parts = objective.parts(4)
+    assert [len(part) for part in parts] == [4, 4, 3]
+    torch.testing.assert_close(sum(part.means(theta, T) for part in parts), whole)
+    assert objective.parts(11) == [objective]
+    index = torch.tensor([7, 2, 9])
+    terms = objective.terms_of(objective.outputs(theta, T), T)[:, index]
+    expected = (terms * weight[index]).sum(1) / weight[index].sum()
+    torch.testing.assert_close(objective.subset(index).means(theta, T), expected)
+
+
+def test_the_precision_of_a_solve_is_not_that_of_the_model() -> None:
+    exact = objective_of(frozen(small()))
+    rows = randn(2, len(exact.theta), seed=3)
+    made = frozen(small()).float()
+    single = Objective(made, Probe(*exact.probe), torch.float32)
+    double = Objective(made, single.probe, torch.float64)
+    assert (single.theta.dtype, double.theta.dtype) == (torch.float32, torch.float64)
+    expected = gauss_newton(exact, T)(rows)
+    scale = expected.abs().max()
+    found = gauss_newton(double, T)(rows)
+    assert found.dtype == torch.float64
+    # the parameters and the probe were rounded to single precision, the arithmetic was not
+    assert (found - expected).abs().max() < 1e-5 * scale
+    again = gauss_newton(single, T)(rows.float())
+    assert again.dtype == torch.float32
+    assert 1e-9 * scale < (again.double() - found).abs().max() < 1e-5 * scale
+    assert made.dtype == torch.float32  # only read
+
+
+def test_the_curvatures_are_not_the_same() -> None:
+    # or the two tests above would say the same thing twice
+    objective = objective_of(small())
+    identity = eye(len(objective.theta))
+    apart = (gauss_newton(objective, T)(identity) - hessian(objective, T)(identity)).abs().max()
+    assert apart > 1e-2
+
+
+def test_gauss_newton_of_logistic_regression_is_its_hessian() -> None:
+    objective = objective_of(randomised(CASES["logistic regression"]()))
+    identity = eye(len(objective.theta))
+    torch.testing.assert_close(
+        gauss_newton(objective, T)(identity),
+        hessian(objective, T)(identity),
+        rtol=1e-12,
+        atol=1e-13,
+    )
+
+
+@few
+@given(
+    seeds,
+    st.sampled_from(["all parts", "Gaussian pixels", "no decoder", "no classifier"]),
+    st.sampled_from([StandardNormal, DiagonalGaussian]),
+)
+def test_gauss_newton_is_positive_semi_definite(
+    seed: int, name: str, marginal: type[Marginal]
+) -> None:
+    made = MODELS[name]()
+    made.marginal = marginal(2)  # the rate is then convex in the encoder's output, seen from q(z)
+    randomised(made, seed)
+    objective = objective_of(made, seed=seed)
+    matrix = gauss_newton(objective, T)(eye(len(objective.theta)))
+    values = torch.linalg.eigvalsh(matrix)
+    assert values[0] >= -1e-10 * max(values[-1].item(), 1)  # rounding, of the largest
+    assert (matrix - matrix.T).abs().max() <= 1e-12 * values[-1]
+
+
+def test_products_may_be_taken_again_and_in_any_number() -> None:
+    objective = objective_of(small())
+    rows = randn(4, len(objective.theta))
+    for make in (gauss_newton, hessian):
+        product = make(objective, T)
+        all_at_once, again = product(rows), product(rows)
+        assert torch.equal(all_at_once, again)
+        one = torch.cat([product(row[None]) for row in rows])
+        torch.testing.assert_close(one, all_at_once, rtol=1e-12, atol=1e-12)
+        assert not all_at_once.requires_grad
+
+
+@pytest.mark.parametrize("curvature", ["gauss_newton", "hessian"])
+def test_the_response_equals_a_dense_solve(curvature: Curvature) -> None:
+    made, witness = small(), probe_of(small(), 6, seed=50)
+    probe = probe_of(made, 5)
+    damping = 0.3 if curvature == "gauss_newton" else 100.0  # above the most negative eigenvalue
+    theta = flat(made)
+    here = Point(1.3, 4.0, T)
+    matrix = {
+        "gauss_newton": lambda: dense_gauss_newton(made, probe, T),
+        "hessian": lambda: dense_hessian(energy(made, probe, here))(theta),
+    }[curvature]()
+    matrix = matrix + damping * eye(len(theta))
+    assert torch.linalg.eigvalsh(matrix).min() > 0.1
+    jacobian = jacrev(lambda v: means_of(made, probe, v, T))(theta)
+    # ∂_t of the gradient by differences of second order, extrapolated: h⁴ = 1e-12
+
+    def slope(t: float) -> Tensor:
+        return grad(energy(made, probe, here._replace(t=t)))(theta)
+
+    def central(h: float) -> Tensor:
+        return (slope(T + h) - slope(T - h)) / (2 * h)
+
+    moved = (4 * central(5e-4) - central(1e-3)) / 3
+    rhs = torch.stack([-jacobian[1], -jacobian[2], -moved])
+    expected = torch.linalg.solve(matrix, rhs.T).T
+    made_settings = ResponseSettings(damping, curvature, 1e-12, 1000)
+    response = linear_response(Objective(made, probe), T, made_settings)
+    assert response.solution.status is Status.CONVERGED
+    # rounding of the differences, 1e-16 / h, is 1e-12 of a number of order one
+    torch.testing.assert_close(response.directions, expected, rtol=1e-7, atol=1e-9)
+    explicit = (
+        means_of(made, probe, theta, T + 1e-5) - means_of(made, probe, theta, T - 1e-5)
+    ) / 2e-5
+    derivatives = jacobian @ expected.T
+    derivatives[:, 2] += explicit
+    torch.testing.assert_close(response.derivatives, derivatives, rtol=1e-7, atol=1e-8)
+    assert response.derivatives.dtype == torch.float64
+    gradient = slope(T)
+    decrement = 0.5 * gradient @ torch.linalg.solve(matrix, gradient)
+    assert response.stationarity == pytest.approx(decrement.item(), rel=1e-9)
+    other = grad(energy(made, witness, here))(theta)
+    response = linear_response(Objective(made, probe), T, made_settings, Objective(made, witness))
+    decrement = 0.5 * other @ torch.linalg.solve(matrix, gradient)
+    assert response.stationarity == pytest.approx(decrement.item(), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"solver": "minres"}, {"solver": "dense"}, {"rank": 8}, {"rank": 200}]
+)
+def test_every_solver_gives_the_same_response(changes: dict[str, Any]) -> None:
+    objective, witness = objective_of(small(), n=9), objective_of(small(), seed=1)
+    common = {"damping": 0.1, "tolerance": 1e-10, "max_iterations": 2000}
+    plain = linear_response(objective, T, ResponseSettings(**common), witness)
+    found = linear_response(objective, T, ResponseSettings(**common, **changes), witness)
+    assert found.solution.status is plain.solution.status is Status.CONVERGED
+    # a residual of 1e-10 over a damping of 0.1
+    scale = plain.directions.abs().max().item()
+    assert (found.directions - plain.directions).abs().max() < 1e-8 * scale
+    torch.testing.assert_close(found.derivatives, plain.derivatives, rtol=1e-7, atol=1e-7)
+    assert found.stationarity == pytest.approx(plain.stationarity, rel=1e-7)
+
+
+def test_preconditioned_responses_need_fewer_products() -> None:
+    objective = objective_of(small(), n=40)
+    common = {"damping": 1e-3, "tolerance": 1e-3, "max_iterations": 2000}
+    plain, found = (
+        linear_response(objective, T, ResponseSettings(**common, rank=rank)) for rank in (0, 30)
+    )
+    assert found.solution.iterations < plain.solution.iterations / 2
+    # the sketch is on all forty: a linearisation and thirty products more
+    expected = 6 + 1 + found.solution.products + 1 + 30
+    assert found.gradients == expected
+
+
+def test_a_response_starts_from_the_last_one() -> None:
+    made = small()
+    objective, settings = objective_of(made, n=9), ResponseSettings(0.1, max_iterations=500)
+    last = linear_response(objective, T, settings)
+    moved = linear_response(objective, T + 1e-4, settings, start=last.solution.x)
+    cold = linear_response(objective, T + 1e-4, settings)
+    assert moved.solution.iterations < cold.solution.iterations
+    assert moved.solution.status is Status.CONVERGED
+
+
+@pytest.mark.parametrize("case", [pytest.param("Gaussian", marks=pytest.mark.slow), *FAST[:1]])
+def test_undamped_at_equilibrium_the_gradient_is_rounding_and_ends_nothing(case: str) -> None:
+    # alone it would meet negative curvature: it has a part in the null directions
+    made, probe = equilibrium(case)
+    objective = Objective(made, probe)
+    ratio = (
+        gradient_of(objective, T).norm() / linear_response(objective, T, EXACT).directions.norm()
+    )
+    assert ratio < 1e-11
+    settings = ResponseSettings(0, "hessian", 1e-6, 5000)
+    response = linear_response(objective, T, settings)
+    assert response.solution.status is Status.CONVERGED
+    assert abs(response.stationarity) < 1e-13
+
+
+def test_negative_curvature_is_told() -> None:
+    objective = objective_of(small())
+    matrix = hessian(objective, T)(eye(len(objective.theta)))
+    assert torch.linalg.eigvalsh(matrix).min() < -1e-2
+    response = linear_response(objective, T, EXACT)
+    assert response.solution.status is Status.NEGATIVE_CURVATURE
+    assert response.directions.isfinite().all()
+    assert response.derivatives.isfinite().all()
+
+
+# -- exact surfaces -----------------------------------------------------------------------------
+
+
+def sigma_points(covariance: Tensor) -> Tensor:
+    """Points whose mean of any quadratic is that of N(0, covariance)."""
+    values, vectors = torch.linalg.eigh(covariance)
+    axes = (len(values) * values).sqrt()[:, None] * vectors.T
+    return torch.cat([axes, -axes])
+
+
+def root(matrix: Tensor, power: float = 0.5) -> Tensor:
+    values, vectors = torch.linalg.eigh(matrix)
+    return vectors * values**power @ vectors.T
+
+
+PIXEL_VARIANCE, LABEL_VARIANCE = 0.5, 0.3
+LABEL_MAP = torch.tensor([[1.0, 0.3, -0.2], [0.1, -0.8, 0.4]], dtype=torch.float64)
+
+
+def exact_model(lam: float, gam: float, covariance: Tensor, label_map: Tensor) -> FreeEnergyModel:
+    """The linear-Gaussian model at its global minimum, one latent for each pixel.
+
+    With B = λ/σ² + γAᵀA/ρ² it is probabilistic PCA of B^½x with unit noise, V = AW.
+    """
+    d, m = len(covariance), len(label_map)
+    classifier = GaussianClassifier(d, m, LABEL_VARIANCE) if m else None
+    made = FreeEnergyModel(
+        LinearGaussianEncoder((1, 1, d), d),
+        decoder=MLPDecoder((1, 1, d), d, hidden=(), likelihood=Gaussian(PIXEL_VARIANCE)),
+        marginal=StandardNormal(d),
+        lam=lam,
+        gam=gam,
+        classifier=classifier,
+    ).double()
+    b = lam * eye(d) / PIXEL_VARIANCE + gam * label_map.T @ label_map / LABEL_VARIANCE
+    values, vectors = torch.linalg.eigh(root(b) @ covariance @ root(b))
+    whitened = vectors * (values - 1).clamp_min(0).sqrt()
+    precision = values.clamp_min(1)
+    decoder = root(b, -0.5) @ whitened
+    with torch.no_grad():
+        for p in made.parameters():
+            p.zero_()
+        made.encoder.net.weight[:] = (whitened / precision).T @ root(b)
+        made.encoder.log_var[:] = -precision.log()
+        made.decoder.net[0].weight[:] = decoder
+        if m:
+            made.classifier.net[0].weight[:] = label_map @ decoder
+    return made
+
+
+@pytest.mark.parametrize("lam", [0.7, 2.0, 10.0])
+def test_response_of_the_linear_gaussian_vae(lam: float) -> None:
+    # D = const + n_act/(2λ) + what the inactive latents leave, R = Σ_active ½ log(λτ/σ²)
+    variances = torch.tensor([4, 2.5, 1.6, 1, 0.6, 0.3], dtype=torch.float64)
+    active = int((variances > PIXEL_VARIANCE / lam).sum())
+    assert active == {0.7: 4, 2.0: 6, 10.0: 6}[lam]
+    rotation = torch.linalg.qr(randn(6, 6))[0]
+    covariance = rotation * variances @ rotation.T
+    made = exact_model(lam, 0.0, covariance, torch.zeros(0, 6).double())
+    x = sigma_points(covariance).reshape(-1, 1, 1, 6)
+    nothing = x.new_zeros(len(x), 0)
+    noise = made.noise(1, len(x))
+    probe = Probe(Particles(x, x, nothing, nothing, x.new_ones(len(x))), noise)
+    assert gradient_of(Objective(made, probe), T).norm() < 1e-12
+    response = linear_response(Objective(made, probe), T, EXACT)
+    found = response.derivatives[:, 0].tolist()
+    assert found == pytest.approx([active / (2 * lam), -active / (2 * lam**2), 0], abs=1e-9)
+    # there is neither a classifier nor a motion
+    assert response.derivatives[:, 1:].abs().max() == 0
+
+
+def test_response_of_the_exact_rate_distortion_classification_surface() -> None:
+    # all latents active: F = ½ log det M + λ d/2 log 2πσ² + γ m/2 log 2πρ² + d/2, and the data move
+    # on the geodesic between two Gaussians, S(t) = G S₁ G
+    lam, gam = 1.5, 2.0
+    mix = randn(3, 3, seed=1)
+    start = mix @ mix.T + eye(3)
+    mix = randn(3, 3, seed=2)
+    end = mix @ mix.T + 0.7 * eye(3)
+    half = root(start)
+    transport = root(start, -0.5) @ root(half @ end @ half) @ root(start, -0.5)
+
+    def covariance(t: Tensor) -> Tensor:
+        g = (1 - t) * eye(3) + t * transport
+        return g @ start @ g
+
+    def surface(controls: Tensor) -> Tensor:
+        lam, gam, t = controls
+        b = lam * eye(3) / PIXEL_VARIANCE
+        b = b + gam * LABEL_MAP.T @ LABEL_MAP / LABEL_VARIANCE
+        value = 0.5 * (torch.logdet(b) + torch.logdet(covariance(t))) + 1.5
+        value = value + lam * 1.5 * math.log(2 * math.pi * PIXEL_VARIANCE)
+        return value + gam * math.log(2 * math.pi * LABEL_VARIANCE)
+
+    at = torch.tensor([lam, gam, T], dtype=torch.float64)
+    here = covariance(at[2])
+    made = exact_model(lam, gam, here, LABEL_MAP)
+    x = sigma_points(start)
+    y = x @ LABEL_MAP.T  # label noise would only add a constant to C
+    moved = x @ transport
+    images = [part.reshape(-1, 1, 1, 3) for part in (x, moved)]
+    noise = made.noise(1, len(x))
+    ends = Particles(*images, y, moved @ LABEL_MAP.T, x.new_ones(len(x)))
+    probe = Probe(ends, noise)
+    objective = Objective(made, probe)
+
+    slope, second = grad(surface)(at), dense_hessian(surface)(at)
+    measured = measure(made, probe, T, decoded=len(noise))
+    assert gradient_of(objective, T).norm() < 1e-12
+    assert measured.free_energy.value == pytest.approx(surface(at).item(), abs=1e-12)
+    # first law: D = F_λ, C = F_γ, ∂_tJ = F_t
+    slopes = [measured.distortion, measured.classification]
+    laws = [*(term.value for term in slopes), force_of(made, probe)]
+    assert laws == pytest.approx(slope.tolist(), abs=1e-12)
+
+    found = linear_response(objective, T, EXACT).derivatives
+    # rows D and C are those of the second derivatives of F; R = F - λD - γC
+    torch.testing.assert_close(found[1:], second[:2], rtol=0, atol=1e-9)
+    rate = -lam * second[0] - gam * second[1]
+    rate[2] += slope[2]
+    torch.testing.assert_close(found[0], rate, rtol=0, atol=1e-9)
+    # the closed forms of the theory page, by hand
+    m = root(here) @ (
+        lam * eye(3) / PIXEL_VARIANCE + gam * LABEL_MAP.T @ LABEL_MAP / LABEL_VARIANCE
+    )
+    m = m @ root(here)
+    assert torch.linalg.eigvalsh(m).min() > 1.1
+    m_lam = torch.linalg.solve(m, here / PIXEL_VARIANCE)
+    m_gam = root(here) @ LABEL_MAP.T @ LABEL_MAP @ root(here) / LABEL_VARIANCE
+    m_gam = torch.linalg.solve(m, m_gam)
+    pairs = {(2, 0): m_lam @ m_gam, (2, 1): m_gam @ m_gam, (1, 0): m_lam @ m_lam}
+    for place, product in pairs.items():
+        assert found[place].item() == pytest.approx(-0.5 * product.trace().item(), abs=1e-9)
+
+
+# -- laws that hold for every model at every θ --------------------------------------------------
+
+
+@few
+@given(
+    seeds,
+    st.sampled_from(["all parts", "mixture", "Gaussian pixels", "learned marginal"]),
+    st.sampled_from([1.0, 30.0]),
+)
+def test_maxwell_relation_and_concavity(seed: int, name: str, damping: float) -> None:
+    made = randomised(MODELS[name](), seed, scale=0.5)
+    objective = objective_of(made, seed=seed)
+    matrix = gauss_newton(objective, T)(eye(len(objective.theta)))
+    # with a learned marginal the rate is not convex: damp what is negative
+    lowest = torch.linalg.eigvalsh(matrix)[0].item()
+    damping += max(0.0, -2 * lowest)
+    tolerance = 1e-8
+    settings = ResponseSettings(damping, tolerance=tolerance, max_iterations=500)
+    response = linear_response(objective, T, settings)
+    assert response.solution.status is Status.CONVERGED
+    slopes = jacrev(lambda v: means_of(made, objective.probe, v, T))(objective.theta)
+    # a residual of tolerance·|∇D| is an error of at most that over the lowest eigenvalue in θ_λ
+    error = 2 * tolerance * slopes[1].norm() * slopes[2].norm() / (damping + min(lowest, 0.0))
+    _, distortion, loss = response.derivatives
+    assert abs(loss[0] - distortion[1]) <= error
+    assert distortion[0] < 0
+    assert loss[1] < 0
+
+
+@pytest.mark.parametrize("damping", [0.0, 0.5])
+def test_maxwell_relation_with_the_hessian(damping: float) -> None:
+    made, probe = equilibrium("frozen classifier")
+    settings = ResponseSettings(damping, "hessian", 1e-12, 2000)
+    _, distortion, loss = linear_response(Objective(made, probe), T, settings).derivatives
+    assert loss[0].item() == pytest.approx(distortion[1].item(), rel=1e-9)
+    assert abs(loss[0]) > 1e-4
+
+
+def test_more_damping_is_less_response() -> None:
+    objective = objective_of(small())
+
+    def lengths(damping: float) -> Tensor:
+        settings = ResponseSettings(damping, tolerance=1e-10, max_iterations=500)
+        return linear_response(objective, T, settings).directions.norm(dim=1)
+
+    assert (lengths(1.0) < lengths(0.1)).all()
+    # for large damping it is the first step of relaxation, rhs/μ
+    torch.testing.assert_close(1e8 * lengths(1e8), 1e9 * lengths(1e9), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"rank": 10}, {"solver": "dense"}, {"solver": "minres", "curvature": "hessian"}],
+    ids=str,
+)
+def test_a_damping_for_each_parameter(changes: dict[str, Any]) -> None:
+    objective = objective_of(small())
+    damping = 10 * randn(len(objective.theta), seed=2).exp()
+    settings = ResponseSettings("auto", tolerance=1e-10, max_iterations=1000, **changes)
+    found = linear_response(objective, T, settings, damping=damping)
+    assert found.solution.status is Status.CONVERGED
+    operator = hessian if changes.get("curvature") else gauss_newton
+    matrix = operator(objective, T)(eye(len(damping))) + damping.diag()
+    slopes = jacrev(lambda v: means_of(objective.model, objective.probe, v, T))(objective.theta)
+    expected = torch.linalg.solve(matrix, -slopes[1:].T).T
+    torch.testing.assert_close(found.directions[:2], expected, rtol=1e-6, atol=1e-8)
+    # the same start is taken in the same units
+    again = linear_response(objective, T, settings, start=found.solution.x, damping=damping)
+    if "solver" not in changes:
+        assert again.solution.iterations == 1
+    # one number for all is one number
+    number = ResponseSettings(7.0, tolerance=1e-10, max_iterations=1000, **changes)
+    same = linear_response(objective, T, settings, damping=torch.full_like(damping, 7.0))
+    torch.testing.assert_close(
+        same.directions, linear_response(objective, T, number).directions, rtol=1e-6, atol=1e-8
+    )
+
+
+def test_a_damping_for_each_parameter_is_given_where_it_is_asked_for() -> None:
+    objective = objective_of(small())
+    damping = torch.ones_like(objective.theta)
+    for chosen, damped, message in (
+        (ResponseSettings("auto"), None, "damping: got None; allowed: one for each parameter"),
+        (ResponseSettings(1.0), damping, "allowed: none, as response.damping is a number"),
+        (ResponseSettings("auto"), damping[1:], "allowed: one for each parameter"),
+        (ResponseSettings("auto"), 0 * damping, "damping: got 0.0; allowed: finite numbers > 0"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            linear_response(objective, T, chosen, damping=damped)
+
+
+# -- measurement --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_measurement_is_the_direct_computation_and_its_t_derivative(name: str) -> None:
+    made = MODELS[name]()
+    probe = probe_of(made, 7)
+    found = measure(made, probe, T, decoded=len(probe.noise))
+    theta = flat(made)
+    means = means_of(made, probe, theta, T)
+    terms = [found.rate, found.distortion, found.classification]
+    assert [term.value for term in terms] == pytest.approx(means.tolist(), rel=1e-13, abs=1e-13)
+    rate, distortion, loss = means.tolist()
+    value = rate + made.lam.item() * distortion + made.gam.item() * loss
+    assert found.free_energy.value == pytest.approx(value, rel=1e-13)
+
+    def central(h: float) -> Tensor:
+        up, down = (means_of(made, probe, theta, T + s * h) for s in (1, -1))
+        return (up - down) / (2 * h)
+
+    # fourth order in h after extrapolation: 1e-12 times a fifth derivative of order 100
+    slopes = (4 * central(5e-4) - central(1e-3)) / 3
+    weights = torch.tensor([1, made.lam.item(), made.gam.item()], dtype=torch.float64)
+    expected = (weights @ slopes).item()
+    assert force_of(made, probe) == pytest.approx(expected, rel=1e-8, abs=1e-9)
+
+
+def test_at_equilibrium_the_explicit_derivative_is_that_of_the_free_energy() -> None:
+    # the envelope theorem, with F from relaxed equilibria
+    made, probe = equilibrium("frozen classifier")
+    here = Point(made.lam.item(), made.gam.item(), T)
+    matrix = dense_hessian(energy(made, probe, here))(flat(made))
+    inverse = torch.linalg.inv(matrix)
+    h = 1e-3
+    values = []
+    for t in (T + h, T - h):
+        at = here._replace(t=t)
+        values.append(energy(made, probe, at)(relaxed(made, probe, at, inverse)).item())
+    found = force_of(made, probe)
+    # second order in h: 1e-6 times a third derivative of order 0.1
+    assert found == pytest.approx((values[0] - values[1]) / (2 * h), abs=1e-6)
+    assert abs(found) > 1e-3
+
+
+# -- stationarity -------------------------------------------------------------------------------
+
+
+def test_stationarity_is_what_j_would_still_fall_by() -> None:
+    made, probe = equilibrium("frozen classifier")
+    theta, here = flat(made), Point(made.lam.item(), made.gam.item(), T)
+    j = energy(made, probe, here)
+    matrix, direction = dense_hessian(j)(theta), randn(len(theta), seed=3)
+    direction /= direction.norm()
+    gaps = []
+    for size in (0.02, 0.01, 0.005):
+        moved = Objective(made, probe)
+        moved.theta = theta + size * direction
+        response = linear_response(moved, T, EXACT)
+        assert response.solution.status is Status.CONVERGED
+        fall = (j(moved.theta) - j(theta)).item()
+        quadratic = 0.5 * size**2 * (direction @ matrix @ direction).item()
+        assert response.stationarity == pytest.approx(quadratic, rel=10 * size)
+        gaps.append(abs(response.stationarity - fall))
+    assert gaps[0] > 1e-9  # far above rounding
+    # of third order: each halving divides by 8 (1 + O(size))
+    assert gaps[0] / gaps[1] == pytest.approx(8, rel=0.15)
+    assert gaps[1] / gaps[2] == pytest.approx(8, rel=0.1)
+
+
+def test_stationarity_with_a_witness() -> None:
+    objective, settings = (
+        objective_of(small()),
+        ResponseSettings(tolerance=1e-10, max_iterations=500),
+    )
+    alone = linear_response(objective, T, settings)
+    same = linear_response(objective, T, settings, objective)
+    assert same.stationarity == pytest.approx(alone.stationarity, rel=1e-12)
+    assert torch.equal(same.directions, alone.directions)
+    other = linear_response(objective, T, settings, objective_of(objective.model, seed=1))
+    assert torch.equal(other.directions, alone.directions)
+    assert abs(other.stationarity / alone.stationarity - 1) > 1e-3
+
+
+@pytest.mark.slow
+def test_an_independent_witness_takes_the_noise_floor_away() -> None:
+    # at the optimum of the population the gradient on a probe is noise, and nothing else
+    covariance = torch.tensor([[2.0, 0.4], [0.4, 1.2]], dtype=torch.float64)
+    made = exact_model(1.0, 0.0, covariance, torch.zeros(0, 2).double())
+    count, n = 80, 40
+
+    def draw(seed: int) -> Objective:
+        x = (randn(n, 2, seed=seed) @ root(covariance)).reshape(n, 1, 1, 2)
+        nothing = x.new_zeros(n, 0)
+        probe = Probe(
+            Particles(x, x, nothing, nothing, x.new_ones(n)), randn(1, n, 2, seed=seed + 1)
+        )
+        return Objective(made, probe)
+
+    settings = ResponseSettings(damping=0.1, tolerance=1e-2)
+    alone, witnessed = [], []
+    for i in range(count):
+        solving, other = draw(10_000 + 4 * i), draw(10_002 + 4 * i)
+        alone.append(linear_response(solving, T, settings).stationarity)
+        witnessed.append(linear_response(solving, T, settings, other).stationarity)
+    for values, floor in ((torch.tensor(alone), True), (torch.tensor(witnessed), False)):
+        error = values.std() / math.sqrt(count)
+        # a mean of zero is four standard errors away for one seed in 16,000
+        assert (values.mean() > 10 * error) if floor else (values.mean().abs() < 4 * error)
+    assert min(alone) > 0
+    assert abs(torch.tensor(witnessed).mean()) < 0.1 * torch.tensor(alone).mean()
+
+
+# -- what is left alone -------------------------------------------------------------------------
+
+
+def test_measuring_and_solving_leave_everything_else_as_it_was() -> None:
+    made = small()
+    made.classifier.net[0].weight.grad = torch.ones_like(made.classifier.net[0].weight)
+    probe, witness = probe_of(made, 5), objective_of(made, seed=1)
+    before = {name: value.clone() for name, value in made.state_dict().items()}
+    inputs = [part.clone() for part in (*probe.particles, probe.noise)]
+    objective, state = Objective(made, probe), torch.get_rng_state()
+    theta = objective.theta.clone()
+    measure(made, probe, T, decoded=1)
+    data_force(made, probe, T, decoded=1)
+    for curvature in ("gauss_newton", "hessian"):
+        settings = ResponseSettings(damping=50.0, curvature=curvature)  # type: ignore[arg-type]
+        response = linear_response(objective, T, settings, witness)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(made.state_dict()[name], value) for name, value in before.items())
+    assert all(map(torch.equal, inputs, (*probe.particles, probe.noise)))
+    assert torch.equal(objective.theta, theta)
+    assert not objective.theta.requires_grad
+    assert not response.directions.requires_grad
+    for name, p in made.named_parameters():
+        assert p.requires_grad
+        if name == "classifier.net.0.weight":
+            assert torch.equal(p.grad, torch.ones_like(p))
+        else:
+            assert p.grad is None
+
+
+@pytest.mark.parametrize("name", ["all parts", "frozen parts", "mixture"])
+def test_the_flat_vector_is_that_of_the_trainable_parameters(name: str) -> None:
+    made = MODELS[name]()
+    objective = objective_of(made)
+    assert torch.equal(objective.theta, flat(made))
+    kept = objective.theta.clone()
+    shift_parameters(made, torch.ones_like(kept))
+    assert torch.equal(objective.theta, kept)  # a copy
+    assert torch.equal(Objective(made, objective.probe).theta, kept + 1)
+
+
+def test_shifting_keeps_the_parameters_that_the_optimiser_holds() -> None:
+    made = frozen(small())
+    optimizer = torch.optim.SGD([p for p in made.parameters() if p.requires_grad], lr=1.0)
+    held = dict(made.named_parameters())
+    before = {name: p.detach().clone() for name, p in held.items()}
+    shift = randn(len(flat(made)), seed=5)
+    expected = flat(made) + shift
+    shift_parameters(made, shift)
+    torch.testing.assert_close(flat(made), expected, rtol=0, atol=0)
+    for name, p in made.named_parameters():
+        assert p is held[name]
+        assert p.requires_grad or torch.equal(p, before[name])
+        p.grad = torch.full_like(p, 0.5)
+    optimizer.step()
+    torch.testing.assert_close(flat(made), expected - 0.5, rtol=0, atol=0)
+
+
+@given(st.lists(st.lists(st.integers(1, 4), max_size=3), min_size=1, max_size=5))
+def test_unflatten_undoes_flattening(shapes: list[list[int]]) -> None:
+    parts = [randn(*shape, seed=i) for i, shape in enumerate(shapes)]
+    vector = parameters_to_vector(parts)
+    back = unflatten(vector, parts)
+    assert all(map(torch.equal, parts, back))
+    back[-1].add_(1)  # views
+    assert vector[-1] == parts[-1].flatten()[-1] + 1
+
+
+@pytest.mark.parametrize("name", ["all parts", "Gaussian pixels", "mixture", "conv"])
+def test_data_that_do_not_move_have_no_response_in_t(name: str) -> None:
+    made = randomised(MODELS[name](), scale=0.5)
+    probe = probe_of(made, 5)
+    p = probe.particles
+    still = p._replace(target=p.source, target_label=p.source_label)
+    objective = Objective(made, Probe(still, probe.noise))
+    response = linear_response(objective, T, ResponseSettings(damping=10.0))
+    assert response.directions[2].abs().max() == 0
+    assert response.derivatives[:, 2].abs().max() == 0
+    assert response.directions[:2].norm(dim=1).min() > 1e-3
+    assert force_of(made, objective.probe) == 0
+
+
+def test_gradients_are_counted() -> None:
+    objective, counts = objective_of(small()), []
+    for witness in (None, objective_of(objective.model, seed=1)):
+        response: Response = linear_response(
+            objective, T, ResponseSettings(tolerance=1e-3, max_iterations=7), witness
+        )
+        # ∇R, ∇D, ∇C and their derivatives in t, the linearisation, and one for each product
+        assert response.solution.products > response.solution.iterations > 0
+        expected = 7 + response.solution.products + (witness is not None)
+        assert response.gradients == expected
+        counts.append(response.gradients)
+    assert counts[1] == counts[0] + 1
+
+
+def test_gradients_of_parts_that_are_built_again_are_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    objective, built = objective_of(small(), n=10), []
+    monkeypatch.setattr("thermo_pl.response.curvature.part_size", lambda *_: 4)
+    monkeypatch.setattr("thermo_pl.response.curvature._parts_kept", lambda _: 1)
+    outputs = Objective.outputs
+
+    def counted(self: Objective, *args: Any) -> Outputs:
+        built.append(len(self))
+        return outputs(self, *args)
+
+    settings = ResponseSettings(tolerance=1e-3, max_iterations=7)
+    system = ResponseSystem(objective, T, settings, None)
+    monkeypatch.setattr(Objective, "outputs", counted)
+    for first in (6 + 4 / 10, 0):
+        response = system.response()
+        # four particles are kept, six are run again for each product, and for nothing else
+        assert sum(built) == 6 * response.solution.iterations
+        built.clear()
+        spent = first + (4 + 6 / 10) * response.solution.iterations
+        assert response.gradients == math.ceil(spent)
+
+
+def test_gradients_of_a_dense_solve_are_its_products() -> None:
+    objective = objective_of(small())
+    response = linear_response(objective, T, ResponseSettings(solver="dense"))
+    assert response.gradients == 6 + 1 + len(objective.theta)
+
+
+def test_single_precision_gives_the_same_response() -> None:
+    made = randomised(small(), scale=0.5)
+    probe = probe_of(made, 5)
+    settings = ResponseSettings(tolerance=1e-5, max_iterations=200)
+    expected = linear_response(Objective(made, probe), T, settings)
+    measured = measure(made, probe, T, decoded=2)
+    made.float()
+    single = Probe(Particles(*(part.float() for part in probe.particles)), probe.noise.float())
+    found = linear_response(Objective(made, single), T, settings)
+    assert found.directions.dtype == torch.float32
+    assert found.derivatives.dtype == torch.float64
+    # seven digits, a condition number of about a hundred
+    scale = expected.directions.abs().max().item()
+    difference = (found.directions.double() - expected.directions).abs().max()
+    assert difference < 1e-3 * scale
+    again = measure(made, single, T, decoded=2)
+    assert again.rate.few.dtype == torch.float64
+    assert again.free_energy.value == pytest.approx(measured.free_energy.value, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"damping": -0.1}, "response.damping: got -0.1; allowed: a finite number ≥ 0, or auto"),
+        ({"damping": math.inf}, "response.damping: got inf; allowed: a finite number ≥ 0, or auto"),
+        ({"damping": math.nan}, "response.damping: got nan; allowed: a finite number ≥ 0, or auto"),
+        (
+            {"damping": "some"},
+            "response.damping: got 'some'; allowed: a finite number ≥ 0, or auto",
+        ),
+        ({"tolerance": 0.0}, "response.tolerance: got 0.0; allowed: a number between 0 and 1"),
+        ({"tolerance": 1.0}, "response.tolerance: got 1.0; allowed: a number between 0 and 1"),
+        ({"max_iterations": 0}, "response.max_iterations: got 0; allowed: a whole number > 0"),
+        ({"rank": -1}, "response.rank: got -1; allowed: a whole number ≥ 0"),
+        ({"memory": 0}, "response.memory: got 0; allowed: a whole number > 0 (MiB)"),
+        (
+            {"rank": 5, "solver": "minres"},
+            "response.rank: got 5; allowed: 0, unless the solver is conjugate_gradient and the "
+            "curvature gauss_newton",
+        ),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        ResponseSettings(**changes)
+    assert str(caught.value) == message

@@ -1,0 +1,86 @@
+"""``compare``: runs side by side, as a table in the terminal and as a page."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import shutil
+from typing import NoReturn
+
+from thermo_pl.errors import ConfigError, require
+from thermo_pl.reports.page import page
+from thermo_pl.runs.directory import write_atomic
+from thermo_pl.runs.reader import find_runs, read_run
+from thermo_pl.runs.table import Table, compare, text_table
+
+_NO_LIMIT = 1_000_000
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        allowed = " ".join(self.format_usage().removeprefix("usage: ").split())
+        raise ConfigError(f"compare: {message}; allowed: {allowed}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        "thermo-pl compare", description="Compare runs by what is on disk.", allow_abbrev=False
+    )
+    parser.add_argument(
+        "runs", metavar="RUN", nargs="+", help="a run directory, or a parent of version_N"
+    )
+    parser.add_argument("--sort", metavar="COLUMN", help="sort the runs; missing values come last")
+    parser.add_argument("--descending", action="store_true", help="the largest comes first")
+    parser.add_argument("--columns", metavar="A,B,...", help="show these columns only")
+    parser.add_argument("--html", metavar="FILE", help="write a page with table and curves, too")
+    return parser
+
+
+def run(args: list[str]) -> int:
+    """Compare runs, and print the table.
+
+    Args:
+        args: the words of the command line, the command first.
+
+    Returns:
+        0; every failure is an exception.
+
+    Raises:
+        ConfigError: for a mistake in the words.
+        DataError: if a file of a run cannot be read.
+    """
+    given = _parser().parse_intermixed_args(args[1:])
+    known = given.sort is not None or not given.descending
+    require(known, "--descending", "no --sort", "only with --sort COLUMN")
+    runs = [read_run(directory) for directory in find_runs(given.runs)]
+    table = compare(runs)
+    shown = [name for name in table.columns if name != "run"]
+    if given.columns is not None:
+        words = dict.fromkeys(map(str.strip, given.columns.split(",")))
+        shown = [_column(table, "--columns", word) for word in words if word != "run"]
+    if given.sort is not None:
+        order = table.order(_column(table, "--sort", given.sort), given.descending)
+        table = Table(table.columns, [table.rows[i] for i in order])
+        runs = [runs[i] for i in order]
+    if given.html is not None:
+        _write(given.html, page(table, shown, runs))
+    # into a pipe or a file, each run is one line
+    print(text_table(table, shown, shutil.get_terminal_size((_NO_LIMIT, 24)).columns))
+    return 0
+
+
+def _column(table: Table, flag: str, name: str) -> str:
+    close = difflib.get_close_matches(name, table.columns, 1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    require(name in table.columns, flag, name, ", ".join(table.columns) + hint)
+    return name
+
+
+def _write(file: str, text: str) -> None:
+    try:
+        write_atomic(file, text)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ConfigError(
+            f"--html: got {file!r} ({reason}); allowed: a file in a directory that exists"
+        ) from error

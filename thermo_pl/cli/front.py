@@ -1,0 +1,98 @@
+"""The command line: a front that answers at once, and the commands behind it.
+
+Importing torch and Lightning takes seconds. This module imports neither: version, help and a
+mistyped command are answered here, and a command's own module is imported when it is run.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from importlib import import_module
+from typing import Protocol, cast
+
+from thermo_pl import __version__
+from thermo_pl.errors import ConfigError, ThermoError
+
+
+class _Run(Protocol):
+    def __call__(self, args: list[str]) -> int: ...
+
+
+# name: (one line of help, module with a function run(args: list[str]) -> exit code)
+COMMANDS = {
+    "fit": ("train a model, or take it along a quasi-static process", "thermo_pl.cli.lightning"),
+    "validate": ("evaluate a model on the validation data", "thermo_pl.cli.lightning"),
+    "test": ("evaluate a model on the test data", "thermo_pl.cli.lightning"),
+    "predict": ("run a model on the prediction data", "thermo_pl.cli.lightning"),
+    "compare": (
+        "show runs side by side: what differs, and what came of it",
+        "thermo_pl.cli.compare",
+    ),
+}
+
+
+def usage() -> str:
+    """The text of the top-level help.
+
+    Returns:
+        Several lines, without a line end.
+    """
+    lines = [f"  {name:<10}{text}" for name, (text, _) in COMMANDS.items()]
+    return "\n".join([
+        "usage: thermo-pl COMMAND --config FILE [--KEY VALUE ...]",
+        "       thermo-pl compare RUN [RUN ...] [--sort COLUMN] [--html FILE]",
+        "",
+        "Thermodynamics of representation learning.",
+        "",
+        "commands:",
+        *lines,
+        "",
+        "options:",
+        "  -h, --help  this text; 'thermo-pl COMMAND --help' lists the keys of a command",
+        "  --version   the version",
+        "",
+        "exit codes: 0 done, 2 a mistake in flags, config or data, 3 a process that cannot go on,",
+        "130 or 143 ended by SIGINT or SIGTERM, 1 anything else",
+    ])
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        args: the words after the program's name; those of this process if None.
+
+    Returns:
+        The exit code.
+    """
+    words = sys.argv[1:] if args is None else list(args)
+    first = words[0] if words else ""
+    if first in {"", "-h", "--help"}:
+        print(usage())
+        return 0 if first else 2
+    if first == "--version":
+        print(f"thermo-pl {__version__}")
+        return 0
+    try:
+        return _command(first)(words)
+    except ThermoError as error:
+        # Exactly one line, whatever a library put into the message, and from one process only.
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            print("error:", " ".join(str(error).split()), file=sys.stderr)
+        return error.exit_code
+    except SystemExit as stop:  # argparse ends this way after printing a command's help
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            return 130  # Lightning has shut down in order, but exits with 1
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except KeyboardInterrupt:
+        return 130  # 128 + SIGINT, as shells report it
+
+
+def _command(name: str) -> _Run:
+    if name not in COMMANDS:
+        close = difflib.get_close_matches(name, COMMANDS, 1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        raise ConfigError(f"COMMAND: got {name!r}; allowed first: {', '.join(COMMANDS)}{hint}")
+    return cast(_Run, import_module(COMMANDS[name][1]).run)

@@ -1,0 +1,304 @@
+"""The commands that train and evaluate: LightningCLI, told plainly what is wrong, tidy on disk."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import traceback
+import warnings
+import zipfile
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+import pytorch_lightning as pl
+import torch
+import yaml
+from jsonargparse.typing import PositiveInt
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from lightning_utilities.core.rank_zero import rank_zero_only
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+
+from thermo_pl.callbacks import EntropyReport, PathLogger, PredictionWriter, QuasiStatic
+from thermo_pl.cli import errors, lookup
+from thermo_pl.errors import ConfigError, ThermoError
+from thermo_pl.module import FreeEnergyModel
+from thermo_pl.runs.directory import create_run_directory, write_atomic
+from thermo_pl.runs.wandb import WandbRunLogger, checkpoint_version
+
+# Short class names in a config resolve only to classes that were imported before it is parsed.
+for _package in ("networks", "callbacks", "datamodules"):
+    import_module(f"thermo_pl.{_package}")
+
+RUN_DIR_VARIABLE = "THERMO_PL_RUN_DIR"
+
+_NOISE = (
+    # Images are in memory and a step is cheap: worker processes would slow it down.
+    r"The '\w+' does not have many workers",
+    # Small data sets have few batches; the loggers' interval does not matter to path.csv.
+    r"The number of training batches \(\d+\) is smaller than the logging interval",
+    # The directory is this run's own and holds its config.yaml; nothing gets overwritten.
+    r"Experiment logs directory .* exists and is not empty",
+    # A directory made for this run, empty but for what ModelCheckpoint itself put there.
+    r"Checkpoint directory .* exists and is not empty",
+    # So it has, with every run: a run writes to a directory of its own.
+    r"The dirpath has changed from",
+    # PyTorch's own, when it first loads its forward-mode derivatives.
+    r"`torch.jit.script` is deprecated",
+    # Predictions are written in the loader's order; nobody asks for batch indices.
+    r"Couldn't infer the batch indices",
+    # PyTorch's deprecation inside Lightning, nothing a user can act on.
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",
+)
+
+
+class _Refused(SystemExit):
+    """A parser's complaint on its way out; SystemExit, as jsonargparse may catch ValueErrors."""
+
+    def __init__(self, message: str, cause: Exception | None) -> None:
+        super().__init__(2)
+        self.message = message
+        self.cause = cause
+
+
+class ThermoParser(LightningArgumentParser):
+    """A parser that takes no abbreviated flags and leaves the wording of errors to others."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Build a parser.
+
+        Args:
+            *args: as for the base class.
+            **kwargs: as for the base class.
+        """
+        super().__init__(*args, **{**kwargs, "allow_abbrev": False})
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Refuse what was given.
+
+        Args:
+            message: the complaint.
+            ex: the exception behind it.
+
+        Raises:
+            _Refused: always, unless the parser is one of jsonargparse's inner ones.
+        """
+        if not self.exit_on_error:
+            super().error(message, ex)
+        raise _Refused(message, ex)
+
+
+class ThermoCLI(LightningCLI):
+    """LightningCLI with a fresh directory per run and one-line errors.
+
+    Attributes:
+        run_dir: the directory of this run.
+    """
+
+    run_dir: Path
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the key that Lightning lacks.
+
+        Args:
+            parser: the parser of a command.
+        """
+        parser.add_argument(
+            "--threads",
+            type=PositiveInt | None,
+            default=None,
+            help="threads of torch on the CPU; one is the fastest for small networks",
+        )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse the words of the command line.
+
+        Args:
+            parser: the top parser.
+            args: the words, the subcommand first.
+
+        Raises:
+            ConfigError: if anything in them, or in the files they name, is wrong.
+        """
+        words = cast(list[str], args)  # as run() gives them
+        documents = lookup.read_documents(words)
+        subparser = self._parser(words[0])
+        known = [
+            action.dest for action in subparser._actions if action.dest.split(".")[-1] != "help"
+        ]
+        try:
+            self.config = parser.parse_args(words)
+        except _Refused as refused:
+            bases = {"model": self._model_class, "data": self._datamodule_class}
+            bases |= {f"trainer.{name}": hint for name, hint in errors.hints(pl.Trainer).items()}
+            flags = lookup.read_flags(words)
+            line = errors.explain(refused.message, refused.cause, documents, known, bases, flags)
+            raise ConfigError(line) from refused.cause
+        self.settings = self.config[words[0]]
+        # LightningCLI would let the hyperparameters in a checkpoint overrule the config: λ, γ are
+        # state, so it does not get to see the path.
+        self._ckpt_path = _checkpoint(self.settings.pop("ckpt_path", None))
+
+    def before_instantiate_classes(self) -> None:
+        """Make the run directory and write ``config.yaml``, so that even a failed run has one."""
+        settings = self.settings
+        settings.ckpt_path = self._ckpt_path
+        if settings.threads is not None:
+            torch.set_num_threads(settings.threads)
+        root = settings.trainer.default_root_dir or "runs"
+        if getattr(rank_zero_only, "rank", 0) == 0:
+            self.run_dir = create_run_directory(root)
+            text = self._parser(self.subcommand).dump(settings, skip_unset=False)
+            write_atomic(self.run_dir / "config.yaml", text)
+            # Lightning's launcher runs this command again for every other rank.
+            os.environ[RUN_DIR_VARIABLE] = str(self.run_dir)
+        else:
+            # Under other launchers a rank is on its own; only rank zero writes.
+            self.run_dir = Path(os.environ.get(RUN_DIR_VARIABLE, root))
+        loggers = settings.trainer.logger
+        for logger in loggers if isinstance(loggers, list) else [loggers]:
+            arguments = getattr(logger, "init_args", {})
+            if arguments.get("save_dir", "") in {None, "."}:  # nobody chose a place
+                arguments["save_dir"] = str(self.run_dir)
+
+    def instantiate_classes(self) -> None:
+        """Build data, model and trainer; what one of them refuses becomes a one-line error."""
+        # Kept as plain data: classes take their arguments out of the settings.
+        text = self._parser(self.subcommand).dump(self.settings, skip_unset=False)
+        self._plain = yaml.safe_load(text)
+        try:
+            super().instantiate_classes()
+        except (TypeError, ValueError, ImportError, MisconfigurationException) as error:
+            told = _refusal(error, self._plain)
+            raise told from error
+
+    def fit(self, model: pl.LightningModule, **kwargs: Any) -> None:
+        """Train; LightningCLI calls this in place of the trainer's method.
+
+        Args:
+            model: the model.
+            **kwargs: arguments of ``Trainer.fit``.
+        """
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, QuasiStatic):
+                callback.check_trainer(self.trainer)  # before other processes are launched
+        try:
+            self.trainer.fit(model, **kwargs)
+        except (TypeError, ValueError) as error:
+            # An optimiser is built from the config too, but only once the fit has begun.
+            names = {frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)}
+            told = _refusal(error, self._plain) if "configure_optimizers" in names else error
+            raise told from told.__cause__
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        """Build the trainer, with everything it writes in the run directory.
+
+        Args:
+            **kwargs: overrides of the config's trainer section.
+
+        Returns:
+            The trainer.
+        """
+        kwargs["default_root_dir"] = str(self.run_dir)
+        if self._get(self.config_init, "trainer").logger in (None, True):
+            # Empty name and version: metrics.csv lies in the run directory itself.
+            kwargs["logger"] = CSVLogger(self.run_dir, name="", version="")
+        trainer = super().instantiate_trainer(**kwargs)
+        for callback in trainer.checkpoint_callbacks:
+            if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
+                callback.dirpath = str(self.run_dir / "checkpoints")
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbRunLogger):
+                self._describe(logger)
+        return trainer
+
+    def _describe(self, logger: WandbRunLogger) -> None:
+        # a resumed fit goes on with the W&B run of its checkpoint; other commands are new ones
+        if self.subcommand == "fit":
+            logger.describe(self._plain, version=checkpoint_version(self._ckpt_path))
+        else:
+            logger.describe(self._plain, job_type=self.subcommand)
+
+
+def run(args: list[str]) -> int:
+    """Run one of Lightning's commands.
+
+    Args:
+        args: the words of the command line, the command first.
+
+    Returns:
+        0, or 143 where SIGTERM ended the run in order; every failure is an exception.
+
+    Raises:
+        ConfigError: for a mistake in flags or config.
+    """
+    for message in _NOISE:
+        warnings.filterwarnings("ignore", message)
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_useful)
+    try:
+        ThermoCLI(
+            FreeEnergyModel,
+            pl.LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=None,  # config.yaml is written before anything can fail
+            trainer_defaults={
+                "default_root_dir": "runs",
+                # the first only acts in predict, the second only in validate, the third only in fit
+                "callbacks": [PredictionWriter(), EntropyReport(), PathLogger()],
+            },
+            seed_everything_default=0,
+            auto_configure_optimizers=False,  # the model has its own
+            parser_class=ThermoParser,
+            args=args,
+        )
+    except MisconfigurationException as error:
+        raise ConfigError(str(error)) from error
+    except SIGTERMException:  # an exit without a code, as if the run were done
+        return 128 + signal.SIGTERM
+    return 0
+
+
+def _useful(record: logging.LogRecord) -> bool:
+    # Whether a line of Lightning's log tells a user something.
+    #
+    # Dropped: hardware that is absent, and tips that advertise other products.
+    text = record.getMessage()
+    return not re.match(r"TPU available: False|HPU available: False|💡|Tip:", text)
+
+
+def _checkpoint(path: Any) -> Any:
+    # "best", "last" and "hpc" look into the run's own directory, which is new and empty: Lightning
+    # would start from scratch with a warning.
+    if path is None or "://" in str(path) or Path(path).is_dir():  # sharded ones are directories
+        return path
+    if not Path(path).is_file():
+        raise ConfigError(f"ckpt_path: got {str(path)!r}, no such file; allowed: a checkpoint file")
+    if not zipfile.is_zipfile(path):  # what torch.save writes
+        raise ConfigError(f"ckpt_path: got {str(path)!r}; allowed: a checkpoint, which this is not")
+    return path
+
+
+def _refusal(error: Exception, config: Any) -> ThermoError:
+    # Name the place in the config whose class raised ``error`` while it was built.
+    while str(error).startswith("Does not validate") and isinstance(error.__cause__, Exception):
+        error = error.__cause__  # jsonargparse wraps what a constructor raised
+    text = str(error)
+    if isinstance(error, ThermoError):
+        named = re.match(r"([\w.]+): got (.*?);", text)
+        place = named and lookup.locate_argument(named[1], named[2], config)
+        return type(error)(text.replace(named[1], place, 1)) if named and place else error
+    frames = list(traceback.walk_tb(error.__traceback__))
+    built = [
+        type(frame.f_locals["self"]).__name__
+        for frame, _ in frames
+        if frame.f_code.co_name == "__init__" and "self" in frame.f_locals
+    ]
+    frame, line = frames[-1]
+    where = f"{Path(frame.f_code.co_filename).name}:{line}"
+    return ConfigError(f"{lookup.locate_class(built, text, config)}: {text} ({where})")

@@ -1,0 +1,313 @@
+r"""The ledger of a closed cycle: efficiency, Carnot's theorem, and what both of them presuppose.
+
+Over a closed cycle W = W_λ + W_s = ∮ C dγ. With Q_h what is taken in (dγ > 0) and Q_c what is given
+off, η = W/Q_h = 1 - Q_c/Q_h, and no cycle within C_c ≤ C ≤ C_h has more than η_C = 1 - C_c/C_h.
+
+These are statements about a cycle that closes, whose isotherms hold their C, and that takes heat in
+at the high C. Where a premise fails, η, η_C and the checks that rest on it are *not applicable*,
+and the reasons are given: :mod:`thermo_pl.laws.cycle_premises`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thermo_pl.laws.checks import Check, equality, inequality, with_premises
+from thermo_pl.laws.cycle_premises import (
+    TOLERANCE,
+    error_of_gamma,
+    held_loss,
+    why_no_reservoir,
+    why_not_an_engine,
+    why_not_closed,
+)
+from thermo_pl.laws.ledger import (
+    Array,
+    Part,
+    Value,
+    add,
+    integral,
+    known,
+    legs_of,
+    parts,
+    together,
+    weights,
+)
+from thermo_pl.path.columns import Row
+from thermo_pl.path.segments import total
+
+NEGLIGIBLE = 1e-9
+"""Parts of a step in γ below this share of its range are nothing but rounding."""
+
+
+class Flow(NamedTuple):
+    """Heat exchanged with one reservoir.
+
+    Attributes:
+        heat: Q = ∫ C dγ, positive where it is taken in.
+        C: the mean C at which it is exchanged: Q/Δγ where γ goes one way, and the mean of the
+            measured C where it turns around, as Q/Δγ can then be any number.
+        C_reservoir: C* on a stroke that holds C; C itself elsewhere.
+    """
+
+    heat: Part
+    C: float
+    C_reservoir: float
+
+
+class Balance(NamedTuple):
+    """The ledger of a closed cycle, in nats.
+
+    Attributes:
+        flows: heat taken in and given off.
+        work_control: W_λ = -∮ D dλ.
+        work_domain: W_s = -∮ ∂_sF ds.
+        dissipation: sum of what the relaxations gave off.
+        length: thermodynamic length, nats^½.
+        gamma_error: standard error of the closure of γ.
+        unclosed: by how much F at the end exceeds F at the start, as (λ, γ) do not come back
+            exactly: C Δγ + D Δλ with the means of both ends.
+        not_closed: what speaks against a closed cycle; nothing where it closes.
+        no_reservoir: what speaks against strokes that exchange their heat at one C each.
+    """
+
+    flows: list[Flow]
+    work_control: Value
+    work_domain: Value
+    dissipation: Value
+    length: float
+    gamma_error: float
+    unclosed: float
+    not_closed: tuple[str, ...] = ()
+    no_reservoir: tuple[str, ...] = ()
+
+    @property
+    def not_applicable(self) -> list[str]:
+        """Why η, η_C and Carnot's theorem do not apply; empty where they do."""
+        engine = why_not_an_engine(self.heat_hot, self.heat_cold, self.work)
+        return [*self.not_closed, *self.no_reservoir, *engine]
+
+    @property
+    def heat_hot(self) -> Value:
+        """Q_h, all the heat that is taken in."""
+        return together(flow.heat for flow in self.flows if flow.heat.value > 0)
+
+    @property
+    def heat_cold(self) -> Value:
+        """Q_c ≥ 0, all the heat that is given off."""
+        return -together(flow.heat for flow in self.flows if flow.heat.value < 0)
+
+    @property
+    def loss_hot(self) -> float:
+        """The highest C at which heat is exchanged."""
+        return max((flow.C for flow in self.flows), default=math.nan)
+
+    @property
+    def loss_cold(self) -> float:
+        """The lowest C at which heat is exchanged."""
+        return min((flow.C for flow in self.flows), default=math.nan)
+
+    @property
+    def work(self) -> Value:
+        """W = Q_h - Q_c = ∮ C dγ, the better conditioned of the two ways to the work."""
+        return together(flow.heat for flow in self.flows)
+
+    @property
+    def work_mechanical(self) -> Value:
+        """W = -∮ D dλ - ∮ ∂_sF ds: the same for a closed cycle of equilibria."""
+        return add(self.work_control, self.work_domain)
+
+    @property
+    def works_gap(self) -> Value:
+        """∮ C dγ + ∮ D dλ + ∮ ∂_sF ds of the cycle closed by a straight line in (λ, γ): ∮ dF = 0.
+
+        Without that line it would be F at the end less F at the start, and of an imperfect closure
+        that is no error of either work.
+        """
+        return add(self.work, -self.work_mechanical, Value(-self.unclosed))
+
+    @property
+    def efficiency(self) -> Value:
+        """η = W/Q_h; nan where no heat is taken in."""
+        hot = self.heat_hot.value
+        if not hot:
+            return Value(math.nan, math.nan)
+        ratio = self.heat_cold.value / hot
+        heats = [flow.heat for flow in self.flows]
+        # dη = (Q_c/Q_h dQ_h - dQ_c)/Q_h
+        shares = (Part(leg, 0.0, e * (ratio if q > 0 else 1.0) / hot) for leg, q, e in heats)
+        return Value(1 - ratio, together(shares).error)
+
+    @property
+    def finite_efficiency(self) -> Value:
+        """(W - dissipation)/Q_h: what a cycle of finite speed delivers."""
+        hot, paid = self.heat_hot.value, self.dissipation
+        if not hot:
+            return Value(math.nan, math.nan)
+        return add(self.efficiency, Value(-paid.value / hot, paid.error / hot))
+
+    @property
+    def carnot_efficiency(self) -> float:
+        """η_C = 1 - C_c/C_h."""
+        return 1 - self.loss_cold / self.loss_hot
+
+    @property
+    def clausius(self) -> Value:
+        """∮ δQ/C over the reservoirs, which is ∮ dγ = 0 for a closed quasi-static cycle."""
+        found = together(
+            Part(leg, value / flow.C_reservoir, error / flow.C_reservoir)
+            for flow in self.flows
+            for leg, value, error in [flow.heat]
+        )
+        return add(found, Value(0.0, self.gamma_error))
+
+
+def cycle_balance(strokes: Sequence[Sequence[Row]], closing: Row | None = None) -> Balance:
+    """The ledger of a cycle.
+
+    Heat exchanged on a stroke that holds C counts net, as it is exchanged with one reservoir;
+    elsewhere every step counts for itself, cut where γ turns around.
+
+    Args:
+        strokes: the rows of each stroke, the point it begins at included.
+        closing: the end of the cycle on the probe that its start was measured on, if that differs.
+
+    Returns:
+        The ledger.
+    """
+    paid = [row for stroke in strokes for row in stroke[1:]]
+    first, last = strokes[0][0], strokes[-1][-1]
+    gamma_error = math.hypot(*(error_of_gamma(row) for row in (first, last)))
+    return Balance(
+        [flow for rows in strokes for flow in _flows(rows)],
+        -together(part for rows in strokes for part in parts(rows, "D", "lambda")),
+        -together(part for rows in strokes for part in parts(rows, "J_t", "t")),
+        Value(total(paid, "relaxation"), math.hypot(*(known(r, "relaxation_error") for r in paid))),
+        total(paid, "length"),
+        gamma_error,
+        integral([first, closing or last], "C", "gamma").value
+        + integral([first, closing or last], "D", "lambda").value,
+        tuple(why_not_closed(strokes, closing or last, gamma_error)),
+        tuple(reason for stroke in strokes for reason in why_no_reservoir(stroke)),
+    )
+
+
+def summarise_cycle(
+    strokes: Sequence[Sequence[Row]], closing: Row | None, theta_gap: float
+) -> dict[str, Any]:
+    """What a cycle comes to, for cycle.json.
+
+    Args:
+        strokes: the rows of each stroke, the point it begins at included.
+        closing: the end of the cycle on the probe that its start was measured on, if that differs.
+        theta_gap: |θ_end - θ_start| / |θ_start|. It can be large where nothing else differs, as
+            J does not change when latents are turned or swapped.
+
+    Returns:
+        Plain numbers, nats; errors as the ledger says. ``closure`` is end less start, and
+        ``relative_closure`` that of λ and γ over their ranges, that of R, D and C over their start.
+        Where the premises of η fail, ``not_applicable`` says why, and ``efficiency``,
+        ``carnot_efficiency`` and ``finite_efficiency`` are nan; else it is None.
+    """
+    found = cycle_balance(strokes, closing)
+    first, last = strokes[0][0], strokes[-1][-1]
+    closed, rows = closing or last, [row for stroke in strokes for row in stroke]
+    controls = {name: last[name] - first[name] for name in ("lambda", "gamma")}
+    terms = {name: closed[name] - first[name] for name in "RDC"}
+    ranges = {name: max(r[name] for r in rows) - min(r[name] for r in rows) for name in controls}
+    values = {
+        "work": found.work,
+        "heat_hot": found.heat_hot,
+        "heat_cold": found.heat_cold,
+        "efficiency": found.efficiency,
+        "finite_efficiency": found.finite_efficiency,
+        "work_control": found.work_control,
+        "work_domain": found.work_domain,
+        "dissipation": found.dissipation,
+        "works_gap": found.works_gap,
+        "clausius": found.clausius,
+    }
+    reasons = found.not_applicable
+    if reasons:
+        values |= dict.fromkeys(("efficiency", "finite_efficiency"), Value(math.nan, math.nan))
+    return {
+        "carnot_efficiency": math.nan if reasons else found.carnot_efficiency,
+        "not_applicable": "; ".join(reasons) or None,
+        "C_hot": found.loss_hot,
+        "C_cold": found.loss_cold,
+        **{name: value for name, (value, _) in values.items()},
+        **{f"{name}_error": error for name, (_, error) in values.items()},
+        "closure": {**controls, "theta": theta_gap, **terms},
+        "relative_closure": {
+            **{name: gap / ranges[name] if ranges[name] else 0.0 for name, gap in controls.items()},
+            **{name: gap / first[name] for name, gap in terms.items()},
+        },
+        "length": found.length,
+        "checks": [asdict(check) for check in cycle_checks(found)],
+    }
+
+
+def cycle_checks(balance: Balance, tolerance: float = TOLERANCE) -> list[Check]:
+    """Holds the ledger of a closed cycle against the second law and its consequences.
+
+    Args:
+        balance: the ledger.
+        tolerance: of the equalities, relative to the heat taken in.
+
+    Returns:
+        Clausius, both ways to the work, Carnot's theorem; for a cycle at a single C, Kelvin's
+        statement in place of Carnot's.
+    """
+    hot, gap = balance.heat_hot.value, balance.works_gap
+    size = hot or abs(balance.work_control.value) + abs(balance.work_domain.value)
+    rise = sum(flow.heat.value / flow.C for flow in balance.flows if flow.heat.value > 0)
+    closed = list(balance.not_closed)
+    heat = [] if balance.flows else ["no heat is exchanged"]
+    clausius = equality(
+        "Clausius, ∮ δQ/C = 0", "∮ δQ/C = ∮ dγ = 0", *balance.clausius, tolerance * rise
+    )
+    works = equality("cycle, both works", "∮ C dγ + ∮ D dλ + ∮ ∂_sF ds = 0", *gap, tolerance * size)
+    checks = [
+        with_premises(clausius, [*closed, *balance.no_reservoir, *heat]),
+        with_premises(works, closed),
+    ]
+    if balance.loss_hot <= (1 + tolerance) * balance.loss_cold:
+        law = "Kelvin, W = 0 at a single C"
+        kelvin = equality(law, "W = C ∮ dγ = 0", *balance.work, tolerance * hot)
+        return [*checks, with_premises(kelvin, [*closed, *balance.no_reservoir, *heat])]
+    slack = Value(balance.carnot_efficiency - balance.efficiency.value, balance.efficiency.error)
+    carnot = inequality("Carnot, η ≤ 1 - C_c/C_h", "η_C - η ≥ 0", *slack, tolerance)
+    return [*checks, with_premises(carnot, balance.not_applicable)]
+
+
+def _flows(rows: Sequence[Row]) -> list[Flow]:
+    return [flow for leg in legs_of(rows) for flow in _exchanges(leg)]
+
+
+def _exchanges(rows: Sequence[Row]) -> list[Flow]:
+    # the heat of a stroke on its leg: all of it where C is held, else part by part
+    gamma = [row["gamma"] for row in rows]
+    shares = weights(gamma, turns=True)
+    target, least = held_loss(rows), NEGLIGIBLE * float(np.ptp(gamma))
+    turns = target is not None and bool(np.ptp(np.sign(shares.sum(1))[_wide(shares, least)]) > 0)
+    if target is not None:
+        shares = shares.sum(0, keepdims=True)
+    wide = _wide(shares, least)  # the others are too narrow to say at which C
+    widths = shares.sum(1)[wide]
+    heats, errors = (shares[wide] @ [known(row, name) for row in rows] for name in ("C", "C_error"))
+    mean = float(np.mean([row["C"] for row in rows]))
+    flows = []
+    for q, e, w in zip(heats.tolist(), errors.tolist(), widths.tolist(), strict=True):
+        loss = mean if turns or q / w <= 0 else q / w
+        flows.append(Flow(Part(rows[0]["leg"], q, e), loss, loss if target is None else target))
+    return flows
+
+
+def _wide(shares: Array, least: float) -> NDArray[np.bool_]:
+    return np.asarray(np.abs(shares.sum(1)) > least)

@@ -1,0 +1,313 @@
+"""The linear response of the equilibrium: how θ, R, D and C follow λ, γ and t.
+
+Stationarity ∇J(θ, λ, γ, t) = 0, kept for all time, gives
+
+    A θ_λ = -∇D,   A θ_γ = -∇C,   A θ_t = -∂_t∇J,   A = ∇²J,
+
+and the total derivatives X_a = ∇X·θ_a + ∂_aX of X in {R, D, C} along the surface. All of it is
+taken on a frozen probe: fixed particles and fixed noise (common random numbers).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd import grad
+from torch.func import grad as functional_grad
+
+from thermo_pl.errors import ConfigError, require
+from thermo_pl.progress import advance, stage
+from thermo_pl.response.curvature import CURVATURES, MEMORY, Curvature, gauss_newton, part_size
+from thermo_pl.response.objective import Objective, with_t_derivative
+from thermo_pl.response.solvers import (
+    Matvec,
+    Solution,
+    conjugate_gradient,
+    dense_solve,
+    minres,
+    nystrom,
+)
+
+Solver = Literal["conjugate_gradient", "minres", "dense"]
+
+SKETCHED = 256
+"""Particles that the preconditioner is made on: more make it dearer and hardly better."""
+
+
+@dataclass(frozen=True)
+class Response:
+    """The linear response of an equilibrium.
+
+    Attributes:
+        directions: θ_λ, θ_γ and θ_t, shape ``(3, p)``.
+        derivatives: total derivatives, rows R, D, C, columns λ, γ, t; float64, ``(3, 3)``.
+        gradient_t: ∂_t∇J at fixed θ, shape ``(p,)``.
+        stationarity: Newton decrement ½ gᵀ(A+μ)⁻¹g in nats, g = ∇J: what J would still fall by.
+        solution: how the linear systems were solved. With a damping for each parameter its
+            residuals and its ``lowest`` are those of the system scaled to one damping for all.
+        gradients: gradient evaluations on the probe since the system was made or last solved. A
+            product counts as one for each right-hand side, a linearisation as one; so do the
+            parts of a probe that do not fit into the memory and are linearised for each product.
+    """
+
+    directions: Tensor
+    derivatives: Tensor
+    gradient_t: Tensor
+    stationarity: float
+    solution: Solution
+    gradients: int
+
+
+@dataclass
+class ResponseSettings:
+    """How the linear response is computed.
+
+    Attributes:
+        damping: μ of (A+μ); its inverse is the response after a relaxation time 1/μ. Or ``auto``:
+            the caller gives one for each parameter, of the relaxation that follows; see
+            :func:`thermo_pl.response.damping.relaxation_damping`.
+        curvature: ``gauss_newton``, positive semi-definite for convex losses, or ``hessian``.
+        tolerance: relative residual of the solves.
+        max_iterations: products with A at most.
+        solver: ``conjugate_gradient``; ``minres`` for an indefinite Hessian; ``dense`` for a few
+            hundred parameters.
+        rank: of the Nyström preconditioner of the conjugate gradients; 0 for none. 60 to 100 pay
+            where a solve takes more than about 40 iterations.
+        memory: MiB that the graphs of a solve may take; a larger probe is run in parts.
+    """
+
+    damping: float | Literal["auto"] = 1.0
+    curvature: Curvature = "gauss_newton"
+    tolerance: float = 1e-2
+    max_iterations: int = 50
+    solver: Solver = "conjugate_gradient"
+    rank: int = 0
+    memory: int = MEMORY
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        ok = self.damping == "auto" if isinstance(self.damping, str) else _finite(self.damping)
+        require(ok, "response.damping", self.damping, "a finite number ≥ 0, or auto")
+        ok = 0 < self.tolerance < 1
+        require(ok, "response.tolerance", self.tolerance, "a number between 0 and 1")
+        ok = self.max_iterations > 0
+        require(ok, "response.max_iterations", self.max_iterations, "a whole number > 0")
+        require(self.rank >= 0, "response.rank", self.rank, "a whole number ≥ 0")
+        require(self.memory > 0, "response.memory", self.memory, "a whole number > 0 (MiB)")
+        ok = self.rank == 0 or (self.solver, self.curvature) == (
+            "conjugate_gradient",
+            "gauss_newton",
+        )
+        allowed = "0, unless the solver is conjugate_gradient and the curvature gauss_newton"
+        require(ok, "response.rank", self.rank, allowed)
+
+
+def _finite(damping: float) -> bool:
+    return 0 <= damping < math.inf
+
+
+def linear_response(
+    objective: Objective,
+    t: float,
+    settings: ResponseSettings,
+    witness: Objective | None = None,
+    start: Tensor | None = None,
+    damping: Tensor | None = None,
+) -> Response:
+    """Solve for θ_λ, θ_γ, θ_t and the Newton decrement, all right-hand sides together.
+
+    On a single probe ½ gᵀ(A+μ)⁻¹g has a floor ½ tr((A+μ)⁻¹Σ)/n from the noise Σ/n of g. With an
+    independent witness the two gradients' noises do not meet, ½ g_witnessᵀ(A+μ)⁻¹g is free of the
+    floor, and may come out slightly negative at equilibrium.
+
+    Args:
+        objective: the model on the solving probe.
+        t: domain coordinate.
+        settings: curvature, damping and solver.
+        witness: the model on an independent probe, for the decrement.
+        start: where the solver starts, such as the ``solution.x`` of a nearby equilibrium.
+        damping: one for each parameter, > 0, shape ``(p,)``, where the settings say ``auto``.
+
+    Returns:
+        The response.
+
+    Raises:
+        ConfigError: if a damping is missing, or given and not wanted, or not positive.
+    """
+    return ResponseSystem(objective, t, settings, damping).response(witness, start)
+
+
+class ResponseSystem:
+    """The linear systems of a response, with the linearisation kept: to solve them again is cheap.
+
+    With a damping d for each parameter in place of one number μ, θ = s θ' with s = √(μ/d), μ the
+    mean of d, makes (A + d) into s(A + d)s = sAs + μ: the same system in other units.
+    """
+
+    def __init__(
+        self, objective: Objective, t: float, settings: ResponseSettings, damping: Tensor | None
+    ) -> None:
+        """Take the derivatives and linearise.
+
+        Args:
+            objective: the model on the solving probe.
+            t: domain coordinate.
+            settings: curvature, damping and solver.
+            damping: one for each parameter where the settings say ``auto``.
+
+        Raises:
+            ConfigError: if a damping is missing, or given and not wanted, or not positive.
+        """
+        self._objective, self._t, self._settings = objective, t, settings
+        self._damping, self._units = _damping_and_units(settings, damping, objective.theta)
+        self._slopes = _slopes(objective, t, part_size(objective, t, settings.memory))
+        jacobian = self._slopes.jacobian
+        self._gradient = objective.weights.to(jacobian) @ jacobian
+        self._rhs = torch.stack([
+            -jacobian[1],
+            -jacobian[2],
+            -self._slopes.gradient_t,
+            self._gradient,
+        ])
+        self._matrix = CURVATURES[settings.curvature](objective, t, settings.memory)
+        self._spent = 6.0  # since the last response: rows of the Jacobian, their t derivatives
+
+    def response(
+        self, witness: Objective | None = None, start: Tensor | None = None, factor: float = 1.0
+    ) -> Response:
+        """Solve.
+
+        Args:
+            witness: the model on an independent probe, for the decrement.
+            start: where the solver starts.
+            factor: what the damping is multiplied by.
+
+        Returns:
+            The response.
+        """
+        solution = self._solve(start, factor * self._damping)
+        directions = solution.x[:3]
+        derivatives = self._slopes.jacobian.double() @ directions.double().T
+        derivatives[:, 2] += self._slopes.partial_t
+        memory = self._settings.memory
+        other = self._gradient if witness is None else gradient_of(witness, self._t, memory)
+        decrement = 0.5 * float(other.double() @ solution.x[3].double())
+        self._spent += self._matrix.gradients + (witness is not None)
+        gradients = math.ceil(round(self._spent, 6))
+        self._spent = -self._matrix.gradients
+        return Response(
+            directions, derivatives.cpu(), self._slopes.gradient_t, decrement, solution, gradients
+        )
+
+    def _solve(self, start: Tensor | None, damping: float) -> Solution:
+        settings, units = self._settings, self._units
+        tolerance, limit = settings.tolerance, settings.max_iterations
+        scaled = _scaled(self._matrix, units)
+
+        def damped(rows: Tensor) -> Tensor:
+            advance()
+            return scaled(rows) + damping * rows
+
+        rhs = units * self._rhs
+        if start is not None:
+            start = start.to(rhs) / units
+        with stage(f"linear response at t = {self._t:.4g}", limit):
+            if settings.solver == "dense":
+                solution = dense_solve(damped, rhs, tolerance)
+            elif settings.solver == "minres":
+                solution = minres(damped, rhs, tolerance, limit, start)
+            else:
+                preconditioner = self._preconditioner(damping) if settings.rank else None
+                solution = conjugate_gradient(damped, rhs, tolerance, limit, start, preconditioner)
+        return replace(solution, x=units * solution.x)
+
+    def _preconditioner(self, damping: float) -> Matvec:
+        # of the Gauss-Newton matrix on a few particles, at random: a probe can be in some order
+        generator = torch.Generator().manual_seed(0)
+        some = torch.randperm(len(self._objective), generator=generator)[:SKETCHED]
+        matrix = gauss_newton(self._objective.subset(some), self._t, self._settings.memory)
+        scaled = _scaled(matrix, self._units)
+        inverse = nystrom(scaled, self._objective.theta, self._settings.rank, damping)
+        self._spent += matrix.gradients * len(some) / len(self._objective)
+        return inverse
+
+
+def _scaled(matrix: Matvec, units: Tensor | float) -> Matvec:
+    return lambda rows: units * matrix(units * rows)
+
+
+def _damping_and_units(
+    settings: ResponseSettings, damping: Tensor | None, theta: Tensor
+) -> tuple[float, Tensor | float]:
+    # one damping for all parameters, and the units of θ in which it is one
+    if settings.damping != "auto":
+        allowed = "none, as response.damping is a number"
+        require(damping is None, "damping", "one for each parameter", allowed)
+        return float(settings.damping), 1.0
+    allowed = "one for each parameter, from relaxation_damping, as response.damping is auto"
+    if damping is None:
+        raise ConfigError(f"damping: got None; allowed: {allowed}")
+    require(damping.shape == theta.shape, "damping", list(damping.shape), allowed)
+    ok = bool((damping > 0).all()) and bool(damping.isfinite().all())
+    require(ok, "damping", damping.min().item(), "finite numbers > 0")
+    mean = damping.mean()
+    return float(mean), (mean / damping).sqrt().to(theta)
+
+
+def gradient_of(objective: Objective, t: float, memory: int = MEMORY) -> Tensor:
+    """∇J on a probe.
+
+    Args:
+        objective: the model on a probe.
+        t: domain coordinate.
+        memory: MiB that the graphs may take.
+
+    Returns:
+        Shape ``(p,)``.
+    """
+    total = torch.zeros_like(objective.theta)
+    for part in objective.parts(part_size(objective, t, memory)):
+        theta = part.theta.clone().requires_grad_()
+        total += grad(part.value(part.means(theta, t)), theta)[0]
+    return total
+
+
+class _Slopes(NamedTuple):
+    # derivatives of R, D and C: in θ, (3, p); explicitly in t, float64, (3,); and ∂_t∇J, (p,)
+    jacobian: Tensor
+    partial_t: Tensor
+    gradient_t: Tensor
+
+
+def _slopes(objective: Objective, t: float, size: int) -> _Slopes:
+    p = len(objective.theta)
+    total = _Slopes(*(objective.theta.new_zeros(shape) for shape in ((3, p), 3, p)))
+    total = total._replace(partial_t=total.partial_t.double())
+    for part in objective.parts(size):
+        for sum_, term in zip(total, _slopes_of(part, t), strict=True):
+            sum_ += term
+    return total
+
+
+def _slopes_of(part: Objective, t: float) -> _Slopes:
+    theta = part.theta.clone().requires_grad_()
+    means = part.means(theta, t)
+    rows = [grad(mean, theta, retain_graph=True, materialize_grads=True)[0] for mean in means]
+
+    def joined(s: Tensor) -> Tensor:
+        # ∇J, and R, D, C behind it: one pass gives the derivatives in t of both
+        slope, means = functional_grad(lambda v: _value_and_means(part, v, s), has_aux=True)(theta)
+        return torch.cat([slope, means.to(slope)])
+
+    theta = theta.detach()
+    moving = with_t_derivative(joined, t)[1]
+    return _Slopes(torch.stack(rows), moving[-3:].double(), moving[:-3])
+
+
+def _value_and_means(part: Objective, theta: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    means = part.means(theta, t)
+    return part.value(means), means

@@ -1,0 +1,288 @@
+"""R, D, C and J measured on a frozen probe, with their errors, and the work between two states.
+
+All of it keeps the noise draws apart: as the probe stays the same along a path, the noise of a
+difference is that of the draws' differences (common random numbers), and far smaller than the
+noise of its ends. Expectations over few draws (R and D, which need the decoder) and over many (C,
+which does not, and has a heavy tail) are kept side by side.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from thermo_pl.module import FreeEnergyModel
+from thermo_pl.particles import interpolate
+from thermo_pl.response.objective import Objective, Probe, with_t_derivative
+
+NOTHING = torch.zeros(1, dtype=torch.float64)
+"""The mean over draws of a term that is not there."""
+
+DRAWS_AT_ONCE = 64
+"""Noise draws on which C is taken at a time."""
+PARTICLES_AT_ONCE = 8192
+"""Particles that are run at a time, so that memory does not grow with a probe of many."""
+DECODED = 8
+"""Noise draws that are decoded: D needs fewer than C."""
+ENOUGH = 65_536
+"""Decoded images beyond which more noise draws are not worth their time."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The sum of a mean over few noise draws and of one over many.
+
+    Attributes:
+        few: one value for each draw, float64; a single one where it is exact.
+        many: the same, over these draws and more.
+    """
+
+    few: Tensor
+    many: Tensor
+
+    @property
+    def value(self) -> float:
+        """The sum of both means."""
+        return float(self.few.mean() + self.many.mean())
+
+    @property
+    def error(self) -> float:
+        """Its standard error over the draws, the particles being given; 0 where it is exact."""
+        n, m = len(self.few), len(self.many)
+        if min(n, m) == 1:
+            parts = [part.var() / len(part) for part in (self.few, self.many) if len(part) > 1]
+            return math.sqrt(sum(map(float, parts)))
+        # what each of the first n draws adds to the sum of both means, and each of the others
+        first, other = self.few / n + self.many[:n] / m, self.many / m
+        return math.sqrt(n * float(first.var()) + (m - n) * float(other.var()))
+
+    def __add__(self, other: Estimate) -> Estimate:
+        """Add, draw by draw.
+
+        Args:
+            other: over the same draws.
+
+        Returns:
+            The sum.
+        """
+        return Estimate(self.few + other.few, self.many + other.many)
+
+    def __sub__(self, other: Estimate) -> Estimate:
+        """Subtract, draw by draw.
+
+        Args:
+            other: over the same draws.
+
+        Returns:
+            The difference.
+        """
+        return self + -1.0 * other
+
+    def __rmul__(self, factor: float) -> Estimate:
+        """Scale.
+
+        Args:
+            factor: a number.
+
+        Returns:
+            The product.
+        """
+        return Estimate(factor * self.few, factor * self.many)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A state on the surface as measured on a probe.
+
+    Attributes:
+        rate: R in nats.
+        distortion: D.
+        classification: C.
+        lam: λ.
+        gam: γ.
+        t: domain coordinate.
+    """
+
+    rate: Estimate
+    distortion: Estimate
+    classification: Estimate
+    lam: float
+    gam: float
+    t: float
+
+    @property
+    def free_energy(self) -> Estimate:
+        """J = R + λD + γC; F at equilibrium."""
+        return self.rate + self.lam * self.distortion + self.gam * self.classification
+
+    @property
+    def finite(self) -> bool:
+        """Whether R, D and C are finite numbers."""
+        return all(
+            math.isfinite(x.value) for x in (self.rate, self.distortion, self.classification)
+        )
+
+
+def measure(model: FreeEnergyModel, probe: Probe, t: float, decoded: int) -> Measurement:
+    """Measure a model on a probe.
+
+    Args:
+        model: the model, at its λ and γ.
+        probe: particles and noise.
+        t: domain coordinate.
+        decoded: noise draws that R and D are taken on, unless they are exact; C is taken on all
+            of them.
+
+    Returns:
+        The measurement.
+    """
+    few = Objective(model, _decoded(model, probe, decoded))
+    with torch.no_grad():
+        rate, distortion, _ = _draws(few, few.theta, t)
+    return Measurement(
+        Estimate(_collapsed(model, few.probe, rate), NOTHING),
+        Estimate(_collapsed(model, few.probe, distortion), NOTHING),
+        Estimate(NOTHING, classification_draws(model, probe, t)),
+        float(model.lam),
+        float(model.gam),
+        t,
+    )
+
+
+@torch.no_grad()
+def distortion(model: FreeEnergyModel, probe: Probe, t: float, decoded: int) -> float:
+    """D on some noise draws of a probe.
+
+    Args:
+        model: the model.
+        probe: particles and noise.
+        t: domain coordinate.
+        decoded: noise draws to take it on, unless it is exact.
+
+    Returns:
+        Nats.
+    """
+    few = Objective(model, _decoded(model, probe, decoded))
+    return float(_draws(few, few.theta, t)[1].mean())
+
+
+def data_force(model: FreeEnergyModel, probe: Probe, t: float, decoded: int) -> Estimate:
+    """∂_tJ at fixed θ, λ, γ; on the surface this is ∂_tF (envelope theorem).
+
+    Args:
+        model: the model, at its λ and γ.
+        probe: particles and noise.
+        t: domain coordinate.
+        decoded: noise draws to take it on, unless it is exact.
+
+    Returns:
+        Nats per unit of t.
+    """
+    objective = Objective(model, _decoded(model, probe, decoded))
+    with torch.no_grad():
+        slopes = with_t_derivative(lambda s: _draws(objective, objective.theta, s), t)[1]
+    forces = objective.weights.cpu() @ slopes
+    return Estimate(_collapsed(model, objective.probe, forces), NOTHING)
+
+
+def first_law(
+    before: Measurement, after: Measurement, force_before: Estimate, force_after: Estimate
+) -> Estimate:
+    """ΔR + λΔD + γΔC - ∫∂_tF dt with its error; see ``path.first_law_residual``.
+
+    Args:
+        before: the state at the start of the step.
+        after: the state at its end, on the same probe.
+        force_before: ∂_tF at the start.
+        force_after: ∂_tF at the end.
+
+    Returns:
+        Nats.
+    """
+    lam, gam = (before.lam + after.lam) / 2, (before.gam + after.gam) / 2
+    control = (
+        (after.rate - before.rate)
+        + lam * (after.distortion - before.distortion)
+        + gam * (after.classification - before.classification)
+    )
+    return control - (after.t - before.t) / 2 * (force_before + force_after)
+
+
+@torch.no_grad()
+def classification_draws(model: FreeEnergyModel, probe: Probe, t: float) -> Tensor:
+    """C for each independent draw, without running the decoder; many draws are cheap this way.
+
+    Args:
+        model: the model; without a classifier C is 0.
+        probe: particles and noise.
+        t: domain coordinate.
+
+    Returns:
+        Nats, float64, shape ``(samples / probe.points,)``; their mean is C.
+    """
+    if model.classifier is None:
+        return NOTHING
+    # in pieces that fit the cache: a third faster, and memory does not grow with the draws
+    size = len(probe.noise) if model.encoder.exact else DRAWS_AT_ONCE
+    axes = model.axes()
+    total = torch.zeros(len(probe.noise), dtype=torch.float64)
+    for start in range(0, len(probe.particles.weight), PARTICLES_AT_ONCE):
+        part = probe.take(slice(start, start + PARTICLES_AT_ONCE))
+        batch = interpolate(part.particles, t)
+        posterior = model.encode(batch.x, axes)
+        sums = []
+        for noise in torch.split(part.noise, size):
+            logits = model.logits(posterior, noise, axes)
+            loss = posterior.weigh(model.classifier.nll(logits, batch.y))
+            sums.append(loss @ batch.weight)
+        total += torch.cat(sums).double().cpu()
+    return _collapsed(model, probe, total / float(probe.particles.weight.sum()))
+
+
+def few_draws(probe: Probe, count: int) -> Probe:
+    """The probe with its first independent noise draws only.
+
+    Args:
+        probe: particles and noise.
+        count: draws to keep; the points of a cubature are one.
+
+    Returns:
+        The smaller probe.
+    """
+    return probe._replace(noise=probe.noise[: count * probe.points])
+
+
+def draws_to_decode(probe: Probe) -> int:
+    """How many of a probe's noise draws R and D are best taken on.
+
+    Args:
+        probe: particles and noise.
+
+    Returns:
+        8, and fewer for a probe of many particles, but two, so that an error is known.
+    """
+    return max(2, min(DECODED, ENOUGH // (probe.points * len(probe.particles.weight))))
+
+
+def _decoded(model: FreeEnergyModel, probe: Probe, count: int) -> Probe:
+    # of an exact encoder none is left out: without some of them nothing is exact
+    return probe if model.encoder.exact else few_draws(probe, count)
+
+
+def _draws(objective: Objective, theta: Tensor, t: float | Tensor) -> Tensor:
+    # R, D and C for each noise draw, shape (3, samples)
+    sums = []
+    for part in objective.parts(PARTICLES_AT_ONCE):
+        batch = interpolate(part.probe.particles, t)
+        terms = objective.model.draws(part.outputs(theta, t), batch.x, batch.y)
+        sums.append(((torch.stack(terms) * batch.weight).sum(-1) / part.mass).double().cpu())
+    return torch.stack(sums).sum(0)
+
+
+def _collapsed(model: FreeEnergyModel, probe: Probe, draws: Tensor) -> Tensor:
+    # the points of a cubature are no sample: only their mean means anything
+    points = draws.shape[-1] if model.encoder.exact else probe.points
+    return draws.reshape(*draws.shape[:-1], -1, points).mean(-1)
