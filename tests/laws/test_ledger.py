@@ -612,6 +612,15 @@ def test_hot_and_cold_are_losses_that_were_measured(spoil: Any) -> None:
     assert min(everywhere) <= found.loss_cold <= found.loss_hot <= max(everywhere)
 
 
+def test_a_stroke_that_holds_c_at_one_gamma_exchanges_no_heat() -> None:
+    strokes = carnot_rows(6)
+    for row in strokes[2]:
+        row["gamma"] = strokes[1][-1]["gamma"]
+    assert 2 not in {flow.heat.leg for flow in cycle_balance(strokes).flows}
+    found = summarise_cycle(strokes, None, 0.0)
+    assert "cold: Δγ = 0 ± 0 is not known from 0" in found["not_applicable"]
+
+
 def test_a_held_c_is_judged_within_its_error() -> None:
     strokes = not_held(carnot_rows(6))
     strokes[2][3]["C_error"] = strokes[2][3]["C"]

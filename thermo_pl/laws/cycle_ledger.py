@@ -16,7 +16,6 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from thermo_pl.laws.checks import Check, equality, inequality, with_premises
 from thermo_pl.laws.cycle_premises import (
@@ -293,14 +292,14 @@ def _flows(rows: Sequence[Row]) -> list[Flow]:
 def _exchanges(rows: Sequence[Row]) -> list[Flow]:
     # the heat of a stroke on its leg: all of it where C is held, else part by part
     gamma = [row["gamma"] for row in rows]
-    shares = weights(gamma, turns=True)
-    target, least = held_loss(rows), NEGLIGIBLE * float(np.ptp(gamma))
-    turns = target is not None and bool(np.ptp(np.sign(shares.sum(1))[_wide(shares, least)]) > 0)
+    least = NEGLIGIBLE * float(np.ptp(gamma))  # a narrower part does not say at which C
+    every = weights(gamma, turns=True)
+    shares, widths = _wide(every, least)
+    target = held_loss(rows)
+    turns = target is not None and bool((widths > 0).any() and (widths < 0).any())
     if target is not None:
-        shares = shares.sum(0, keepdims=True)
-    wide = _wide(shares, least)  # the others are too narrow to say at which C
-    widths = shares.sum(1)[wide]
-    heats, errors = (shares[wide] @ [known(row, name) for row in rows] for name in ("C", "C_error"))
+        shares, widths = _wide(every.sum(0, keepdims=True), least)
+    heats, errors = (shares @ [known(row, name) for row in rows] for name in ("C", "C_error"))
     mean = float(np.mean([row["C"] for row in rows]))
     flows = []
     for q, e, w in zip(heats.tolist(), errors.tolist(), widths.tolist(), strict=True):
@@ -309,5 +308,8 @@ def _exchanges(rows: Sequence[Row]) -> list[Flow]:
     return flows
 
 
-def _wide(shares: Array, least: float) -> NDArray[np.bool_]:
-    return np.asarray(np.abs(shares.sum(1)) > least)
+def _wide(shares: Array, least: float) -> tuple[Array, Array]:
+    # the parts that are wider in γ than that, and their widths
+    widths = shares.sum(1)
+    wide = np.abs(widths) > least
+    return shares[wide], widths[wide]

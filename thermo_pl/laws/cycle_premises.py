@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from thermo_pl.laws.checks import judge
+from thermo_pl.laws.checks import Verdict, judge
 from thermo_pl.laws.ledger import Value, change, integral, known, legs_of
 from thermo_pl.path.columns import Row
 
@@ -99,7 +99,7 @@ def _faults(rows: Sequence[Row], target: float) -> Iterator[str]:
         yield f"C is {worst['C']:.4g} where C* = {target:.4g} is to be held"
     rise = rows[-1]["gamma"] - rows[0]["gamma"]
     error = math.hypot(*(error_of_gamma(row) for row in (rows[0], rows[-1])))
-    if not abs(rise) > 2 * error:
+    if judge(abs(rise), error, 0.0) is not Verdict.VIOLATED:
         yield f"Δγ = {rise:.3g} ± {error:.1g} is not known from 0"
     heat = integral(rows, "C", "gamma").value
     if heat * rise < 0:
