@@ -1,0 +1,30 @@
+"""Run directories and what reads them: files, paths and results read back, runs side by side."""
+
+from typing import TYPE_CHECKING
+
+from thermo_pl.lazy import on_demand
+
+if TYPE_CHECKING:
+    from thermo_pl.runs.directory import create_run_directory, read_csv
+    from thermo_pl.runs.reader import Run, find_runs, read_run
+    from thermo_pl.runs.table import Table, compare
+    from thermo_pl.runs.wandb import WandbRunLogger
+else:
+    __getattr__ = on_demand(
+        __name__,
+        directory=["create_run_directory", "read_csv"],
+        reader=["Run", "find_runs", "read_run"],
+        table=["Table", "compare"],
+        wandb=["WandbRunLogger"],
+    )
+
+__all__ = [
+    "Run",
+    "Table",
+    "WandbRunLogger",
+    "compare",
+    "create_run_directory",
+    "find_runs",
+    "read_csv",
+    "read_run",
+]
