@@ -276,11 +276,11 @@ def damping(model: FreeEnergyModel, probe: Probe) -> None:
     effect = damping_effect(Objective(model, probe), T, settings)
     print(f"{'':<20}" + "".join(f"{name:>12}" for name in ("C_lambda", "C_gamma", "C_t")))
     for name, values in (
-        (f"damping {2 * DAMPING:g}", effect.double.derivatives),
-        (f"damping {DAMPING:g}", effect.single.derivatives),
+        (f"damping {2 * DAMPING:g}", effect.double.slopes),
+        (f"damping {DAMPING:g}", effect.single.slopes),
         ("extrapolated", effect.extrapolated),
     ):
-        print(f"{name:<20}" + "".join(f"{value:>12.4g}" for value in values[2].tolist()))
+        print(f"{name:<20}" + "".join(f"{value:>12.4g}" for value in values.C))
     ratio = effect.double.solution.iterations / effect.single.solution.iterations
     line("iterations at twice the damping / those from there", ratio, "")
 

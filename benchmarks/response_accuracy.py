@@ -16,6 +16,7 @@ import argparse
 import math
 import time
 from copy import deepcopy
+from operator import attrgetter
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -33,11 +34,12 @@ from thermo_pl.response.fluctuation import fluctuation_response
 from thermo_pl.response.linear import ResponseSettings, linear_response
 from thermo_pl.response.measurement import measure
 from thermo_pl.response.objective import Objective, Probe
+from thermo_pl.response.slopes import Slopes
 
 T, RATE, BATCH = 0.1, 0.02, 256
 STEPS = {"lambda": 0.1, "gamma": 0.2, "t": 0.05}
 """How far a control is moved, to either side."""
-SHOWN = {"C_lambda": (2, 0), "C_gamma": (2, 1), "C_t": (2, 2), "D_lambda": (1, 0), "D_t": (1, 2)}
+SHOWN = {"C_lambda": "C.lam", "C_gamma": "C.gam", "C_t": "C.t", "D_lambda": "D.lam", "D_t": "D.t"}
 
 
 def built(name: str) -> tuple[FreeEnergyModel, Particles]:
@@ -114,8 +116,8 @@ class Relaxations:
         terms = found.rate, found.distortion, found.classification
         return torch.tensor([term.value for term in terms], dtype=torch.float64)
 
-    def slopes(self, steps: int, seeds: int) -> tuple[Tensor, Tensor]:
-        """Rows R, D, C, columns λ, γ, t; and the standard errors."""
+    def slopes(self, steps: int, seeds: int) -> tuple[Slopes, Slopes]:
+        """The slopes of R, D and C, and their standard errors."""
         runs = []
         for seed in range(seeds):
             columns = [
@@ -124,15 +126,15 @@ class Relaxations:
             ]
             runs.append(torch.stack(columns, 1))
         each = torch.stack(runs)
-        return each.mean(0), each.std(0) / math.sqrt(seeds)
+        return Slopes.of(each.mean(0)), Slopes.of(each.std(0) / math.sqrt(seeds))
 
 
-def line(name: str, values: Tensor, note: str, truth: Tensor | None = None) -> None:
+def line(name: str, values: Slopes, note: str, truth: Slopes | None = None) -> None:
     """One row of the table."""
     cells = []
-    for place in SHOWN.values():
-        off = "" if truth is None else f" {values[place] / truth[place] - 1:+.0%}"
-        cells.append(f"{values[place]:>9.4f}{off:>6}")
+    for value in map(attrgetter, SHOWN.values()):
+        off = "" if truth is None else f" {value(values) / value(truth) - 1:+.0%}"
+        cells.append(f"{value(values):>9.4f}{off:>6}")
     print(f"{name:<32}" + "".join(cells) + f"  {note}", flush=True)
 
 
@@ -172,14 +174,14 @@ def main() -> None:
         for curvature, solver in (("gauss_newton", "conjugate_gradient"), ("hessian", "minres")):
             rest = curvature, 1e-2, arguments.iterations, solver
             found = linear_response(objective, T, ResponseSettings(0.5, *rest))
-            line(f"{curvature}, 0.5", found.derivatives, found.solution.message[:40], truth)
+            line(f"{curvature}, 0.5", found.slopes, found.solution.message[:40], truth)
             effect = damping_effect(objective, T, ResponseSettings("auto", *rest), damping)
             note = effect.single.solution.message[:40]
-            line(f"{curvature}, auto", effect.single.derivatives, note, truth)
-            line("  damping twice that", effect.double.derivatives, "", truth)
+            line(f"{curvature}, auto", effect.single.slopes, note, truth)
+            line("  damping twice that", effect.double.slopes, "", truth)
             line("  extrapolated", effect.extrapolated, "", truth)
         found = fluctuation_response(model, probe_of(model, pairs, 64, 6), T, biased=True)
-        line("covariances under e(z|x)", found.derivatives, f"biased: {found.bias}", truth)
+        line("covariances under e(z|x)", found.slopes, f"biased: {found.bias}", truth)
     print(f"{time.monotonic() - begun:.0f} s in all")
 
 

@@ -225,9 +225,9 @@ class IsoClassification(QuasiStatic):
 
     def _place(self, data: Any) -> Place:
         speed = math.nan
-        if self.state.derivatives is not None and self.state.metric is not None:
-            by_lam, by_gam, by_t = self.state.derivatives[2].tolist()
-            rate = -(by_lam * self.k + by_t) / by_gam if by_gam else 0.0
+        if self.state.slopes is not None and self.state.metric is not None:
+            loss = self.state.slopes.C
+            rate = -(loss.lam * self.k + loss.t) / loss.gam if loss.gam else 0.0
             speed = length((self.k, rate, 1.0), self.state.metric)
         return Place(data.leg, 1 - data.t if self._back else data.t, speed, self._back)
 
@@ -237,10 +237,9 @@ class IsoClassification(QuasiStatic):
         # The step in γ that brings C to C* in the linear response, within a factor of two of where
         # the macro-step began: C falls with γ about as 1/γ, so a long Newton step overshoots, below
         # zero even.
-        derivatives = self.state.derivatives
-        if derivatives is None:
+        if self.state.slopes is None:
             raise RuntimeError("a step was asked for before the first response")
-        by_lam, by_gam, by_t = derivatives[2].tolist()
+        by_lam, by_gam, by_t = self.state.slopes.C
         gam, (low, high) = float(model.gam), self.gamma_range
         miss = self.state.control_target - classification
         step = (miss - by_lam * dlam - by_t * dt) / by_gam if by_gam else math.copysign(gam, -miss)

@@ -44,6 +44,7 @@ from thermo_pl.response.measurement import (
 )
 from thermo_pl.response.metric import metric
 from thermo_pl.response.objective import Objective, Probe, shift_parameters
+from thermo_pl.response.slopes import Slopes
 from thermo_pl.response.solvers import Status
 from thermo_pl.runs.directory import write_csv, write_json
 
@@ -408,7 +409,8 @@ class QuasiStatic(pl.Callback):
         Returns:
             Plain values and tensors.
         """
-        return dict(vars(self.state))
+        slopes = self.state.slopes
+        return vars(self.state) | {"slopes": None if slopes is None else slopes.tensor()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up a state again.
@@ -416,7 +418,8 @@ class QuasiStatic(pl.Callback):
         Args:
             state_dict: what :meth:`state_dict` gave.
         """
-        self.state = State(**state_dict)
+        slopes = state_dict["slopes"]
+        self.state = State(**state_dict | {"slopes": None if slopes is None else Slopes.of(slopes)})
 
     def _at_equilibrium(self, trainer: pl.Trainer, model: FreeEnergyModel) -> bool:
         # check the stop rule, every few epochs; write the first row when it holds
@@ -479,7 +482,7 @@ class QuasiStatic(pl.Callback):
     def _correct(self, trainer: pl.Trainer, model: FreeEnergyModel) -> None:
         # Newton's method
         if self.newton:
-            shift_parameters(model, -self._respond(trainer, model).solution.x[3])
+            shift_parameters(model, -self._respond(trainer, model).newton)
         # Without the predictor θ stays, and C with it: the plan of the next step takes the miss
         # out, and a correction here would count it twice.
         if not self.predictor:
@@ -634,13 +637,13 @@ class QuasiStatic(pl.Callback):
             solution.status is Status.NEGATIVE_CURVATURE
             and self.state.phase == "process"
             and self.on_transition != "mark"
-            and bool(solution.residual[:3].max() <= UNSOLVED)
+            and response.residuals.directions <= UNSOLVED
         )
-        if not self._saddle and (unusable or solution.residual.max() > UNSOLVED):
+        if not self._saddle and (unusable or max(response.residuals) > UNSOLVED):
             raise SolverBreakdown(f"linear response at t = {data.t:.4g}: {solution.message}")
         check_same(trainer, objective.theta, response, data.t)
         self.state.directions = response.directions
-        self.state.derivatives = response.derivatives
+        self.state.slopes = response.slopes
         self.state.gradients += probe.noise.shape[:2].numel() * response.gradients
         return response
 

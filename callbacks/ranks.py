@@ -50,7 +50,7 @@ def check_same(trainer: pl.Trainer, theta: Tensor, response: Response, t: float)
     parts = {
         "theta": theta,
         **dict(zip(("theta_lambda", "theta_gamma", "theta_t"), response.directions, strict=True)),
-        "the derivatives": response.derivatives,
+        "the slopes": response.slopes.tensor(),
     }
     here = torch.tensor([digest(part) for part in parts.values()], device=theta.device)
     gathered = trainer.strategy.all_gather(here)

@@ -77,9 +77,8 @@ def response_columns(response: Response | None) -> Row:
     if response is None:
         row: Row = {f"{term}_{name}": NAN for term in "CD" for name in names}
         return row | {"stationarity": NAN, "solver_status": "", "solver_iterations": 0}
-    _, distortion, classification = response.derivatives.tolist()
-    row = {f"C_{name}": x for name, x in zip(names, classification, strict=True)}
-    row |= {f"D_{name}": x for name, x in zip(names, distortion, strict=True)}
+    row = {f"C_{name}": x for name, x in zip(names, response.slopes.C, strict=True)}
+    row |= {f"D_{name}": x for name, x in zip(names, response.slopes.D, strict=True)}
     row["stationarity"] = response.stationarity
     row["solver_status"] = str(response.solution.status)
     row["solver_iterations"] = response.solution.iterations

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from thermo_pl.errors import require
 from thermo_pl.path.columns import Row
+from thermo_pl.response.slopes import Slopes
 
 NAN = float("nan")
 
@@ -118,7 +119,7 @@ class State:
         control_distortion: D on it, nan where the process does not steer by it.
         control_target: what C on the control probe is steered to.
         directions: θ_λ, θ_γ, θ_t at the last point, shape ``(3, p)``.
-        derivatives: total derivatives there, rows R, D, C, columns λ, γ, t.
+        slopes: total derivatives of R, D and C there.
         stroke: name of the stroke under way.
         cycle: number of the cycle.
         memory: what a process of several strokes remembers, as plain values.
@@ -140,7 +141,7 @@ class State:
     control_distortion: float = NAN
     control_target: float = NAN
     directions: Tensor | None = None
-    derivatives: Tensor | None = None
+    slopes: Slopes | None = None
     metric: Tensor | None = None
     pace: tuple[float, float] = (NAN, NAN)
     stroke: str = "equilibration"

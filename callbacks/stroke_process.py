@@ -231,11 +231,11 @@ class StrokeProcess(QuasiStatic):
         return targets
 
     def _point(self, model: FreeEnergyModel, control: Control) -> Point:
-        derivatives = self.state.derivatives
-        if derivatives is None:
+        slopes = self.state.slopes
+        if slopes is None:
             raise RuntimeError("a step was asked for before the first response")
-        slopes = np.asarray(derivatives[1:].tolist())
-        return Point(float(model.lam), float(model.gam), control.D, control.C, slopes)
+        both = np.array([slopes.D, slopes.C])
+        return Point(float(model.lam), float(model.gam), control.D, control.C, both)
 
     def _measured_control(self) -> Control:
         return Control(self.state.control, self.state.control_distortion)

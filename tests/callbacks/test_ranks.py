@@ -18,6 +18,7 @@ from support.command_line import CONFIG, PROCESS
 from support.process_runs import same_path
 from thermo_pl.callbacks.ranks import RanksDiffer, check_same, check_strategy, digest
 from thermo_pl.errors import ConfigError
+from thermo_pl.response.slopes import Slopes
 from thermo_pl.runs.directory import read_csv
 
 ROOT = Path(__file__).parents[2]
@@ -150,12 +151,12 @@ class Together:
 
 def test_equal_ranks_pass_and_the_message_names_what_differs() -> None:
     response: Any = SimpleNamespace(
-        directions=torch.randn(3, 7), derivatives=torch.randn(3, 3, dtype=torch.float64)
+        directions=torch.randn(3, 7), slopes=Slopes.of(torch.randn(3, 3, dtype=torch.float64))
     )
     theta = torch.randn(7)
     equal: Any = SimpleNamespace(world_size=2, strategy=Together())
     check_same(equal, theta, response, 0.25)
-    parts = [theta, *response.directions, response.derivatives]
+    parts = [theta, *response.directions, response.slopes.tensor()]
     digests = torch.tensor([digest(part) for part in parts])
     digests[2] += 1
     trainer: Any = SimpleNamespace(world_size=2, strategy=Together(digests))

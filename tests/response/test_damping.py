@@ -95,7 +95,7 @@ def test_a_damping_is_a_relaxation_time() -> None:
         damping = relaxation_damping(made.model, optimizer, time)
         assert (damping == 1 / time).all()
         settings = ResponseSettings("auto", **EXACT)
-        found = linear_response(made, T, settings, damping=damping).derivatives[1, 0].item()
+        found = linear_response(made, T, settings, damping=damping).slopes.D.lam
         # 1/(a + 1/τ) is less than (1 - e^{-aτ})/a, by at most 30 %, where aτ = 1.8
         expected = shifts(time, 1.0)[1].item()
         assert 0.7 <= found / expected <= 1
@@ -107,7 +107,7 @@ def test_with_a_metric_too() -> None:
     made, time = relaxed(), 0.2
     inverse = randn(len(made.theta), seed=4).exp()
     settings = ResponseSettings("auto", **EXACT)
-    found = linear_response(made, T, settings, damping=inverse / time).derivatives[1, 0].item()
+    found = linear_response(made, T, settings, damping=inverse / time).slopes.D.lam
     assert 0.7 <= found / shifts(time, inverse)[1].item() <= 1
 
 
@@ -158,22 +158,23 @@ def test_optimisers_of_which_nothing_is_known_are_refused() -> None:
 
 def test_the_effect_of_the_damping_is_that_of_two_solves() -> None:
     made = relaxed()
-    exact = linear_response(made, T, ResponseSettings(0, **EXACT)).derivatives
+    exact = linear_response(made, T, ResponseSettings(0, **EXACT)).slopes.tensor()
     gaps = []
     for mu in (2e-5, 1e-5):
         single, double = (
-            linear_response(made, T, ResponseSettings(m, **EXACT)).derivatives for m in (mu, 2 * mu)
+            linear_response(made, T, ResponseSettings(m, **EXACT)).slopes.tensor()
+            for m in (mu, 2 * mu)
         )
         found = damping_effect(made, T, ResponseSettings(mu, **EXACT))
         close = {"rtol": 1e-6, "atol": 1e-8}
-        torch.testing.assert_close(found.single.derivatives, single, **close)
-        torch.testing.assert_close(found.double.derivatives, double, **close)
+        torch.testing.assert_close(found.single.slopes.tensor(), single, **close)
+        torch.testing.assert_close(found.double.slopes.tensor(), double, **close)
         for got, expected in (
             (found.effect, double - single),
             (found.extrapolated, 2 * single - double),
         ):
-            torch.testing.assert_close(got, expected, rtol=0, atol=1e-6)
-        gaps.append((found.extrapolated - exact)[:, 0].norm().item())
+            torch.testing.assert_close(got.tensor(), expected, rtol=0, atol=1e-6)
+        gaps.append((found.extrapolated.tensor() - exact)[:, 0].norm().item())
         assert gaps[-1] < 0.3 * (single - exact)[:, 0].norm()
     # what is left is of second order
     assert gaps[0] / gaps[1] == pytest.approx(4, rel=0.25)

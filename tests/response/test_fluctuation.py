@@ -125,11 +125,11 @@ def test_with_a_free_encoder_and_nothing_else_they_are_the_exact_derivatives(
     a = system(seed)
     found = fluctuation_response(network(a, lam, gam), letters(a), T)
     assert found.exact
-    assert (found.error == 0).all()
+    assert (found.error.tensor() == 0).all()
     exact = a.derivatives(lam, gam)
-    assert (found.derivatives[:, :2] - exact).abs().max() <= 1e-12
+    assert (found.slopes.tensor()[:, :2] - exact).abs().max() <= 1e-12
     assert exact[1:].abs().max() > 1e-2
-    assert (found.derivatives[:, 2] == 0).all()  # nothing moves
+    assert all(slope.t == 0 for slope in found.slopes)  # nothing moves
 
 
 def test_with_moving_data_they_are_the_slopes_of_the_equilibria() -> None:
@@ -137,7 +137,7 @@ def test_with_moving_data_they_are_the_slopes_of_the_equilibria() -> None:
     probe = moving(a)
     found, expected = fluctuation_response(network(a), probe, T), differences(a, probe)
     assert found.exact
-    torch.testing.assert_close(found.derivatives, expected, rtol=0, atol=1e-11)
+    torch.testing.assert_close(found.slopes.tensor(), expected, rtol=0, atol=1e-11)
     assert expected.abs().min() > 1e-3  # no entry is there by luck
 
 
@@ -154,8 +154,8 @@ def test_they_are_the_response_that_a_solve_finds() -> None:
     settings = ResponseSettings(0, "hessian", 1e-12, 1000)
     solved = linear_response(Objective(made, probe), T, settings)
     assert solved.stationarity < 1e-20
-    found = fluctuation_response(made, probe, T).derivatives
-    torch.testing.assert_close(solved.derivatives, found, rtol=0, atol=1e-9)
+    found = fluctuation_response(made, probe, T)
+    torch.testing.assert_close(solved.slopes.tensor(), found.slopes.tensor(), rtol=0, atol=1e-9)
 
 
 def test_a_marginal_that_follows_is_refused_and_marked() -> None:
@@ -171,11 +171,10 @@ def test_a_marginal_that_follows_is_refused_and_marked() -> None:
     assert found.bias == "a marginal that is trained"
     # as if the marginal stood still
     still = replace(a, marginal=state.marginal, free=frozenset())
-    torch.testing.assert_close(
-        found.derivatives[:, :2], still.derivatives(LAM, GAM), rtol=0, atol=1e-12
-    )
+    slopes = found.slopes.tensor()[:, :2]
+    torch.testing.assert_close(slopes, still.derivatives(LAM, GAM), rtol=0, atol=1e-12)
     # and far off
-    gap = (found.derivatives[:, :2] - a.derivatives(LAM, GAM)).abs()
+    gap = (slopes - a.derivatives(LAM, GAM)).abs()
     assert gap.max() > 0.3
     made.marginal.requires_grad_(False)
     assert fluctuation_response(made, letters(a), T).exact
@@ -259,7 +258,7 @@ def test_with_draws_they_are_sample_covariances() -> None:
         terms = [-LAM * d[:, i] - GAM * c[:, i], d[:, i], c[:, i]]
         expected -= weight * np.cov(torch.stack(terms + forces).numpy())[:3, 3:]
         expected[1:, 2] += weight * np.array([d_t[:, i].mean(), c_t[:, i].mean()])
-    np.testing.assert_allclose(found.derivatives.numpy(), expected, atol=1e-8)
+    np.testing.assert_allclose(found.slopes, expected, atol=1e-8)
     assert not found.exact
 
 
@@ -268,8 +267,9 @@ def test_parts_of_a_probe_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = fluctuation_response(model, probe, T, biased=True)
     monkeypatch.setattr("thermo_pl.response.fluctuation.AT_ONCE", 2 * 7 * LETTERS)
     parts = fluctuation_response(model, probe, T, biased=True)
-    torch.testing.assert_close(whole.derivatives, parts.derivatives, rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(whole.error, parts.error, rtol=1e-12, atol=1e-12)
+    for name in ("slopes", "error"):
+        one, other = (getattr(found, name).tensor() for found in (whole, parts))
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
 def test_the_error_is_the_spread_over_draws_and_falls_with_their_root() -> None:
@@ -279,8 +279,10 @@ def test_the_error_is_the_spread_over_draws_and_falls_with_their_root() -> None:
             fluctuation_response(model, gaussian(12, samples, seed=s)[1], T, biased=True)
             for s in range(runs)
         ]
-        values = torch.stack([each.derivatives for each in found])
-        errors[samples] = torch.stack([each.error for each in found]).square().mean(0).sqrt()
+        values = torch.stack([each.slopes.tensor() for each in found])
+        errors[samples] = (
+            torch.stack([each.error.tensor() for each in found]).square().mean(0).sqrt()
+        )
         means[samples] = values.mean(0)
         # the spread of n runs is known to 1/√2n, 8 or 16 %, and the jackknife of few draws is
         # somewhat too large

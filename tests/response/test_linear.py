@@ -49,6 +49,7 @@ from thermo_pl.response.linear import (
 )
 from thermo_pl.response.measurement import data_force, measure
 from thermo_pl.response.objective import Objective, Probe, shift_parameters, unflatten
+from thermo_pl.response.slopes import CONTROLS
 from thermo_pl.response.solvers import Matvec, Status
 
 SHAPE, CLASSES = (1, 1, 3), 3
@@ -307,16 +308,16 @@ def test_the_response_is_that_of_relaxed_equilibria(case: str) -> None:
     response = linear_response(Objective(made, probe), T, EXACT)
     # J = γC has its minimum where C has: there ∇C is nothing but rounding
     names = ["t"] if case == "logistic regression" else Point._fields
-    columns = [Point._fields.index(name) for name in names]
+    columns = [CONTROLS.index(name) for name in names]
     assert (response.solution.residual[columns] <= 1e-12).all()
     # so is the fourth right-hand side, the gradient
     assert abs(response.stationarity) < 1e-13
     if NULL[case] == 0:
         assert response.solution.status is Status.CONVERGED
     for name in names:
-        column = Point._fields.index(name)
+        column = CONTROLS.index(name)
         found, expected = response.directions[column], differences(made, probe, name, inverse)
-        slopes = response.derivatives[:, column]
+        slopes = response.slopes.tensor()[:, column]
         # from a zero start the response has no part in the null directions; nor has, at first
         # order, the relaxation
         scale = max(expected.theta.norm().item(), 1e-3)
@@ -324,7 +325,7 @@ def test_the_response_is_that_of_relaxed_equilibria(case: str) -> None:
         assert (null.T @ found).norm() <= 1e-9 * max(found.norm().item(), 1)
         scale = max(expected.means.abs().max().item(), 1e-3)
         assert (slopes - expected.means).abs().max() <= 1e-6 * scale, name
-    assert response.directions[2].norm() > 1e-2  # the data do move
+    assert response.directions[CONTROLS.index("t")].norm() > 1e-2  # the data do move
     # the data term is not small: without it the third column would be another
     assert abs(force_of(made, probe)) > 1e-2
 
@@ -336,8 +337,9 @@ def test_logistic_regression_does_not_follow_gamma() -> None:
     response = linear_response(Objective(made, probe), T, settings)
     # 1e-15 of rounding over the damping
     assert response.directions[:2].norm(dim=1).max() < 1e-8
-    assert response.derivatives[:, :2].abs().max() < 1e-12
-    assert response.derivatives[2, 2].abs() > 1e-2
+    for slope in response.slopes:
+        assert max(abs(slope.lam), abs(slope.gam)) < 1e-12
+    assert abs(response.slopes.C.t) > 1e-2
 
 
 # -- curvature against dense matrices -----------------------------------------------------------
@@ -546,7 +548,7 @@ def test_a_response_in_bounded_memory_is_the_response(
         monkeypatch.setattr(f"thermo_pl.response.{where}.part_size", lambda *_: 4)
     found = linear_response(objective, T, settings, witness)
     torch.testing.assert_close(found.directions, whole.directions, rtol=1e-8, atol=1e-9)
-    torch.testing.assert_close(found.derivatives, whole.derivatives, rtol=1e-8, atol=1e-9)
+    torch.testing.assert_close(found.slopes.tensor(), whole.slopes.tensor(), rtol=1e-8, atol=1e-9)
     assert found.stationarity == pytest.approx(whole.stationarity, rel=1e-8)
 
 
@@ -684,12 +686,14 @@ def test_the_response_equals_a_dense_solve(curvature: Curvature) -> None:
     explicit = (
         means_of(made, probe, theta, T + 1e-5) - means_of(made, probe, theta, T - 1e-5)
     ) / 2e-5
-    derivatives = jacobian @ expected.T
-    derivatives[:, 2] += explicit
-    torch.testing.assert_close(response.derivatives, derivatives, rtol=1e-7, atol=1e-8)
-    assert response.derivatives.dtype == torch.float64
+    slopes = jacobian @ expected.T
+    slopes[:, 2] += explicit
+    torch.testing.assert_close(response.slopes.tensor(), slopes, rtol=1e-7, atol=1e-8)
     gradient = slope(T)
-    decrement = 0.5 * gradient @ torch.linalg.solve(matrix, gradient)
+    newton = torch.linalg.solve(matrix, gradient)
+    torch.testing.assert_close(response.newton, newton, rtol=1e-7, atol=1e-9)
+    decrement = 0.5 * gradient @ newton
+    assert max(response.residuals) <= 1e-12
     assert response.stationarity == pytest.approx(decrement.item(), rel=1e-9)
     other = grad(energy(made, witness, here))(theta)
     response = linear_response(Objective(made, probe), T, made_settings, Objective(made, witness))
@@ -709,7 +713,7 @@ def test_every_solver_gives_the_same_response(changes: dict[str, Any]) -> None:
     # a residual of 1e-10 over a damping of 0.1
     scale = plain.directions.abs().max().item()
     assert (found.directions - plain.directions).abs().max() < 1e-8 * scale
-    torch.testing.assert_close(found.derivatives, plain.derivatives, rtol=1e-7, atol=1e-7)
+    torch.testing.assert_close(found.slopes.tensor(), plain.slopes.tensor(), rtol=1e-7, atol=1e-7)
     assert found.stationarity == pytest.approx(plain.stationarity, rel=1e-7)
 
 
@@ -757,7 +761,7 @@ def test_negative_curvature_is_told() -> None:
     response = linear_response(objective, T, EXACT)
     assert response.solution.status is Status.NEGATIVE_CURVATURE
     assert response.directions.isfinite().all()
-    assert response.derivatives.isfinite().all()
+    assert response.slopes.tensor().isfinite().all()
 
 
 # -- exact surfaces -----------------------------------------------------------------------------
@@ -825,10 +829,10 @@ def test_response_of_the_linear_gaussian_vae(lam: float) -> None:
     probe = Probe(Particles(x, x, nothing, nothing, x.new_ones(len(x))), noise)
     assert gradient_of(Objective(made, probe), T).norm() < 1e-12
     response = linear_response(Objective(made, probe), T, EXACT)
-    found = response.derivatives[:, 0].tolist()
+    found = [slope.lam for slope in response.slopes]
     assert found == pytest.approx([active / (2 * lam), -active / (2 * lam**2), 0], abs=1e-9)
     # there is neither a classifier nor a motion
-    assert response.derivatives[:, 1:].abs().max() == 0
+    assert all(slope.gam == slope.t == 0 for slope in response.slopes)
 
 
 def test_response_of_the_exact_rate_distortion_classification_surface() -> None:
@@ -875,7 +879,7 @@ def test_response_of_the_exact_rate_distortion_classification_surface() -> None:
     laws = [*(term.value for term in slopes), force_of(made, probe)]
     assert laws == pytest.approx(slope.tolist(), abs=1e-12)
 
-    found = linear_response(objective, T, EXACT).derivatives
+    found = linear_response(objective, T, EXACT).slopes.tensor()
     # rows D and C are those of the second derivatives of F; R = F - λD - γC
     torch.testing.assert_close(found[1:], second[:2], rtol=0, atol=1e-9)
     rate = -lam * second[0] - gam * second[1]
@@ -918,19 +922,18 @@ def test_maxwell_relation_and_concavity(seed: int, name: str, damping: float) ->
     slopes = jacrev(lambda v: means_of(made, objective.probe, v, T))(objective.theta)
     # a residual of tolerance·|∇D| is an error of at most that over the lowest eigenvalue in θ_λ
     error = 2 * tolerance * slopes[1].norm() * slopes[2].norm() / (damping + min(lowest, 0.0))
-    _, distortion, loss = response.derivatives
-    assert abs(loss[0] - distortion[1]) <= error
-    assert distortion[0] < 0
-    assert loss[1] < 0
+    assert abs(response.slopes.C.lam - response.slopes.D.gam) <= error
+    assert response.slopes.D.lam < 0
+    assert response.slopes.C.gam < 0
 
 
 @pytest.mark.parametrize("damping", [0.0, 0.5])
 def test_maxwell_relation_with_the_hessian(damping: float) -> None:
     made, probe = equilibrium("frozen classifier")
     settings = ResponseSettings(damping, "hessian", 1e-12, 2000)
-    _, distortion, loss = linear_response(Objective(made, probe), T, settings).derivatives
-    assert loss[0].item() == pytest.approx(distortion[1].item(), rel=1e-9)
-    assert abs(loss[0]) > 1e-4
+    found = linear_response(Objective(made, probe), T, settings).slopes
+    assert found.C.lam == pytest.approx(found.D.gam, rel=1e-9)
+    assert abs(found.C.lam) > 1e-4
 
 
 def test_more_damping_is_less_response() -> None:
@@ -1175,7 +1178,7 @@ def test_data_that_do_not_move_have_no_response_in_t(name: str) -> None:
     objective = Objective(made, Probe(still, probe.noise))
     response = linear_response(objective, T, ResponseSettings(damping=10.0))
     assert response.directions[2].abs().max() == 0
-    assert response.derivatives[:, 2].abs().max() == 0
+    assert all(slope.t == 0 for slope in response.slopes)
     assert response.directions[:2].norm(dim=1).min() > 1e-3
     assert force_of(made, objective.probe) == 0
 
@@ -1234,7 +1237,6 @@ def test_single_precision_gives_the_same_response() -> None:
     single = Probe(Particles(*(part.float() for part in probe.particles)), probe.noise.float())
     found = linear_response(Objective(made, single), T, settings)
     assert found.directions.dtype == torch.float32
-    assert found.derivatives.dtype == torch.float64
     # seven digits, a condition number of about a hundred
     scale = expected.directions.abs().max().item()
     difference = (found.directions.double() - expected.directions).abs().max()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     )
     from thermo_pl.response.measurement import Measurement, measure
     from thermo_pl.response.objective import Objective, Probe
+    from thermo_pl.response.slopes import Gradient, Slopes
 else:
     __getattr__ = on_demand(
         __name__,
@@ -25,16 +26,19 @@ else:
         linear=["Response", "ResponseSettings", "ResponseSystem", "linear_response"],
         measurement=["Measurement", "measure"],
         objective=["Objective", "Probe"],
+        slopes=["Gradient", "Slopes"],
     )
 
 __all__ = [
     "Curvature",
+    "Gradient",
     "Measurement",
     "Objective",
     "Probe",
     "Response",
     "ResponseSettings",
     "ResponseSystem",
+    "Slopes",
     "damping_effect",
     "fluctuation_response",
     "gauss_newton",

@@ -18,6 +18,7 @@ from thermo_pl.errors import ConfigError, require
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.response.linear import Response, ResponseSettings, ResponseSystem
 from thermo_pl.response.objective import Objective
+from thermo_pl.response.slopes import Slopes
 
 SLOWEST = 0.1
 """Least √v of Adam, in means of √v over the parameters: rows behind pixels that never light up."""
@@ -83,18 +84,18 @@ class DampingEffect:
     double: Response
 
     @property
-    def extrapolated(self) -> Tensor:
-        """Total derivatives 2X(μ) - X(2μ), rows R, D, C, columns λ, γ, t; shape ``(3, 3)``.
+    def extrapolated(self) -> Slopes:
+        """Slopes 2X(μ) - X(2μ).
 
         Free of the damping to first order in μ where all eigenvalues of A are above it; the slow
         directions below it are not there yet, and their share is not seen from here.
         """
-        return 2 * self.single.derivatives - self.double.derivatives
+        return Slopes.of(2 * self.single.slopes.tensor() - self.double.slopes.tensor())
 
     @property
-    def effect(self) -> Tensor:
-        """What the damping does to them to first order, X(2μ) - X(μ); shape ``(3, 3)``."""
-        return self.double.derivatives - self.single.derivatives
+    def effect(self) -> Slopes:
+        """What the damping does to the slopes to first order, X(2μ) - X(μ)."""
+        return Slopes.of(self.double.slopes.tensor() - self.single.slopes.tensor())
 
 
 def damping_effect(

@@ -31,6 +31,7 @@ from thermo_pl.module import FreeEnergyModel
 from thermo_pl.networks import CategoricalPosterior
 from thermo_pl.particles import interpolate
 from thermo_pl.response.objective import Probe, with_t_derivative
+from thermo_pl.response.slopes import Slopes
 
 AT_ONCE = 2**22
 """Pixels, over particles and draws, that are decoded at a time."""
@@ -40,17 +41,17 @@ LARGEST = 2**24
 
 @dataclass(frozen=True)
 class FluctuationResponse:
-    """Derivatives of R, D and C by the fluctuations of the encoder.
+    """Slopes of R, D and C by the fluctuations of the encoder.
 
     Attributes:
-        derivatives: rows R, D, C, columns λ, γ, t; float64, shape ``(3, 3)``.
+        slopes: derivatives with respect to λ, γ and t.
         error: their standard errors over the noise draws, the particles being given; 0 where the
             codes are summed over. The bias is not in them.
         bias: why they are not the response of this model; empty where they are, exactly.
     """
 
-    derivatives: Tensor
-    error: Tensor
+    slopes: Slopes
+    error: Slopes
     bias: str
 
     @property
@@ -75,7 +76,7 @@ def fluctuation_response(
             limited form, too.
 
     Returns:
-        The derivatives, their errors, and whether they are exact.
+        The slopes, their errors, and whether they are exact.
 
     Raises:
         ConfigError: if the model has no e(z|x) that can be drawn or summed over, or too few draws
@@ -98,11 +99,11 @@ def fluctuation_response(
     explicit, products = torch.stack(sums).sum(0)
     if coded:
         value = (explicit - products).mean(0)
-        return FluctuationResponse(value.cpu(), torch.zeros(3, 3, dtype=torch.float64), bias)
+        return FluctuationResponse(Slopes.of(value), Slopes.of(torch.zeros(3, 3)), bias)
     value = (explicit - draws / (draws - 1) * products).mean(0)
     # what leaving out one draw does (jackknife)
     influence = explicit - draws / (draws - 2) * products
-    return FluctuationResponse(value.cpu(), influence.std(0).cpu() / draws**0.5, bias)
+    return FluctuationResponse(Slopes.of(value), Slopes.of(influence.std(0) / draws**0.5), bias)
 
 
 def _bias(model: FreeEnergyModel, probe: Probe, t: float) -> str:

@@ -23,6 +23,7 @@ from thermo_pl.errors import ConfigError, require
 from thermo_pl.progress import advance, stage
 from thermo_pl.response.curvature import CURVATURES, MEMORY, Curvature, gauss_newton, part_size
 from thermo_pl.response.objective import Objective, with_t_derivative
+from thermo_pl.response.slopes import CONTROLS, Slopes
 from thermo_pl.response.solvers import (
     Matvec,
     Solution,
@@ -38,15 +39,31 @@ SKETCHED = 256
 """Particles that the preconditioner is made on: more make it dearer and hardly better."""
 
 
+class Residuals(NamedTuple):
+    """Relative residuals of the linear systems of a response.
+
+    Attributes:
+        directions: the largest of θ_λ, θ_γ and θ_t.
+        newton: that of the Newton step.
+    """
+
+    directions: float
+    newton: float
+
+
 @dataclass(frozen=True)
 class Response:
     """The linear response of an equilibrium.
 
     Attributes:
-        directions: θ_λ, θ_γ and θ_t, shape ``(3, p)``.
-        derivatives: total derivatives, rows R, D, C, columns λ, γ, t; float64, ``(3, 3)``.
+        directions: θ_λ, θ_γ and θ_t, rows in the order of
+            :data:`~thermo_pl.response.slopes.CONTROLS`; shape ``(3, p)``.
+        newton: (A+μ)⁻¹g with g = ∇J, shape ``(p,)``: less it, θ is at the minimum of the damped
+            quadratic model of J.
+        slopes: total derivatives of R, D and C.
         gradient_t: ∂_t∇J at fixed θ, shape ``(p,)``.
-        stationarity: Newton decrement ½ gᵀ(A+μ)⁻¹g in nats, g = ∇J: what J would still fall by.
+        stationarity: Newton decrement ½ gᵀ(A+μ)⁻¹g in nats: what J would still fall by.
+        residuals: relative residuals of the directions and of ``newton``.
         solution: how the linear systems were solved. With a damping for each parameter its
             residuals and its ``lowest`` are those of the system scaled to one damping for all.
         gradients: gradient evaluations on the probe since the system was made or last solved. A
@@ -55,9 +72,11 @@ class Response:
     """
 
     directions: Tensor
-    derivatives: Tensor
+    newton: Tensor
+    slopes: Slopes
     gradient_t: Tensor
     stationarity: float
+    residuals: Residuals
     solution: Solution
     gradients: int
 
@@ -164,15 +183,13 @@ class ResponseSystem:
         """
         self._objective, self._t, self._settings = objective, t, settings
         self._damping, self._units = _damping_and_units(settings, damping, objective.theta)
-        self._slopes = _slopes(objective, t, part_size(objective, t, settings.memory))
-        jacobian = self._slopes.jacobian
+        self._partials = _partials(objective, t, part_size(objective, t, settings.memory))
+        jacobian = self._partials.jacobian
+        _, by_distortion, by_loss = jacobian
         self._gradient = objective.weights.to(jacobian) @ jacobian
-        self._rhs = torch.stack([
-            -jacobian[1],
-            -jacobian[2],
-            -self._slopes.gradient_t,
-            self._gradient,
-        ])
+        # those of the directions, in the order of CONTROLS, and of the Newton step behind them
+        forces = [-by_distortion, -by_loss, -self._partials.gradient_t]
+        self._rhs = torch.stack([*forces, self._gradient])
         self._matrix = CURVATURES[settings.curvature](objective, t, settings.memory)
         self._spent = 6.0  # since the last response: rows of the Jacobian, their t derivatives
 
@@ -190,17 +207,25 @@ class ResponseSystem:
             The response.
         """
         solution = self._solve(start, factor * self._damping)
-        directions = solution.x[:3]
-        derivatives = self._slopes.jacobian.double() @ directions.double().T
-        derivatives[:, 2] += self._slopes.partial_t
+        directions, newton = solution.x[:-1], solution.x[-1]
+        slopes = self._partials.jacobian.double() @ directions.double().T
+        slopes[:, CONTROLS.index("t")] += self._partials.partial_t
         memory = self._settings.memory
         other = self._gradient if witness is None else gradient_of(witness, self._t, memory)
-        decrement = 0.5 * float(other.double() @ solution.x[3].double())
+        decrement = 0.5 * float(other.double() @ newton.double())
         self._spent += self._matrix.gradients + (witness is not None)
         gradients = math.ceil(round(self._spent, 6))
         self._spent = -self._matrix.gradients
+        residual = solution.residual
         return Response(
-            directions, derivatives.cpu(), self._slopes.gradient_t, decrement, solution, gradients
+            directions,
+            newton,
+            Slopes.of(slopes),
+            self._partials.gradient_t,
+            decrement,
+            Residuals(float(residual[:-1].max()), float(residual[-1])),
+            solution,
+            gradients,
         )
 
     def _solve(self, start: Tensor | None, damping: float) -> Solution:
@@ -276,24 +301,24 @@ def gradient_of(objective: Objective, t: float, memory: int = MEMORY) -> Tensor:
     return total
 
 
-class _Slopes(NamedTuple):
-    # derivatives of R, D and C: in θ, (3, p); explicitly in t, float64, (3,); and ∂_t∇J, (p,)
+class _Partials(NamedTuple):
+    # partial derivatives of R, D and C: in θ, (3, p); in t, float64, (3,); and ∂_t∇J, (p,)
     jacobian: Tensor
     partial_t: Tensor
     gradient_t: Tensor
 
 
-def _slopes(objective: Objective, t: float, size: int) -> _Slopes:
+def _partials(objective: Objective, t: float, size: int) -> _Partials:
     p = len(objective.theta)
-    total = _Slopes(*(objective.theta.new_zeros(shape) for shape in ((3, p), 3, p)))
+    total = _Partials(*(objective.theta.new_zeros(shape) for shape in ((3, p), 3, p)))
     total = total._replace(partial_t=total.partial_t.double())
     for part in objective.parts(size):
-        for sum_, term in zip(total, _slopes_of(part, t), strict=True):
+        for sum_, term in zip(total, _partials_of(part, t), strict=True):
             sum_ += term
     return total
 
 
-def _slopes_of(part: Objective, t: float) -> _Slopes:
+def _partials_of(part: Objective, t: float) -> _Partials:
     theta = part.theta.clone().requires_grad_()
     means = part.means(theta, t)
     rows = [grad(mean, theta, retain_graph=True, materialize_grads=True)[0] for mean in means]
@@ -305,7 +330,7 @@ def _slopes_of(part: Objective, t: float) -> _Slopes:
 
     theta = theta.detach()
     moving = with_t_derivative(joined, t)[1]
-    return _Slopes(torch.stack(rows), moving[-3:].double(), moving[:-3])
+    return _Partials(torch.stack(rows), moving[-3:].double(), moving[:-3])
 
 
 def _value_and_means(part: Objective, theta: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:

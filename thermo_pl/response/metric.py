@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from thermo_pl.response.linear import Response
+from thermo_pl.response.slopes import Gradient
 
 
 def metric(response: Response) -> Tensor:
@@ -27,9 +28,11 @@ def metric(response: Response) -> Tensor:
     Returns:
         In nats per unit of both controls; float64, symmetric, shape ``(3, 3)``.
     """
-    force = (response.directions.double() @ response.gradient_t.double()).cpu()
-    metric = -response.derivatives.clone()[[1, 2, 0]]  # nothing explicit in the λ and γ columns
-    metric[2] = metric[:, 2] = -force
+    force = Gradient(*(response.directions.double() @ response.gradient_t.double()).tolist())
+    # in λ and γ the slopes have nothing explicit in them
+    by_lam = response.slopes.D._replace(t=force.lam)
+    by_gam = response.slopes.C._replace(t=force.gam)
+    metric = -torch.tensor([by_lam, by_gam, force], dtype=torch.float64)
     return (metric + metric.T) / 2
 
 
