@@ -14,10 +14,10 @@ from pytorch_lightning.trainer.states import TrainerFn
 
 from thermo_pl.datamodules.base import PathDataModule
 from thermo_pl.errors import require
+from thermo_pl.estimate import Estimate
 from thermo_pl.laws.checks import Check, table
 from thermo_pl.laws.second_law import (
     DataEntropy,
-    Measured,
     Production,
     data_entropy,
     energies,
@@ -39,7 +39,7 @@ WHOLE, LABELLED = "whole system", "with labels"
 class _Findings:
     # what there is to say of a model on a batch
     entropies: dict[str, DataEntropy]
-    energies: dict[str, Measured]
+    energies: dict[str, Estimate]
     productions: dict[str, Production]
     checks: list[Check]
     notes: list[str]
@@ -102,7 +102,7 @@ class EntropyReport(pl.Callback):
             "gamma": float(model.gam),
         }
         path = Path(trainer.default_root_dir) / "entropy.json"
-        write_json(path, place | asdict(found))
+        write_json(path, place | asdict(found, dict_factory=_without_draws))
         print(f"\n{_wrapped(_text(place, found))}\nentropy  {path}", flush=True)
 
     def _measure(self, model: FreeEnergyModel, batch: Batch, data: PathDataModule) -> _Findings:
@@ -174,7 +174,11 @@ def particles_of(model: FreeEnergyModel, data: PathDataModule, split: str) -> Ba
     return data.formed(moved)
 
 
-def _notes(model: FreeEnergyModel, entropy: DataEntropy, log_z: Measured, n: int) -> list[str]:
+def _without_draws(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: value for name, value in fields if name != "draws"}
+
+
+def _notes(model: FreeEnergyModel, entropy: DataEntropy, log_z: Estimate, n: int) -> list[str]:
     lam, gam = float(model.lam), float(model.gam)
     notes = {
         "log Z = ∞: at λ = 0 (or γ = 0) a density has no bound, and the second law says nothing": (

@@ -27,6 +27,7 @@ from thermo_pl.callbacks.settings import Control, Equilibration, Motion, Probes,
 from thermo_pl.callbacks.step_control import Snapshot
 from thermo_pl.callbacks.transitions import SADDLE, OnTransition, TransitionMet, kick, transition
 from thermo_pl.errors import ConfigError, NonFinite, NotEquilibrated, SolverBreakdown, require
+from thermo_pl.estimate import Estimate
 from thermo_pl.laws.ledger import summarise_strokes
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.path.columns import COLUMNS, Row
@@ -34,7 +35,6 @@ from thermo_pl.response.damping import relaxation_damping
 from thermo_pl.response.linear import Response, ResponseSettings, linear_response
 from thermo_pl.response.measurement import (
     NOTHING,
-    Estimate,
     Measurement,
     classification_draws,
     data_force,
@@ -505,7 +505,9 @@ class QuasiStatic(pl.Callback):
         # measurements at both ends.
         if self._before is None:
             raise RuntimeError("a correction was asked for before the first measurement")
-        loss, distortion = (Estimate(NOTHING, torch.full_like(NOTHING, value)) for value in control)
+        loss, distortion = (
+            Estimate.of_draws(NOTHING, torch.full_like(NOTHING, value)) for value in control
+        )
         if math.isnan(control.D):
             distortion = self._before.measured.distortion
         return Measurement(

@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from thermo_pl.estimate import Estimate, with_errors
 from thermo_pl.path.columns import Row
 from thermo_pl.response.linear import Response
-from thermo_pl.response.measurement import Estimate, Measurement, first_law
+from thermo_pl.response.measurement import Measurement, first_law
 from thermo_pl.response.metric import length
 
 NAN = float("nan")
@@ -46,20 +47,16 @@ def energy_columns(before: Stand | None, work: Estimate | None, here: Stand, sam
         "D": terms.distortion,
         "C": terms.classification,
         "J": terms.free_energy,
+        "J_t": here.force,
     }
-    row = {name: estimate.value for name, estimate in energies.items()}
-    row |= {f"{name}_error": estimate.error for name, estimate in energies.items()}
-    row["J_t"], row["J_t_error"] = here.force.value, here.force.error
-    step: dict[str, Estimate | None] = dict.fromkeys(("first_law", "work", "relaxation"))
+    step = dict.fromkeys(("first_law", "work", "relaxation"), Estimate(NAN, NAN))
     if before is not None and work is not None:
         start = before.measured
         step["work"] = work
         step["relaxation"] = start.free_energy + work - terms.free_energy
         if same_leg:
             step["first_law"] = first_law(start, terms, before.force, here.force)
-    for name, estimate in step.items():
-        row[name] = NAN if estimate is None else estimate.value
-        row[f"{name}_error"] = NAN if estimate is None else estimate.error
+    row: Row = with_errors(energies | step)
     row["first_law_residual"] = row.pop("first_law")
     return row
 

@@ -23,6 +23,7 @@ from torch.distributions import (
 
 from thermo_pl.datamodules.exact import FiniteAlphabet, GaussianDomains
 from thermo_pl.errors import ConfigError
+from thermo_pl.estimate import Estimate
 from thermo_pl.exact import alphabet
 from thermo_pl.laws import second_law
 from thermo_pl.laws.checks import Verdict
@@ -32,7 +33,6 @@ from thermo_pl.laws.path_laws import second_law_without_log_z
 from thermo_pl.laws.production import entropy_production
 from thermo_pl.laws.second_law import (
     DataEntropy,
-    Measured,
     Production,
     aggregate_log_prob,
     data_entropy,
@@ -202,7 +202,7 @@ def log_z_by_sums(model: Any, lam: float, gam: float) -> float:
     return ((at.marginal + grid.log_area).exp() * over_x * over_y).sum().log().item()
 
 
-def assert_honest(found: list[list[Measured]], expected: list[float]) -> None:
+def assert_honest(found: list[list[Estimate]], expected: list[float]) -> None:
     """One row for each seed: no bias, and a spread as large as the errors say.
 
     The spread is held against the root mean square of the errors and not value by value: a single
@@ -219,7 +219,7 @@ def assert_honest(found: list[list[Measured]], expected: list[float]) -> None:
     assert ((ratio - 1).abs() < SPREAD_BAND).all(), ratio
 
 
-def assert_close(found: Measured, expected: float, largest_error: float) -> None:
+def assert_close(found: Estimate, expected: float, largest_error: float) -> None:
     """Within five standard errors, and these small enough that a mistake would be seen."""
     assert 0 < found.error < largest_error
     assert abs(found.value - expected) < 5 * found.error
@@ -388,7 +388,7 @@ def test_log_z_of_gaussian_pixels_is_a_closed_form(lam: float) -> None:
 
 def test_log_z_of_a_density_without_a_bound_is_infinite() -> None:
     model = pixel_model(decoder=MLPDecoder(SHAPE, 2, [4], Gaussian(0.3)), lam=0.0)
-    assert log_partition(model, 50, generator()) == Measured(math.inf, 0.0)
+    assert log_partition(model, 50, generator()) == Estimate(math.inf, 0.0)
 
 
 def test_the_short_second_law_fails_for_a_gaussian_and_log_z_mends_it() -> None:
@@ -409,14 +409,13 @@ def test_the_short_second_law_fails_for_a_gaussian_and_log_z_mends_it() -> None:
     entropy = data_entropy(model, batch, False, generator(), data.data_entropy(labels=False))
     energy = energies(sample_trajectories(model, batch, 2, generator()), lam, 0.0)["J"]
     log_z = log_partition(model, 2, generator())
-    known = entropy.value, entropy.error, energy.value, energy.error
-    short = second_law_without_log_z(*known, log_z.value, log_z.error)
+    short = second_law_without_log_z(entropy, energy, log_z)
     assert short.value == pytest.approx(0.5 * math.log(4 * math.pi * variance), abs=1e-12)
     assert short.value == pytest.approx(-1.037, abs=5e-4)
     assert log_z.value == pytest.approx(-short.value, abs=1e-9)
     assert short.verdict is Verdict.NOT_APPLICABLE  # Z > 1: J may be below H
     assert "log Z = 1.04" in short.reason
-    whole = second_law_check(*known, log_z.value, log_z.error)
+    whole = second_law_check(entropy, energy, log_z)
     assert abs(whole.value) < 1e-12
     assert whole.verdict is Verdict.HOLDS
 
@@ -513,20 +512,22 @@ def test_a_small_bernoulli_vae_equals_the_sum_over_all_it_can_do(labels: bool) -
     assert expected["total"] == pytest.approx(expected["system"] + expected["bath"], abs=1e-9)
     assert min(expected["system"], expected["bath"]) > 0.05
     entropy = data_entropy(model, batch, labels, generator())
-    assert_close(Measured(entropy.value, entropy.error), expected["entropy"], 0.2)
-    exact = DataEntropy(entropy.symbol, expected["entropy"], 0.0, "", of_particles=True)
+    assert_close(entropy, expected["entropy"], 0.2)
+    exact = DataEntropy(
+        expected["entropy"], 0.0, symbol=entropy.symbol, method="", of_particles=True
+    )
     found = production(sample_trajectories(model, batch, 5000, generator(1)), exact, labels)
     for name in ("total", "system", "bath"):
         assert_close(getattr(found, name), expected[name], 0.03)
     assert_close(found.discrepancy, 0, 0.05)
-    assert found.work == Measured(-expected["entropy"], 0.0)
+    assert found.work == Estimate(-expected["entropy"], 0.0)
     assert found.total.value == found.work.value - found.free_energy_change.value
 
 
 def test_the_errors_of_entropy_production_are_honest() -> None:
     model, batch = pixel_model(), pixel_batch()
     expected = brute_force(model, batch, labels=True)
-    exact = DataEntropy("H(x, y)", expected["entropy"], 0.0, "", of_particles=True)
+    exact = DataEntropy(expected["entropy"], 0.0, symbol="H(x, y)", method="", of_particles=True)
     found = []
     for seed in range(SEEDS):
         got = production(sample_trajectories(model, batch, 8, generator(seed)), exact, labels=True)
@@ -585,7 +586,9 @@ def test_encoders_that_all_equal_the_marginal_produce_nothing_in_the_system() ->
 def test_the_system_part_of_one_image_is_its_rate() -> None:
     model, batch = pixel_model(), Batch(*(part[:1] for part in pixel_batch()))
     drawn = sample_trajectories(model, batch, 20_000, generator())
-    found = production(drawn, DataEntropy("H(x)", 0.0, 0.0, "", of_particles=True), labels=False)
+    found = production(
+        drawn, DataEntropy(0.0, 0.0, symbol="H(x)", method="", of_particles=True), labels=False
+    )
     assert_close(found.system, energies(drawn, 1.0, 0.0)["R"].value, 0.03)
     # z says nothing of which image it was
     assert drawn.information.abs().max() < 1e-12
@@ -649,7 +652,9 @@ def one_hot(label: Tensor) -> Tensor:
 def test_what_the_data_know_wins() -> None:
     found = data_entropy(pixel_model(), pixel_batch(), True, generator(), known=3.25)
     # the particles may be a sample of something larger
-    assert found == DataEntropy("H(x, y)", 3.25, 0.0, "known exactly", of_particles=False)
+    assert found == DataEntropy(
+        3.25, 0.0, symbol="H(x, y)", method="known exactly", of_particles=False
+    )
     model, data, _ = alphabet_system()
     known = data.data_entropy(labels=True)
     assert data_entropy(model, batch_of(data), True, generator(), known).of_particles
@@ -746,9 +751,9 @@ def test_without_a_decoder_only_labels_have_an_entropy() -> None:
 
 
 def made_up(total: float, system: float, bath: float, error: float = 0.01) -> Production:
-    work, gap = Measured(-5.0, 0.0), Measured(total - system - bath, error)
-    parts = [Measured(value, error) for value in (total, system, bath)]
-    return Production(*parts, work, Measured(-5.0 - total, 0.0), gap)
+    work, gap = Estimate(-5.0, 0.0), Estimate(total - system - bath, error)
+    parts = [Estimate(value, error) for value in (total, system, bath)]
+    return Production(*parts, work, Estimate(-5.0 - total, 0.0), gap)
 
 
 def test_each_law_of_entropy_production_has_its_verdict() -> None:
@@ -768,14 +773,14 @@ def test_each_law_of_entropy_production_has_its_verdict() -> None:
 
 def test_an_unknown_entropy_leaves_the_laws_that_do_without_it() -> None:
     drawn = sample_trajectories(pixel_model(), pixel_batch(), 50, generator())
-    unknown = DataEntropy("H(x)", math.nan, math.nan, "", of_particles=True)
+    unknown = DataEntropy(math.nan, math.nan, symbol="H(x)", method="", of_particles=True)
     checks = production_checks("toy", production(drawn, unknown, labels=False))
     assert [check.law for check in checks] == ["σ_sys ≥ 0, toy", "Pythagoras, toy"]
 
 
 def test_a_part_of_unknown_error_is_never_called_violated() -> None:
     drawn = sample_trajectories(pixel_model(), pixel_batch(), 50, generator())
-    density = DataEntropy("H(x)", 100.0, 0.0, "", of_particles=False)
+    density = DataEntropy(100.0, 0.0, symbol="H(x)", method="", of_particles=False)
     checks = {c.statement: c for c in production_checks("toy", production(drawn, density, False))}
     assert checks["σ_tot ≥ 0"].verdict is Verdict.VIOLATED  # H was made up, so it must be
     assert checks["σ_bath ≥ 0"].verdict is Verdict.UNKNOWN
@@ -801,7 +806,7 @@ def test_one_draw_has_no_error_and_is_refused() -> None:
 
 
 def test_a_missing_part_has_no_entropy_production() -> None:
-    entropy = DataEntropy("H(x)", 0.0, 0.0, "", of_particles=True)
+    entropy = DataEntropy(0.0, 0.0, symbol="H(x)", method="", of_particles=True)
     for model, labels, name in (
         (pixel_model(decoder=None, lam=0.0), False, "decoder"),
         (pixel_model(classifier=None, gam=0.0), True, "classifier"),

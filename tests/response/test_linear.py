@@ -1242,7 +1242,7 @@ def test_single_precision_gives_the_same_response() -> None:
     difference = (found.directions.double() - expected.directions).abs().max()
     assert difference < 1e-3 * scale
     again = measure(made, single, T, decoded=2)
-    assert again.rate.few.dtype == torch.float64
+    assert again.rate.draws.few.dtype == torch.float64
     assert again.free_energy.value == pytest.approx(measured.free_energy.value, rel=1e-5)
 
 

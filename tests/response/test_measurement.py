@@ -10,11 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Independent, Normal, kl_divergence
 
+from thermo_pl.estimate import Estimate
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.networks import (
     CategoricalEncoder,
@@ -32,7 +31,6 @@ from thermo_pl.path.segments import first_law_residual
 from thermo_pl.response import measurement
 from thermo_pl.response.measurement import (
     NOTHING,
-    Estimate,
     classification_draws,
     data_force,
     draws_to_decode,
@@ -142,11 +140,11 @@ def test_parts_of_a_large_probe_are_added_up(size: int, monkeypatch: pytest.Monk
     monkeypatch.setattr(measurement, "PARTICLES_AT_ONCE", size)
     found, draws = measure(made, probe, T, 6), by_hand(made, probe, T)
     for part, expected in zip((found.rate, found.distortion), draws[:2], strict=True):
-        torch.testing.assert_close(part.few, expected, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(part.draws.few, expected, rtol=1e-12, atol=1e-12)
     loss = classification_draws(made, probe, T)
     torch.testing.assert_close(loss, draws.classification, rtol=1e-12, atol=1e-12)
     again = data_force(made, probe, T, 6)
-    torch.testing.assert_close(again.few, force.few, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(again.draws.few, force.draws.few, rtol=1e-12, atol=1e-12)
 
 
 def test_fewer_draws_of_a_large_probe_are_decoded() -> None:
@@ -187,19 +185,6 @@ def test_a_rate_without_closed_form_has_an_error_of_its_own() -> None:
     assert found.rate.error == pytest.approx(standard_error(draws), rel=1e-10)
 
 
-@given(st.integers(2, 6), st.integers(0, 6), st.integers(0, 10_000))
-def test_the_error_of_a_sum_of_few_and_many_draws_is_that_of_its_terms(
-    few: int, more: int, seed: int
-) -> None:
-    # each draw i < few adds a_i/few + b_i/many, each other one b_i/many
-    many = few + more
-    a, b = randn(few, seed=seed), randn(many, seed=seed + 1)
-    first = [(a[i] / few + b[i] / many).item() for i in range(few)]
-    variance = few * np.var(first, ddof=1) + more * np.var((b / many).numpy(), ddof=1)
-    assert Estimate(a, b).error == pytest.approx(math.sqrt(variance), rel=1e-10)
-    assert Estimate(a, b).value == pytest.approx((a.mean() + b.mean()).item(), **CLOSE)
-
-
 @pytest.mark.parametrize("decoded", [32, 16])
 def test_the_error_of_a_difference_is_honest(decoded: int) -> None:
     # D and C of these two models go against each other from draw to draw: were they taken for
@@ -208,8 +193,8 @@ def test_the_error_of_a_difference_is_honest(decoded: int) -> None:
     probe = probe_of(draws * groups)
     pair = [measure(model(seed), probe, T, draws * groups).free_energy for seed in (4, 5)]
     all_draws = pair[0] - pair[1]
-    few, many = (part.split(draws) for part in (all_draws.few, all_draws.many))
-    small = [Estimate(a[:decoded], b) for a, b in zip(few, many, strict=True)]
+    few, many = (part.split(draws) for part in (all_draws.draws.few, all_draws.draws.many))
+    small = [Estimate.of_draws(a[:decoded], b) for a, b in zip(few, many, strict=True)]
     z = np.array([(part.value - all_draws.value) / part.error for part in small])
     # the spread of z is that of Student's t, for normal draws: √(ν/(ν-2)) is 1.03 for 31 degrees
     # of freedom and 1.07 for 15. Over 3,000 groups it is known to 1.5%; 5% are for other tails.
@@ -226,16 +211,6 @@ def test_a_difference_of_a_model_with_itself_has_no_error() -> None:
     nothing = found - found
     assert (nothing.value, nothing.error) == (0, 0)
     assert found.error > 1e-3
-
-
-def test_estimates_are_added_and_scaled_draw_by_draw() -> None:
-    a, b = (Estimate(randn(3, seed=s), randn(5, seed=s + 1)) for s in (0, 10))
-    mixed = 2.0 * a - 3.0 * b + a
-    assert torch.equal(mixed.few, 2 * a.few - 3 * b.few + a.few)
-    assert mixed.value == pytest.approx(3 * a.value - 3 * b.value, **CLOSE)
-    assert (0.0 * a).error == 0
-    assert Estimate(NOTHING, a.many).error == pytest.approx(standard_error(a.many), rel=1e-12)
-    assert Estimate(a.few, NOTHING).error == pytest.approx(standard_error(a.few), rel=1e-12)
 
 
 def slope_in_t(made: FreeEnergyModel, probe: Probe) -> Tensor:
@@ -295,7 +270,7 @@ def test_the_error_of_the_first_law_is_that_of_its_draws() -> None:
     lam, gam, dt = 1.2, 2.75, 0.3
     change = Draws(*(b - a for a, b in zip(before, after, strict=True)))
     draws = change.rate + lam * change.distortion + gam * change.classification
-    draws = draws - dt / 2 * (forces[0].few + forces[1].few)
+    draws = draws - dt / 2 * (forces[0].draws.few + forces[1].draws.few)
     assert first_law(*measured, *forces).error == pytest.approx(standard_error(draws), rel=1e-10)
 
 
@@ -346,5 +321,5 @@ def test_the_classification_loss_needs_no_decoder() -> None:
 @pytest.mark.parametrize("part", ["rate", "distortion", "classification"])
 def test_a_number_that_is_not_finite_is_seen(part: str) -> None:
     found = measure(model(), probe_of(3), T, 3)
-    bad = Estimate(torch.tensor([1.0, math.nan]), NOTHING)
+    bad = Estimate.of_draws(torch.tensor([1.0, math.nan]), NOTHING)
     assert not replace(found, **{part: bad}).finite

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from thermo_pl.estimate import Estimate, add, with_errors
 from thermo_pl.laws.checks import Check, equality, inequality, with_premises
 from thermo_pl.laws.cycle_premises import (
     TOLERANCE,
@@ -29,8 +30,6 @@ from thermo_pl.laws.cycle_premises import (
 from thermo_pl.laws.ledger import (
     Array,
     Part,
-    Value,
-    add,
     integral,
     known,
     legs_of,
@@ -77,9 +76,9 @@ class Balance(NamedTuple):
     """
 
     flows: list[Flow]
-    work_control: Value
-    work_domain: Value
-    dissipation: Value
+    work_control: Estimate
+    work_domain: Estimate
+    dissipation: Estimate
     length: float
     gamma_error: float
     unclosed: float
@@ -93,12 +92,12 @@ class Balance(NamedTuple):
         return [*self.not_closed, *self.no_reservoir, *engine]
 
     @property
-    def heat_hot(self) -> Value:
+    def heat_hot(self) -> Estimate:
         """Q_h, all the heat that is taken in."""
         return together(flow.heat for flow in self.flows if flow.heat.value > 0)
 
     @property
-    def heat_cold(self) -> Value:
+    def heat_cold(self) -> Estimate:
         """Q_c ≥ 0, all the heat that is given off."""
         return -together(flow.heat for flow in self.flows if flow.heat.value < 0)
 
@@ -113,43 +112,43 @@ class Balance(NamedTuple):
         return min((flow.C for flow in self.flows), default=math.nan)
 
     @property
-    def work(self) -> Value:
+    def work(self) -> Estimate:
         """W = Q_h - Q_c = ∮ C dγ, the better conditioned of the two ways to the work."""
         return together(flow.heat for flow in self.flows)
 
     @property
-    def work_mechanical(self) -> Value:
+    def work_mechanical(self) -> Estimate:
         """W = -∮ D dλ - ∮ ∂_sF ds: the same for a closed cycle of equilibria."""
         return add(self.work_control, self.work_domain)
 
     @property
-    def works_gap(self) -> Value:
+    def works_gap(self) -> Estimate:
         """∮ C dγ + ∮ D dλ + ∮ ∂_sF ds of the cycle closed by a straight line in (λ, γ): ∮ dF = 0.
 
         Without that line it would be F at the end less F at the start, and of an imperfect closure
         that is no error of either work.
         """
-        return add(self.work, -self.work_mechanical, Value(-self.unclosed))
+        return add(self.work, -self.work_mechanical, Estimate(-self.unclosed))
 
     @property
-    def efficiency(self) -> Value:
+    def efficiency(self) -> Estimate:
         """η = W/Q_h; nan where no heat is taken in."""
         hot = self.heat_hot.value
         if not hot:
-            return Value(math.nan, math.nan)
+            return Estimate(math.nan, math.nan)
         ratio = self.heat_cold.value / hot
         heats = [flow.heat for flow in self.flows]
         # dη = (Q_c/Q_h dQ_h - dQ_c)/Q_h
         shares = (Part(leg, 0.0, e * (ratio if q > 0 else 1.0) / hot) for leg, q, e in heats)
-        return Value(1 - ratio, together(shares).error)
+        return Estimate(1 - ratio, together(shares).error)
 
     @property
-    def finite_efficiency(self) -> Value:
+    def finite_efficiency(self) -> Estimate:
         """(W - dissipation)/Q_h: what a cycle of finite speed delivers."""
         hot, paid = self.heat_hot.value, self.dissipation
         if not hot:
-            return Value(math.nan, math.nan)
-        return add(self.efficiency, Value(-paid.value / hot, paid.error / hot))
+            return Estimate(math.nan, math.nan)
+        return add(self.efficiency, Estimate(-paid.value / hot, paid.error / hot))
 
     @property
     def carnot_efficiency(self) -> float:
@@ -157,14 +156,14 @@ class Balance(NamedTuple):
         return 1 - self.loss_cold / self.loss_hot
 
     @property
-    def clausius(self) -> Value:
+    def clausius(self) -> Estimate:
         """∮ δQ/C over the reservoirs, which is ∮ dγ = 0 for a closed quasi-static cycle."""
         found = together(
             Part(leg, value / flow.C_reservoir, error / flow.C_reservoir)
             for flow in self.flows
             for leg, value, error in [flow.heat]
         )
-        return add(found, Value(0.0, self.gamma_error))
+        return add(found, Estimate(0.0, self.gamma_error))
 
 
 def cycle_balance(strokes: Sequence[Sequence[Row]], closing: Row | None = None) -> Balance:
@@ -183,11 +182,12 @@ def cycle_balance(strokes: Sequence[Sequence[Row]], closing: Row | None = None) 
     paid = [row for stroke in strokes for row in stroke[1:]]
     first, last = strokes[0][0], strokes[-1][-1]
     gamma_error = math.hypot(*(error_of_gamma(row) for row in (first, last)))
+    noise = math.hypot(*(known(row, "relaxation_error") for row in paid))
     return Balance(
         [flow for rows in strokes for flow in _flows(rows)],
         -together(part for rows in strokes for part in parts(rows, "D", "lambda")),
         -together(part for rows in strokes for part in parts(rows, "J_t", "t")),
-        Value(total(paid, "relaxation"), math.hypot(*(known(r, "relaxation_error") for r in paid))),
+        Estimate(total(paid, "relaxation"), noise),
         total(paid, "length"),
         gamma_error,
         integral([first, closing or last], "C", "gamma").value
@@ -234,14 +234,13 @@ def summarise_cycle(
     }
     reasons = found.not_applicable
     if reasons:
-        values |= dict.fromkeys(("efficiency", "finite_efficiency"), Value(math.nan, math.nan))
+        values |= dict.fromkeys(("efficiency", "finite_efficiency"), Estimate(math.nan, math.nan))
     return {
         "carnot_efficiency": math.nan if reasons else found.carnot_efficiency,
         "not_applicable": "; ".join(reasons) or None,
         "C_hot": found.loss_hot,
         "C_cold": found.loss_cold,
-        **{name: value for name, (value, _) in values.items()},
-        **{f"{name}_error": error for name, (_, error) in values.items()},
+        **with_errors(values),
         "closure": {**controls, "theta": theta_gap, **terms},
         "relative_closure": {
             **{name: gap / ranges[name] if ranges[name] else 0.0 for name, gap in controls.items()},
@@ -268,20 +267,22 @@ def cycle_checks(balance: Balance, tolerance: float = TOLERANCE) -> list[Check]:
     rise = sum(flow.heat.value / flow.C for flow in balance.flows if flow.heat.value > 0)
     closed = list(balance.not_closed)
     heat = [] if balance.flows else ["no heat is exchanged"]
-    clausius = equality(
-        "Clausius, ∮ δQ/C = 0", "∮ δQ/C = ∮ dγ = 0", *balance.clausius, tolerance * rise
-    )
-    works = equality("cycle, both works", "∮ C dγ + ∮ D dλ + ∮ ∂_sF ds = 0", *gap, tolerance * size)
+    law, statement = "Clausius, ∮ δQ/C = 0", "∮ δQ/C = ∮ dγ = 0"
+    found = balance.clausius
+    clausius = equality(law, statement, found.value, found.error, tolerance * rise)
+    law, statement = "cycle, both works", "∮ C dγ + ∮ D dλ + ∮ ∂_sF ds = 0"
+    works = equality(law, statement, gap.value, gap.error, tolerance * size)
     checks = [
         with_premises(clausius, [*closed, *balance.no_reservoir, *heat]),
         with_premises(works, closed),
     ]
     if balance.loss_hot <= (1 + tolerance) * balance.loss_cold:
-        law = "Kelvin, W = 0 at a single C"
-        kelvin = equality(law, "W = C ∮ dγ = 0", *balance.work, tolerance * hot)
+        law, work = "Kelvin, W = 0 at a single C", balance.work
+        kelvin = equality(law, "W = C ∮ dγ = 0", work.value, work.error, tolerance * hot)
         return [*checks, with_premises(kelvin, [*closed, *balance.no_reservoir, *heat])]
-    slack = Value(balance.carnot_efficiency - balance.efficiency.value, balance.efficiency.error)
-    carnot = inequality("Carnot, η ≤ 1 - C_c/C_h", "η_C - η ≥ 0", *slack, tolerance)
+    slack = Estimate(balance.carnot_efficiency) - balance.efficiency
+    law = "Carnot, η ≤ 1 - C_c/C_h"
+    carnot = inequality(law, "η_C - η ≥ 0", slack.value, slack.error, tolerance)
     return [*checks, with_premises(carnot, balance.not_applicable)]
 
 

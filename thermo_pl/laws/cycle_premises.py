@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from thermo_pl.estimate import Estimate
 from thermo_pl.laws.checks import Verdict, judge
-from thermo_pl.laws.ledger import Value, change, integral, known, legs_of
+from thermo_pl.laws.ledger import change, integral, known, legs_of
 from thermo_pl.path.columns import Row
 
 TOLERANCE = 0.05
@@ -62,17 +63,17 @@ def why_not_closed(
     first, last = strokes[0][0], strokes[-1][-1]
     rows = [row for stroke in strokes for row in stroke]
     gaps = {
-        "lambda": Value(last["lambda"] - first["lambda"]),
-        "gamma": Value(last["gamma"] - first["gamma"], gamma_error),
+        "lambda": Estimate(last["lambda"] - first["lambda"]),
+        "gamma": Estimate(last["gamma"] - first["gamma"], gamma_error),
         **{name: change([first, closed], name) for name in "RDC"},
     }
-    for name, (gap, error) in gaps.items():
+    for name, gap in gaps.items():
         values = [float(row[name]) for row in rows]
         size = max(values) - min(values)
         if name in "RDC":
             size = max(size, abs(first[name]))
-        if not judge(abs(gap), error, TOLERANCE * size).shown:
-            yield f"not closed: {name} {first[name]:.4g} → {first[name] + gap:.4g}"
+        if not judge(abs(gap.value), gap.error, TOLERANCE * size).shown:
+            yield f"not closed: {name} {first[name]:.4g} → {first[name] + gap.value:.4g}"
 
 
 def why_no_reservoir(stroke: Sequence[Row]) -> Iterator[str]:
@@ -110,7 +111,7 @@ def _is_held(row: Row, target: float, allowed: float, tried: int) -> bool:
     return judge(abs(row["C"] - target), known(row, "C_error"), allowed, tried).shown
 
 
-def why_not_an_engine(heat_hot: Value, heat_cold: Value, work: Value) -> Iterator[str]:
+def why_not_an_engine(heat_hot: Estimate, heat_cold: Estimate, work: Estimate) -> Iterator[str]:
     """What speaks against an efficiency: an engine takes heat in, gives some off, and does work.
 
     Args:

@@ -15,6 +15,7 @@ from scipy.special import digamma
 from torch import Tensor
 
 from thermo_pl.errors import DataError, require
+from thermo_pl.estimate import Estimate
 
 BLOCK = 2**22
 """Numbers in a block of the image-by-image matrix of :func:`binarised_entropy`: 32 MiB."""
@@ -91,7 +92,7 @@ def binarised_entropy(
     weight: Tensor,
     generator: torch.Generator,
     draws: int,
-) -> tuple[float, float]:
+) -> Estimate:
     r"""Entropy H(x, y) of the empirical mixture of binarised grey images, by Monte Carlo.
 
     A grey level g is read as the probability of ink, so that the data are the mixture
@@ -115,7 +116,7 @@ def binarised_entropy(
         draws: binarisations of each image, at least 2 for an error.
 
     Returns:
-        The estimate in nats, unbiased, and its standard error.
+        The estimate in nats, unbiased.
 
     Raises:
         ConfigError: if a grey level, a label, a weight, a shape or ``draws`` is not allowed.
@@ -149,7 +150,7 @@ def binarised_entropy(
         means.append(value.mean(0))
         variances.append(value.var(0) / draws)
     mean, variance = weight @ torch.cat(means), weight.square() @ torch.cat(variances)
-    return mean.item(), math.sqrt(variance)
+    return Estimate(mean.item(), math.sqrt(variance))
 
 
 # log chances of ink and of no ink side by side, shape (n, 2 pixels). The lowest float stands for

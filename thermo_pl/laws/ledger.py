@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
+from thermo_pl.estimate import Estimate, with_errors
 from thermo_pl.path.columns import Row
 from thermo_pl.path.segments import drift, relative_first_law_residual, stroke_paths, total
 
@@ -35,38 +36,6 @@ Array = NDArray[np.float64]
 
 GAUSS = np.polynomial.legendre.leggauss(3)
 """Exact for the product of a cubic and the slope of another."""
-
-
-class Value(NamedTuple):
-    """A number and its standard error, 0 where it is exact.
-
-    Attributes:
-        value: the number.
-        error: its standard error.
-    """
-
-    value: float
-    error: float = 0.0
-
-    def __neg__(self) -> Value:
-        """The number with the other sign.
-
-        Returns:
-            It.
-        """
-        return Value(-self.value, self.error)
-
-
-def add(*values: Value) -> Value:
-    """Sum of numbers with independent errors.
-
-    Args:
-        *values: the numbers.
-
-    Returns:
-        Their sum.
-    """
-    return Value(sum(v.value for v in values), math.hypot(*(v.error for v in values)))
 
 
 class Part(NamedTuple):
@@ -83,7 +52,7 @@ class Part(NamedTuple):
     error: float
 
 
-def together(parts: Iterable[Part]) -> Value:
+def together(parts: Iterable[Part]) -> Estimate:
     """Sum of terms: errors add with their signs on a leg, and in quadrature across legs.
 
     Args:
@@ -96,7 +65,7 @@ def together(parts: Iterable[Part]) -> Value:
     for part in parts:
         value += part.value
         legs[part.leg] = legs.get(part.leg, 0.0) + part.error
-    return Value(value, math.hypot(*legs.values()))
+    return Estimate(value, math.hypot(*legs.values()))
 
 
 def weights(control: Sequence[float], turns: bool = False) -> Array:
@@ -151,7 +120,7 @@ def step_integrals(rows: Sequence[Row], name: str, control: str) -> Array:
     return result
 
 
-def integral(rows: Sequence[Row], name: str, control: str) -> Value:
+def integral(rows: Sequence[Row], name: str, control: str) -> Estimate:
     """∫ y dx along a path.
 
     Args:
@@ -165,7 +134,7 @@ def integral(rows: Sequence[Row], name: str, control: str) -> Value:
     return together(parts(rows, name, control))
 
 
-def change(rows: Sequence[Row], name: str) -> Value:
+def change(rows: Sequence[Row], name: str) -> Estimate:
     """What a quantity changes by along a path.
 
     Args:
@@ -179,10 +148,10 @@ def change(rows: Sequence[Row], name: str) -> Value:
     errors = [float(row.get(f"{name}_error") or 0) for row in (first, last)]
     same = first["leg"] == last["leg"]
     error = abs(errors[1] - errors[0]) if same else math.hypot(*errors)
-    return Value(float(last[name] - first[name]), error)
+    return Estimate(float(last[name] - first[name]), error)
 
 
-def balance(rows: Sequence[Row]) -> dict[str, Value]:
+def balance(rows: Sequence[Row]) -> dict[str, Estimate]:
     """The ledger of one stroke.
 
     Args:
@@ -225,7 +194,6 @@ def summarise_strokes(rows: Sequence[Row], ending: str) -> list[dict[str, Any]]:
         first, last = path[0], path[-1]
         largest, mean = drift(members)
         ends = ("t", "lambda", "gamma", "R", "D", "C", "J")
-        balanced = balance(path)
         summary.append({
             "cycle": cycle,
             "stroke": name,
@@ -235,8 +203,7 @@ def summarise_strokes(rows: Sequence[Row], ending: str) -> list[dict[str, Any]]:
             "C_target": last["C_target"],
             "drift_max": largest,
             "drift_mean": mean,
-            **{key: value for key, (value, _) in balanced.items()},
-            **{f"{key}_error": error for key, (_, error) in balanced.items()},
+            **with_errors(balance(path)),
             "first_law_residual_median": relative_first_law_residual(path),
             "stationarity": last["stationarity"],
             "length": total(members, "length"),

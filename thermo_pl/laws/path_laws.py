@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from thermo_pl.errors import require
+from thermo_pl.estimate import Estimate, add
 from thermo_pl.laws.checks import Array, Check, equality, inequality, judge, with_premises
 from thermo_pl.path.columns import Row
 from thermo_pl.path.segments import first_law_residual, relative_first_law_residual, step_size
@@ -306,41 +307,24 @@ def concavity_measured(rows: Sequence[Row]) -> list[Check]:
     return _counted(inequality(name, statement, values, errors, _rounding(path)))
 
 
-def second_law(
-    entropy: float,
-    entropy_error: float,
-    free_energy: float,
-    free_energy_error: float,
-    log_z: float,
-    log_z_error: float,
-) -> Check:
+def second_law(entropy: Estimate, free_energy: Estimate, log_z: Estimate) -> Check:
     """Second law: KL(p(s) ‖ q(s)/Z) = -H + J + log Z ≥ 0, at any θ, λ and γ.
 
     Args:
         entropy: H of the data, nats.
-        entropy_error: its standard error; 0 where H is exact, nan where it is not known.
         free_energy: J in nats.
-        free_energy_error: its standard error.
         log_z: log Z = log ∫ q(z) (∫ d(x|z)^λ dx) (Σ_y c(y|z)^γ) dz at the same λ and γ.
-        log_z_error: its standard error.
 
     Returns:
         The check; the three errors count as independent.
     """
-    rounding = ROUNDING * (abs(entropy) + abs(free_energy) + abs(log_z))
-    error = math.hypot(entropy_error, free_energy_error, log_z_error)
-    value = -entropy + free_energy + log_z
-    return inequality("second law, -H + J + log Z", "-H + J + log Z ≥ 0", value, error, rounding, 1)
+    rounding = ROUNDING * (abs(entropy.value) + abs(free_energy.value) + abs(log_z.value))
+    found = add(-entropy, free_energy, log_z)
+    law, statement = "second law, -H + J + log Z", "-H + J + log Z ≥ 0"
+    return inequality(law, statement, found.value, found.error, rounding, 1)
 
 
-def second_law_without_log_z(
-    entropy: float,
-    entropy_error: float,
-    free_energy: float,
-    free_energy_error: float,
-    log_z: float,
-    log_z_error: float,
-) -> Check:
+def second_law_without_log_z(entropy: Estimate, free_energy: Estimate, log_z: Estimate) -> Check:
     """The short form of the second law, J ≥ H: a law only where Z ≤ 1.
 
     Z = 1 at λ = γ = 1, and Z ≤ 1 for discrete x with λ, γ ≥ 1. Elsewhere J may well be below H,
@@ -348,20 +332,18 @@ def second_law_without_log_z(
 
     Args:
         entropy: H of the data, nats.
-        entropy_error: its standard error; 0 where H is exact, nan where it is not known.
         free_energy: J in nats.
-        free_energy_error: its standard error.
         log_z: log Z at the same λ and γ; inf where Z is infinite.
-        log_z_error: its standard error.
 
     Returns:
         The check; the errors of H and J count as independent.
     """
-    rounding = ROUNDING * (abs(entropy) + abs(free_energy))
-    value, error = free_energy - entropy, math.hypot(entropy_error, free_energy_error)
-    check = inequality("J ≥ H (where Z ≤ 1)", "J - H ≥ 0", value, error, rounding, 1)
-    known = judge(log_z, log_z_error, rounding).shown
-    return with_premises(check, [] if known else [f"log Z = {log_z:.3g}, and J ≥ H asks for Z ≤ 1"])
+    rounding = ROUNDING * (abs(entropy.value) + abs(free_energy.value))
+    found = free_energy - entropy
+    check = inequality("J ≥ H (where Z ≤ 1)", "J - H ≥ 0", found.value, found.error, rounding, 1)
+    known = judge(log_z.value, log_z.error, rounding).shown
+    reason = f"log Z = {log_z.value:.3g}, and J ≥ H asks for Z ≤ 1"
+    return with_premises(check, [] if known else [reason])
 
 
 def check_path(

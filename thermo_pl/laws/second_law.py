@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, cast
 
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from thermo_pl.errors import ConfigError, DataError, require
+from thermo_pl.estimate import Estimate, add
 from thermo_pl.functionals import LOG_2PI, free_energy, gaussian_log_prob
 from thermo_pl.laws.checks import Check, judge
 from thermo_pl.laws.data_entropy import (
@@ -52,38 +53,21 @@ NEIGHBOUR = 3
 """Which neighbour the entropy of a density is estimated by."""
 
 Noise = Callable[[int, int, torch.Generator], Tensor]
-Estimate = tuple[float, float, str]
+Found = tuple[Estimate, str]
 
 
-@dataclass(frozen=True)
-class Measured:
-    """A number with its standard error.
-
-    Attributes:
-        value: nats.
-        error: its standard error; 0 where it is exact, nan where it is not known.
-    """
-
-    value: float
-    error: float
-
-
-@dataclass(frozen=True)
-class DataEntropy:
-    """Entropy of the data that a model is measured on.
+@dataclass(frozen=True, kw_only=True)
+class DataEntropy(Estimate):
+    """Entropy of the data that a model is measured on, in nats; nan where it is not known.
 
     Attributes:
         symbol: what it is the entropy of, such as "H(x, y)".
-        value: nats; nan where it is not known.
-        error: standard error; 0 where it is exact, nan where it is not known.
         method: what it is and how it was found, in words.
         of_particles: whether the particles at hand are the whole distribution, and not a sample
             of it. Only then is the mixture of their encoders the p(z) that belongs to it.
     """
 
     symbol: str
-    value: float
-    error: float
     method: str
     of_particles: bool
 
@@ -127,16 +111,16 @@ class Production:
             same in total and bath and cancels, and so does its error.
     """
 
-    total: Measured
-    system: Measured
-    bath: Measured
-    work: Measured
-    free_energy_change: Measured
-    discrepancy: Measured
+    total: Estimate
+    system: Estimate
+    bath: Estimate
+    work: Estimate
+    free_energy_change: Estimate
+    discrepancy: Estimate
 
 
 @torch.no_grad()
-def log_partition(model: FreeEnergyModel, samples: int, generator: torch.Generator) -> Measured:
+def log_partition(model: FreeEnergyModel, samples: int, generator: torch.Generator) -> Estimate:
     r"""Log Z(λ, γ) = log ∫ q(z) (∫ d(x|z)^λ dx) (Σ_y c(y|z)^γ) dz, at the model's λ and γ.
 
     The integrals over x and y are closed forms; that over z is a mean over draws from q(z), or
@@ -168,11 +152,11 @@ def log_partition(model: FreeEnergyModel, samples: int, generator: torch.Generat
     log_weight = log_weight.double().cpu().log_softmax(0)
     value = torch.logsumexp(log_z + log_weight, 0)
     if marginal.family is CategoricalPosterior or not value.isfinite():
-        return Measured(float(value), 0.0)
+        return Estimate(float(value), 0.0)
     error = float((log_z - value).exp().std()) / math.sqrt(samples)
     if error < 1e-12:  # all draws say the same but for rounding: Z does not depend on z
         error = 0.0
-    return Measured(float(value), error if error <= LARGEST_ERROR else math.nan)
+    return Estimate(float(value), error if error <= LARGEST_ERROR else math.nan)
 
 
 def data_entropy(
@@ -217,20 +201,21 @@ def data_entropy(
     if known is not None and model.decoder is not None:
         # the particles are the whole distribution if they have its entropy
         whole = isinstance(likelihood, Categorical) and math.isclose(
-            _symbols(batch, labels, generator)[0], known, rel_tol=ROUNDING
+            _symbols(batch, labels, generator)[0].value, known, rel_tol=ROUNDING
         )
-        return DataEntropy(symbol, known, 0.0, "known exactly", whole)
-    value = error = math.nan
+        return DataEntropy(known, symbol=symbol, method="known exactly", of_particles=whole)
+    found = Estimate(math.nan, math.nan)
     if labels and model.classifier is not None and not model.classifier.categorical:
         method = "not known: the labels are vectors"
     elif (estimate := ESTIMATES.get(type(likelihood))) is None:
         method = f"not known: no estimate goes with {type(likelihood).__name__} pixels"
     else:
         try:
-            value, error, method = estimate(batch, labels, generator)
+            found, method = estimate(batch, labels, generator)
         except DataError as reason:
             method = f"not known: {reason}"
-    return DataEntropy(symbol, value, error, method, not isinstance(likelihood, Gaussian))
+    whole = not isinstance(likelihood, Gaussian)
+    return DataEntropy(found.value, found.error, symbol=symbol, method=method, of_particles=whole)
 
 
 @torch.no_grad()
@@ -276,7 +261,7 @@ def sample_trajectories(
     )
 
 
-def energies(trajectories: Trajectories, lam: float, gam: float) -> dict[str, Measured]:
+def energies(trajectories: Trajectories, lam: float, gam: float) -> dict[str, Estimate]:
     """R, D, C and J = R + λD + γC, with their errors over the first noise draws.
 
     Args:
@@ -344,17 +329,15 @@ def production(trajectories: Trajectories, entropy: DataEntropy, labels: bool) -
     cost = _measured(rate + sum(losses[:used]), weight)
     system = _measured(trajectories.system, weight)
     bath = _measured(trajectories.information + sum(third[:used]), weight)
+    rest = bath - entropy
     split = 0.0 if entropy.of_particles else math.nan
     return Production(
-        total=Measured(cost.value - entropy.value, math.hypot(cost.error, entropy.error)),
-        system=Measured(system.value, system.error + split),
-        bath=Measured(bath.value - entropy.value, math.hypot(bath.error, entropy.error) + split),
-        work=Measured(-entropy.value, entropy.error),
-        free_energy_change=Measured(-cost.value, cost.error),
-        discrepancy=Measured(
-            cost.value - system.value - bath.value,
-            math.hypot(cost.error, system.error, bath.error),
-        ),
+        total=cost - entropy,
+        system=replace(system, error=system.error + split),
+        bath=replace(rest, error=rest.error + split),
+        work=-entropy,
+        free_energy_change=-cost,
+        discrepancy=add(cost, -system, -bath),
     )
 
 
@@ -441,28 +424,30 @@ def _log_integrals(model: FreeEnergyModel, z: Tensor) -> Tensor:
     return value.cpu()
 
 
-def _labels_alone(batch: Batch, labels: bool, generator: torch.Generator) -> Estimate:
-    return float(discrete_entropy(_share(batch) @ _labels(batch))), 0.0, "labels alone, exact"
+def _labels_alone(batch: Batch, labels: bool, generator: torch.Generator) -> Found:
+    found = discrete_entropy(_share(batch) @ _labels(batch))
+    return Estimate(float(found)), "labels alone, exact"
 
 
-def _symbols(batch: Batch, labels: bool, generator: torch.Generator) -> Estimate:
+def _symbols(batch: Batch, labels: bool, generator: torch.Generator) -> Found:
     y = _labels(batch) if labels else torch.ones(len(batch.y), 1).double()
     joint = (batch.weight[:, None] * batch.x.flatten(1)).T @ y
-    return float(discrete_entropy(joint.flatten() / joint.sum())), 0.0, "symbols, exact"
+    found = discrete_entropy(joint.flatten() / joint.sum())
+    return Estimate(float(found)), "symbols, exact"
 
 
-def _binarised(batch: Batch, labels: bool, generator: torch.Generator) -> Estimate:
+def _binarised(batch: Batch, labels: bool, generator: torch.Generator) -> Found:
     grey = batch.x.clamp(0, 1)
     # interpolation in single precision may step over the edge, but no further
     grey = torch.where((grey - batch.x).abs() < 1e-6, grey, batch.x)
     # as many draws as take a second or so; the noise is small beside that of the encoder
     draws = int(min(64, max(2, 1e10 // (2 * len(grey) * grey.numel()))))
     y = _labels(batch) if labels else None
-    value, error = binarised_entropy(grey, y, batch.weight, generator, draws)
-    return value, error, "binarised images, Monte Carlo"
+    found = binarised_entropy(grey, y, batch.weight, generator, draws)
+    return found, "binarised images, Monte Carlo"
 
 
-def _density(batch: Batch, labels: bool, generator: torch.Generator) -> Estimate:
+def _density(batch: Batch, labels: bool, generator: torch.Generator) -> Found:
     x, y = batch.x.flatten(1), _labels(batch)
     certain = bool(((y == 0) | (y == 1)).all())
     if labels and certain:
@@ -472,7 +457,8 @@ def _density(batch: Batch, labels: bool, generator: torch.Generator) -> Estimate
     else:
         value = knn_entropy(torch.unique(x, dim=0), NEIGHBOUR)
         value += float(_share(batch) @ discrete_entropy(y)) if labels else 0.0
-    return value, math.nan, f"density by neighbour {NEIGHBOUR} (Kozachenko-Leonenko), biased"
+    method = f"density by neighbour {NEIGHBOUR} (Kozachenko-Leonenko), biased"
+    return Estimate(value, math.nan), method
 
 
 def _share(batch: Batch) -> Tensor:
@@ -484,13 +470,13 @@ def _labels(batch: Batch) -> Tensor:
     return batch.y / batch.y.sum(-1, keepdim=True)
 
 
-ESTIMATES: dict[type, Callable[[Batch, bool, torch.Generator], Estimate]] = {
+ESTIMATES: dict[type, Callable[[Batch, bool, torch.Generator], Found]] = {
     type(None): _labels_alone,
     Bernoulli: _binarised,
     Categorical: _symbols,
     Gaussian: _density,
 }
-"""How H is found for each likelihood, from a batch in float64: value, error and method."""
+"""How H is found for each likelihood, from a batch in float64: the estimate and the method."""
 
 
 def _fresh_noise(model: FreeEnergyModel) -> Noise:
@@ -547,17 +533,17 @@ def _exact(terms: Terms) -> Terms:
     return Terms(*map(_mean, terms))
 
 
-def _measured(draws: Tensor, weight: Tensor) -> Measured:
+def _measured(draws: Tensor, weight: Tensor) -> Estimate:
     # The draws of a particle are independent and so are the particles', so each has a variance of
     # its own: far better known than the variance of the few means over all particles.
     value = float(weighted_mean(draws.mean(0), weight))
     if len(draws) == 1:
-        return Measured(value, 0.0)
+        return Estimate(value, 0.0)
     share = weight / weight.sum()
-    return Measured(value, math.sqrt(share.square() @ draws.var(0) / len(draws)))
+    return Estimate(value, math.sqrt(share.square() @ draws.var(0) / len(draws)))
 
 
-def second_law_checks(entropy: DataEntropy, energy: Measured, log_z: Measured) -> list[Check]:
+def second_law_checks(entropy: DataEntropy, energy: Estimate, log_z: Estimate) -> list[Check]:
     """The second law with log Z, and the short form without it.
 
     Args:
@@ -571,6 +557,6 @@ def second_law_checks(entropy: DataEntropy, energy: Measured, log_z: Measured) -
     """
     if not math.isfinite(entropy.value + energy.value):
         return []
-    known = entropy.value, entropy.error, energy.value, energy.error, log_z.value, log_z.error
-    short = second_law_without_log_z(*known)
-    return [second_law(*known), short] if math.isfinite(log_z.value) else [short]
+    short = second_law_without_log_z(entropy, energy, log_z)
+    whole = [second_law(entropy, energy, log_z)] if math.isfinite(log_z.value) else []
+    return [*whole, short]

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from textwrap import fill
 from typing import Any
 
+from thermo_pl.estimate import Estimate, add
 from thermo_pl.laws import checks
 from thermo_pl.laws.checks import WIDTH, Verdict
-from thermo_pl.laws.ledger import Value, add, summarise_strokes
+from thermo_pl.laws.ledger import summarise_strokes
 from thermo_pl.path.columns import Row
 from thermo_pl.path.segments import drift
 from thermo_pl.reports.summary import number, strokes_of_pass
@@ -108,11 +109,12 @@ def _cycle_lines(found: Mapping[str, Any]) -> dict[str, str]:
         )
 
     works = ("work_control", "work_domain")
-    parts = [Value(found[name], found[f"{name}_error"]) for name in works]
-    each = " and ".join(number(*part) for part in parts)
+    parts = [Estimate(found[name], found[f"{name}_error"]) for name in works]
+    each = " and ".join(number(part.value, part.error) for part in parts)
+    both = add(*parts)
     return {
         "W = ∮ C dγ": value("work"),
-        "W = W_λ + W_s": f"{number(*add(*parts))}, of {each}",
+        "W = W_λ + W_s": f"{number(both.value, both.error)}, of {each}",
         "Q_h, Q_c": f"{value('heat_hot')}, {value('heat_cold')}",
         "C_h, C_c": f"{number(found['C_hot'])}, {number(found['C_cold'])}",
         "η = W/Q_h": efficiency("efficiency"),

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from thermo_pl.estimate import Estimate
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.particles import interpolate
 from thermo_pl.response.objective import Objective, Probe, with_t_derivative
@@ -29,68 +30,6 @@ DECODED = 8
 """Noise draws that are decoded: D needs fewer than C."""
 ENOUGH = 65_536
 """Decoded images beyond which more noise draws are not worth their time."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """The sum of a mean over few noise draws and of one over many.
-
-    Attributes:
-        few: one value for each draw, float64; a single one where it is exact.
-        many: the same, over these draws and more.
-    """
-
-    few: Tensor
-    many: Tensor
-
-    @property
-    def value(self) -> float:
-        """The sum of both means."""
-        return float(self.few.mean() + self.many.mean())
-
-    @property
-    def error(self) -> float:
-        """Its standard error over the draws, the particles being given; 0 where it is exact."""
-        n, m = len(self.few), len(self.many)
-        if min(n, m) == 1:
-            parts = [part.var() / len(part) for part in (self.few, self.many) if len(part) > 1]
-            return math.sqrt(sum(map(float, parts)))
-        # what each of the first n draws adds to the sum of both means, and each of the others
-        first, other = self.few / n + self.many[:n] / m, self.many / m
-        return math.sqrt(n * float(first.var()) + (m - n) * float(other.var()))
-
-    def __add__(self, other: Estimate) -> Estimate:
-        """Add, draw by draw.
-
-        Args:
-            other: over the same draws.
-
-        Returns:
-            The sum.
-        """
-        return Estimate(self.few + other.few, self.many + other.many)
-
-    def __sub__(self, other: Estimate) -> Estimate:
-        """Subtract, draw by draw.
-
-        Args:
-            other: over the same draws.
-
-        Returns:
-            The difference.
-        """
-        return self + -1.0 * other
-
-    def __rmul__(self, factor: float) -> Estimate:
-        """Scale.
-
-        Args:
-            factor: a number.
-
-        Returns:
-            The product.
-        """
-        return Estimate(factor * self.few, factor * self.many)
 
 
 @dataclass(frozen=True)
@@ -143,9 +82,9 @@ def measure(model: FreeEnergyModel, probe: Probe, t: float, decoded: int) -> Mea
     with torch.no_grad():
         rate, distortion, _ = _draws(few, few.theta, t)
     return Measurement(
-        Estimate(_collapsed(model, few.probe, rate), NOTHING),
-        Estimate(_collapsed(model, few.probe, distortion), NOTHING),
-        Estimate(NOTHING, classification_draws(model, probe, t)),
+        Estimate.of_draws(_collapsed(model, few.probe, rate), NOTHING),
+        Estimate.of_draws(_collapsed(model, few.probe, distortion), NOTHING),
+        Estimate.of_draws(NOTHING, classification_draws(model, probe, t)),
         float(model.lam),
         float(model.gam),
         t,
@@ -185,7 +124,7 @@ def data_force(model: FreeEnergyModel, probe: Probe, t: float, decoded: int) -> 
     with torch.no_grad():
         slopes = with_t_derivative(lambda s: _draws(objective, objective.theta, s), t)[1]
     forces = objective.weights.cpu() @ slopes
-    return Estimate(_collapsed(model, objective.probe, forces), NOTHING)
+    return Estimate.of_draws(_collapsed(model, objective.probe, forces), NOTHING)
 
 
 def first_law(
