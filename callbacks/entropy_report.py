@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -31,6 +30,7 @@ from thermo_pl.module import FreeEnergyModel
 from thermo_pl.networks import Gaussian
 from thermo_pl.particles import Batch, Particles
 from thermo_pl.runs.directory import write_json
+from thermo_pl.text import aligned, number, wrapped
 
 WHOLE, LABELLED = "whole system", "with labels"
 
@@ -212,24 +212,19 @@ def _text(place: dict[str, Any], found: _Findings) -> list[str]:
         f"leg {place['leg']}, t = {place['t']:.4g}, λ = {place['lambda']:.4g}, "
         f"γ = {place['gamma']:.4g}; in nats"
     )
-    rows = [(e.symbol, _number(e.value, e.error), e.method) for e in found.entropies.values()]
-    rows += [(name, _number(m.value, m.error), "") for name, m in found.energies.items()]
-    for name, p in found.productions.items():
-        work, change = p.work, p.free_energy_change
-        rows.append(("βW", _number(work.value, work.error), name))
-        rows.append(("βΔF", _number(change.value, change.error), name))
-    width = [max(len(row[i]) for row in rows) for i in (0, 1)]
-    quantities = [f"{a:<{width[0]}}  {b:<{width[1]}}  {c}".rstrip() for a, b, c in rows]
+    rows = [(e.symbol, _number(e), e.method) for e in found.entropies.values()]
+    rows += [(name, _number(energy), "") for name, energy in found.energies.items()]
+    for name, part in found.productions.items():
+        rows.append(("βW", _number(part.work), name))
+        rows.append(("βΔF", _number(part.free_energy_change), name))
     laws = table(found.checks).splitlines() if found.checks else []
-    return [head, *quantities, *laws, *found.notes]
+    return [head, *aligned(rows).splitlines(), *laws, *found.notes]
+
+
+def _number(found: Estimate) -> str:
+    # an error far below the last digit shown is that of arithmetic
+    return number(found.value, 0.0 if found.error < 1e-9 else found.error, ".4f")
 
 
 def _wrapped(lines: list[str]) -> str:
-    return "\n".join(textwrap.fill(line, 100, subsequent_indent="  ") for line in lines)
-
-
-def _number(value: float, error: float) -> str:
-    shown = f"{round(value, 4) + 0.0:.4f}"  # no negative zero
-    if math.isnan(error):
-        return f"{shown} ± ?"
-    return shown if error < 1e-9 else f"{shown} ± {error:.1g}"
+    return "\n".join(map(wrapped, lines))

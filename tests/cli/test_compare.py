@@ -33,7 +33,6 @@ from thermo_pl.runs.table import (
     names,
     shorten,
     text_table,
-    with_error,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -170,21 +169,6 @@ def test_a_value_comes_with_its_error(tmp_path: Path) -> None:
     assert texts(found, "C") == [f"{value:.5f} ± 0.00070"]
     assert texts(found, "drift_max") == [f"{100 * column(found, 'drift_max')[0]:.2f}%"]
     assert texts(found, "R") == ["3.00 ± 0.25"]
-
-
-@pytest.mark.parametrize(
-    ("value", "error", "text"),
-    [
-        (0.096847, 0.000712, "0.09685 ± 0.00071"),
-        (21.1568, 0.0212, "21.157 ± 0.021"),
-        (-3.0, 0.5, "-3.00 ± 0.50"),
-        (1234.0, 56.0, "1234 ± 56"),
-        (123456.0, 1234.0, "1.235e+05 ± 1.2e+03"),
-        (1e-12, 1e-13, "1e-12 ± 1e-13"),
-    ],
-)
-def test_the_error_has_two_digits(value: float, error: float, text: str) -> None:
-    assert with_error(value, error) == text
 
 
 def test_a_run_that_was_cut_off_is_compared_as_far_as_it_got(tmp_path: Path) -> None:

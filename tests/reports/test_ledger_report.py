@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from itertools import pairwise
 from typing import Any
@@ -11,11 +10,11 @@ from typing import Any
 import pytest
 
 from support.cycle_rows import CORNERS, STROKES, one_pass, row, two_passes
-from thermo_pl.laws.checks import WIDTH
 from thermo_pl.laws.cycle_ledger import summarise_cycle
 from thermo_pl.path.columns import Row
 from thermo_pl.reports.ledger import ledger_table, summarise_ledger
-from thermo_pl.reports.summary import number, strokes_of_pass
+from thermo_pl.reports.summary import strokes_of_pass
+from thermo_pl.text import WIDTH
 
 ROWS = two_passes()
 ACCURACIES = {"accuracy": {"A": [0.9, 0.8], "B": [0.25, 0.5]}, "accuracy_there": {"B": 0.75}}
@@ -55,25 +54,6 @@ def test_the_strokes_of_a_pass_are_without_preparation_and_closure() -> None:
             [2, 2.5, 3],
             [3, 3.5, 4],
         ]
-
-
-@pytest.mark.parametrize(
-    ("value", "error", "text"),
-    [
-        (0.123456, 0.0, "0.1235"),
-        (-1234567.0, 0.0, "-1.235e+06"),
-        (-0.0, 0.0, "0"),
-        (0.123456, 0.0123, "0.1235 ± 0.01"),
-        (2.0, None, "2"),
-        (2.0, math.nan, "2 ± nan"),
-        (1.728, 3e-16, "1.728"),  # draws that differ by rounding only: it is exact
-        (0.0, 3e-16, "0 ± 3e-16"),
-        (math.nan, 1.0, "?"),
-        (None, None, "?"),
-    ],
-)
-def test_numbers_for_a_reader(value: float | None, error: float | None, text: str) -> None:
-    assert number(value, error) == text
 
 
 def test_the_last_whole_pass_is_what_is_summed_up() -> None:

@@ -11,17 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from statistics import NormalDist
-from textwrap import fill
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from thermo_pl.errors import require
+from thermo_pl.text import WIDTH, aligned, number, wrapped
 
 Array = NDArray[np.float64]
-
-WIDTH = 100
-"""Columns of a table, at most."""
 
 
 class Verdict(StrEnum):
@@ -207,25 +204,13 @@ def table(checks: Sequence[Check]) -> str:
         A header and one line for each check, and below them why some are not applicable.
     """
     header = ("law", "value", "tolerance", "verdict", "n")
-    lines = [header, *map(_cells, checks)]
-    width = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    width[0] = min(width[0], WIDTH - sum(width[1:]) - 2 * (len(width) - 1))
     reasons = dict.fromkeys(check.reason for check in checks if check.reason)
-    notes = [fill(f"not applicable: {why}", WIDTH, subsequent_indent="  ") for why in reasons]
-    return "\n".join([*_aligned(lines, width), *notes])
-
-
-def _aligned(lines: Sequence[Sequence[str]], width: Sequence[int]) -> list[str]:
-    return [
-        f"{law[: width[0]]:<{width[0]}}  {value:<{width[1]}}  {tolerance:<{width[2]}}  "
-        f"{verdict:<{width[3]}}  {count:>{width[4]}}"
-        for law, value, tolerance, verdict, count in lines
-    ]
+    notes = [wrapped(f"not applicable: {why}") for why in reasons]
+    return "\n".join([aligned([header, *map(_cells, checks)], "<<<<>", WIDTH), *notes])
 
 
 def _cells(check: Check) -> tuple[str, str, str, str, str]:
-    error = "?" if math.isnan(check.error) else f"{check.error:.2g}"
-    value = f"{check.value:.3g}" if check.error == 0 else f"{check.value:.3g} ± {error}"
+    value = number(check.value, check.error, ".3g", ".2g")
     return check.law, value, f"{check.tolerance:.2g}", check.verdict, str(check.count)
 
 

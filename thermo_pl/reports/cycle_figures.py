@@ -23,7 +23,8 @@ from thermo_pl.reports.figures import (
     path_coordinate,
     strip_figure,
 )
-from thermo_pl.reports.summary import number, strokes_of_pass
+from thermo_pl.reports.summary import strokes_of_pass
+from thermo_pl.text import number
 
 GREEN, PURPLE, AMBER, SKY = "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 """With ORANGE and BLUE the palette of Okabe & Ito."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from textwrap import fill
 from typing import Any
 
 from thermo_pl.estimate import Estimate, add
 from thermo_pl.laws import checks
-from thermo_pl.laws.checks import WIDTH, Verdict
+from thermo_pl.laws.checks import Verdict
 from thermo_pl.laws.ledger import summarise_strokes
 from thermo_pl.path.columns import Row
 from thermo_pl.path.segments import drift
-from thermo_pl.reports.summary import number, strokes_of_pass
+from thermo_pl.reports.summary import strokes_of_pass
+from thermo_pl.text import WIDTH, aligned, number, wrapped
 
 TERMS = {
     "ΔR": "dR",
@@ -78,9 +78,9 @@ def ledger_table(summary: Mapping[str, Any], ending: str, directory: str) -> str
     made = f"{ending}, {summary['steps']} steps, {summary['seconds']:.0f} s"
     several = summary["passes"] > 1
     shown = f"nats, pass {summary['pass'] + 1} of {summary['passes']}" if several else "nats"
-    parts = [_pairs({"process": made, "ledger": shown}), *_grids(summary["strokes"])]
+    parts = [aligned({"process": made, "ledger": shown}.items()), *_grids(summary["strokes"])]
     if summary["cycle"]:
-        parts.append(_pairs(_cycle_lines(summary["cycle"])))
+        parts.append(aligned(_cycle_lines(summary["cycle"]).items()))
         parts += _why_no_efficiency(summary["cycle"])
         parts.append(checks.table([checks.Check(**check) for check in summary["cycle"]["checks"]]))
     others = {}
@@ -88,7 +88,7 @@ def ledger_table(summary: Mapping[str, Any], ending: str, directory: str) -> str
         there = summary["accuracy_there"].get(name)
         then = "" if there is None else f", {there:.4f} when the model was there"
         others[f"test accuracy {name}"] = f"{start:.4f} → {end:.4f}{then}"
-    parts.append(_pairs({**others, "files": directory}))
+    parts.append(aligned({**others, "files": directory}.items()))
     return "\n\n".join(parts)
 
 
@@ -131,8 +131,7 @@ def _why_no_efficiency(found: Mapping[str, Any]) -> list[str]:
     # the reasons of the ledger, below its numbers
     if not found["not_applicable"]:
         return []
-    text = f"η and η_C are not applicable: {found['not_applicable']}"
-    return [fill(text, WIDTH, subsequent_indent="  ")]
+    return [wrapped(f"η and η_C are not applicable: {found['not_applicable']}")]
 
 
 def _grids(strokes: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -158,11 +157,4 @@ def _grid(strokes: Sequence[Mapping[str, Any]]) -> str:
     places = [stroke["transitions"] for stroke in strokes]
     if any(places):
         lines.append(["transitions at", *(", ".join(map(str, steps)) for steps in places)])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    pairs = [zip(line, widths, strict=True) for line in lines]
-    return "\n".join("  ".join(f"{cell:<{w}}" for cell, w in pair).rstrip() for pair in pairs)
-
-
-def _pairs(lines: Mapping[str, str]) -> str:
-    width = max(map(len, lines))
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in lines.items())
+    return aligned(lines)

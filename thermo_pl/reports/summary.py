@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,11 +14,10 @@ from thermo_pl.path.segments import (
     stroke_paths,
     total,
 )
+from thermo_pl.text import aligned, number
 
 PREPARATION = ("equilibration", "approach")
 """Strokes that bring the model to the start of the path."""
-ROUNDING = 1e-12
-"""An error below this share of its number is that of arithmetic."""
 
 
 def moving(rows: Sequence[Row]) -> list[Row]:
@@ -47,23 +45,6 @@ def strokes_of_pass(rows: Sequence[Row], cycle: int) -> list[StrokePath]:
     """
     others = (*PREPARATION, CLOSURE)
     return [s for s in stroke_paths(rows) if s.cycle == cycle and s.name not in others]
-
-
-def number(value: float | None, error: float | None = 0.0) -> str:
-    """A number for a reader.
-
-    Args:
-        value: the number; None, as JSON has it, where it is not known.
-        error: its standard error; 0 where no noise enters.
-
-    Returns:
-        Four digits, and the error if there is one beyond rounding.
-    """
-    if value is None or math.isnan(value):
-        return "?"
-    shown = f"{value + 0.0:.4g}"  # no -0
-    rounding = not error or error <= ROUNDING * abs(value)
-    return shown if rounding else f"{shown} ± {error:.1g}"
 
 
 def summarise(rows: Sequence[Row]) -> dict[str, Any]:
@@ -145,10 +126,9 @@ def table(summary: Mapping[str, Any], ending: str, directory: str) -> str:
             "{transition} at t = {t:.4g}, λ = {lambda:.4g}".format(**place),
         ))
     for name, found in summary["hysteresis"].items():
-        value = "{difference:+.4g} ± {error:.1g} at t = {t:.4g}".format(**found)
-        lines.append((f"hysteresis {name}", value))
+        value = number(found["difference"], found["error"], "+.4g")
+        lines.append((f"hysteresis {name}", f"{value} at t = {found['t']:.4g}"))
     for domain, (start, end) in summary["accuracy"].items():
         lines.append((f"test accuracy {domain}", f"{start:.4f} → {end:.4f}"))
     lines.append(("files", directory))
-    width = max(len(name) for name, _ in lines)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in lines)
+    return aligned(lines)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from thermo_pl.runs.reader import Run, Value
+from thermo_pl.text import blocks, number_to_error
 
 RESULTS = {
     "steps": "macro-steps along the path, its preparation not counted",
@@ -248,23 +248,7 @@ def _result_cell(run: Run, name: str) -> Cell:
         return Cell(value, str(value))
     if name in _PERCENT:
         return Cell(value, f"{value:.2%}")
-    return Cell(value, with_error(value, error) if error else f"{value:.4g}")
-
-
-def with_error(value: float, error: float) -> str:
-    """A value with its standard error, to two digits of the error.
-
-    Args:
-        value: the value.
-        error: its error, not 0.
-
-    Returns:
-        For example ``0.0968 ± 0.0007``.
-    """
-    digits = 1 - math.floor(math.log10(abs(error)))
-    if not 0 <= digits <= 8:
-        return f"{value:.4g} ± {error:.2g}"
-    return f"{value:.{digits}f} ± {error:.{digits}f}"
+    return Cell(value, number_to_error(value, error) if error else f"{value:.4g}")
 
 
 def text_table(table: Table, columns: Sequence[str], width: int) -> str:
@@ -278,23 +262,17 @@ def text_table(table: Table, columns: Sequence[str], width: int) -> str:
     Returns:
         Lines of text.
     """
-    first, *others = [_lines(table, name) for name in ("run", *columns)]
-    blocks = [[first]]
-    for column in others:
-        used = sum(len(lines[0]) + 2 for lines in blocks[-1])
-        if used + len(column[0]) > width and len(blocks[-1]) > 1:
-            blocks.append([first])
-        blocks[-1].append(column)
-    return "\n\n".join(
-        "\n".join("  ".join(line).rstrip() for line in zip(*block, strict=True)) for block in blocks
-    )
+    shown = ("run", *columns)
+    rows = [[_shortened(row[name].text) for name in shown] for row in table.rows]
+    align = "".join("<" if name == "run" or _has_text(table, name) else ">" for name in shown)
+    return blocks([shown, *rows], align, width)
 
 
-def _lines(table: Table, name: str) -> list[str]:
-    # the column, its header first, all lines of one length
-    cells = [row[name] for row in table.rows]
-    texts = [" ".join(cell.text.split()) or "-" for cell in cells]
-    texts = [text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…" for text in texts]
-    left = name == "run" or any(isinstance(cell.value, str) for cell in cells)
-    width = max(map(len, [name, *texts]))
-    return [f"{text:{'<' if left else '>'}{width}}" for text in (name, *texts)]
+def _shortened(text: str) -> str:
+    # in one line, and not longer than a column may be
+    text = " ".join(text.split()) or "-"
+    return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
+
+
+def _has_text(table: Table, name: str) -> bool:
+    return any(isinstance(row[name].value, str) for row in table.rows)
