@@ -12,34 +12,8 @@ from typing import Any
 import pytorch_lightning as pl
 
 from thermo_pl.callbacks.quasi_static import QuasiStatic, is_fitting
-from thermo_pl.path.columns import Row
+from thermo_pl.path.columns import SECTIONS, Row
 from thermo_pl.runs.wandb import WandbRunLogger
-
-LAW = (
-    "first_law_residual",
-    "first_law_error",
-    "work",
-    "work_error",
-    "relaxation",
-    "relaxation_error",
-)
-"""Columns of path.csv that are logged under ``law/``."""
-RESPONSE = (
-    "C_lambda",
-    "C_gamma",
-    "C_t",
-    "D_lambda",
-    "D_gamma",
-    "D_t",
-    "J_t",
-    "length",
-    "length_change",
-    "predictor_miss",
-    "rejected",
-    "corrections",
-    "solver_iterations",
-)
-"""Those under ``response/``; all other numbers are ``thermo/``."""
 
 
 class PathLogger(pl.Callback):
@@ -147,7 +121,9 @@ def row_metrics(row: Row) -> dict[str, float]:
         "t": way,
         "phase": row.get("phase", way),
     }
-    return _finite({f"{_section(name)}/{name}": value for name, value in numbers.items()})
+    return _finite({
+        f"{SECTIONS.get(name, 'thermo')}/{name}": value for name, value in numbers.items()
+    })
 
 
 def law_metrics(directory: Path) -> dict[str, float]:
@@ -170,12 +146,6 @@ def _plain(name: str) -> str:
     # "concavity, D_λ ≤ 0" becomes "concavity_D_lambda", a name for a metric
     spelled = name.partition("≤")[0].replace("λ", "lambda").replace("γ", "gamma")
     return re.sub(r"[^A-Za-z0-9]+", "_", spelled).strip("_")
-
-
-def _section(name: str) -> str:
-    if name in LAW:
-        return "law"
-    return "response" if name in RESPONSE else "thermo"
 
 
 def _finite(numbers: Mapping[str, float | None]) -> dict[str, float]:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from thermo_pl.path.columns import COLUMNS, Row
+from thermo_pl.path.columns import Row
 from thermo_pl.path.segments import (
     drift,
     first_law_residual,
@@ -21,17 +21,6 @@ from thermo_pl.path.segments import (
 )
 
 Array = NDArray[np.float64]
-
-CONTRACT = (
-    "step,cycle,stroke,leg,t,lambda,gamma,R,D,C,J,C_target,C_predicted,C_lambda,C_gamma,C_t,"
-    "D_lambda,D_gamma,D_t,stationarity,first_law_residual,solver_status,solver_iterations,"
-    "seconds,val_C,val_accuracy"
-)
-
-
-def test_columns_hold_the_contract() -> None:
-    assert set(CONTRACT.split(",")) <= set(COLUMNS)
-    assert len(set(COLUMNS)) == len(COLUMNS)
 
 
 def point(lam: float, gam: float, t: float, surface: Any, **others: Any) -> Row:

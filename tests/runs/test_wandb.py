@@ -19,10 +19,9 @@ import yaml
 from pytorch_lightning.loggers import wandb as lightning_wandb
 
 from support.wandb_runs import ROOT, Recorded, a_server, fit, path_of, recorded, same, tiny_config
-from thermo_pl.callbacks.path_logger import LAW, RESPONSE
 from thermo_pl.cli import main
 from thermo_pl.errors import ConfigError
-from thermo_pl.path.columns import COLUMNS
+from thermo_pl.path.columns import COLUMNS, SCHEMA
 from thermo_pl.runs.wandb import WandbRunLogger
 
 pytestmark = [
@@ -32,7 +31,6 @@ pytestmark = [
 
 TOKEN = "planted-sk-0123456789"
 KEY = "5" * 40
-WORDS = {"stroke", "transition", "solver_status"}
 CLOSED = "http://127.0.0.1:9"
 
 
@@ -71,10 +69,10 @@ def test_scalars_are_the_numbers_of_path_csv(runs: list[Path], both: list[Record
         rows = path_of(run)
         assert len(rows) == 3
         assert seen.series("thermo/step") == [0, 1, 2]
-        for name in set(COLUMNS) - WORDS:
-            values = [row[name] for row in rows if row[name] is not None]
-            section = "law" if name in LAW else "response" if name in RESPONSE else "thermo"
-            assert same(seen.series(f"{section}/{name}"), values), name
+        for column in SCHEMA:
+            if column.section is not None:
+                values = [row[column.name] for row in rows if row[column.name] is not None]
+                assert same(seen.series(f"{column.section}/{column.name}"), values), column.name
         free = [row["J"] - row["stationarity"] for row in rows]
         assert same(seen.series("thermo/F"), free)
         assert same(seen.series("thermo/phase"), [row["t"] for row in rows])

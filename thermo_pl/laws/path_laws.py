@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike
 from thermo_pl.errors import require
 from thermo_pl.estimate import Estimate, add
 from thermo_pl.laws.checks import Array, Check, equality, inequality, judge, with_premises
-from thermo_pl.path.columns import Row
+from thermo_pl.path.columns import NUMBERS, Row
 from thermo_pl.path.segments import first_law_residual, relative_first_law_residual, step_size
 
 Numbers = dict[str, float]
@@ -40,13 +40,6 @@ ROUNDING = 1e-6
 """Share of |J| by which rounding may move an energy: ten times the precision of float32."""
 
 _PLACE = ("leg", "t", "lambda", "gamma")
-_COLUMNS = (
-    *_PLACE,
-    *("R", "D", "C", "J", "J_t", "C_error", "D_error", "J_error"),
-    *("C_lambda", "C_gamma", "D_lambda", "D_gamma"),
-    *("first_law_error", "work", "work_error", "relaxation", "relaxation_error"),
-    "corrections",
-)
 
 
 def first_law(rows: Sequence[Row], tolerance: float = TOLERANCE) -> list[Check]:
@@ -398,10 +391,10 @@ def _finite(row: Numbers, *names: str) -> bool:
 
 
 def _read(rows: Sequence[Row]) -> list[Numbers]:
-    # the columns in use as floats; what is missing or None is nan
+    # the columns as floats; what is missing or None is nan
     path = []
     for number, row in enumerate(rows):
-        values = {name: row.get(name) for name in _COLUMNS}
+        values = {name: row.get(name) for name in NUMBERS}
         numbers = {name: math.nan if v is None else float(v) for name, v in values.items()}
         lost = [name for name in _PLACE if not math.isfinite(numbers[name])]
         require(not lost, f"row {number}", f"no {', '.join(lost)}", "rows of path.csv")

@@ -1,8 +1,11 @@
-"""The columns of path.csv, a row of it, and names that rows carry."""
+"""The columns of path.csv, told once: files, loggers, ``compare`` and the docs follow from here.
+
+To add one, describe it in :data:`SCHEMA` and put its value into the row of the macro-step.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 Row = dict[str, Any]
 
@@ -11,71 +14,221 @@ FORWARD, BACK = "iso_classification", "iso_classification_back"
 CLOSURE = "closure"
 """The last row of a cycle: its end, measured on the probe that its start was measured on."""
 
-COLUMNS = (
-    "step",
-    "cycle",
-    "stroke",
-    "phase",
-    "time",
-    "leg",
-    "t",
-    "lambda",
-    "gamma",
-    "R",
-    "D",
-    "C",
-    "J",
-    "C_target",
-    "C_predicted",
-    "C_lambda",
-    "C_gamma",
-    "C_t",
-    "D_lambda",
-    "D_gamma",
-    "D_t",
-    "J_t",
-    "R_error",
-    "D_error",
-    "C_error",
-    "J_error",
-    "J_t_error",
-    "C_control",
-    "stationarity",
-    "first_law_residual",
-    "first_law_error",
-    "work",
-    "work_error",
-    "relaxation",
-    "relaxation_error",
-    "length",
-    "length_change",
-    "predictor_miss",
-    "rejected",
-    "transition",
-    "solver_status",
-    "solver_iterations",
-    "corrections",
-    "gradients",
-    "seconds",
-    "val_C",
-    "val_accuracy",
-)
-"""Columns of path.csv, one row per macro-step.
+Source = Literal["process", "measuring probe", "control probe", "solving probe", "validation"]
+Section = Literal["thermo", "law", "response"]
 
-``phase`` is the place within a cycle, strokes done and the share of the present one, and leg + t
-elsewhere; ``time`` is the clock of the slides, in which λ̇ = k.
-R, D, C, J and J_t = ∂_tJ (explicit, at fixed θ) are measured after relaxation on the measuring
-probe; columns that end in ``_error`` are standard errors over the noise draws, those of a
-difference with common random numbers. ``work`` is what the motion of λ, γ and the data does to J at
-fixed θ, ``relaxation`` what J falls by while θ moves, so that ΔJ = work - relaxation. ``length`` is
-the thermodynamic length of the step in nats^½, the mean over the metrics at its two ends, and
-``length_change`` the one at its end less the one at its start. C_control is C on the probe that
-steers, C_predicted is C on the measuring probe after the predictor and before relaxation,
-``predictor_miss`` is |C/C* - 1| at that moment on the probe that steers. ``rejected`` counts longer
-steps that were tried and taken back, ``transition`` is a word where the equilibrium is singular or
-jumps. The total derivatives, the stationarity, the lengths and the solver's columns come from the
-solving probe. ``corrections`` counts the corrector's steps after relaxation, ``gradients`` the
-gradient evaluations of the step, one for each image and draw of z: in training, and in curvature
-products for each right-hand side.
-Energies are in nats.
-"""
+
+class Column(NamedTuple):
+    """A column of path.csv.
+
+    Attributes:
+        name: its name.
+        unit: of its values; empty where they have none, as λ, γ and t.
+        source: what says it: the process itself, one of its three probes, or validation.
+        section: under which loggers record it; None for words, which loggers do not record.
+        meaning: what it is, as a noun.
+        compared: whether ``compare`` shows its last value.
+    """
+
+    name: str
+    unit: str
+    source: Source
+    section: Section | None
+    meaning: str
+    compared: bool = False
+
+
+def _error(name: str, section: Section = "thermo", of: str = "") -> Column:
+    # of a mean over the draws of the measuring probe
+    meaning = f"standard error of {of or name} over the noise draws, the particles being given"
+    return Column(f"{name}_error", "nats", "measuring probe", section, meaning)
+
+
+def _slope(of: str, control: str, symbol: str) -> Column:
+    meaning = f"total derivative of {of} with respect to {symbol} along the surface of equilibria"
+    return Column(f"{of}_{control}", "nats", "solving probe", "response", meaning)
+
+
+SCHEMA = (
+    Column("step", "", "process", "thermo", "number of the macro-step; 0 is the equilibrium"),
+    Column("cycle", "", "process", "thermo", "number of the pass; 0 where there is one"),
+    Column("stroke", "", "process", None, "name of the stroke"),
+    Column(
+        "phase",
+        "",
+        "process",
+        "thermo",
+        "place within a cycle: strokes done and the share of the present one; leg + t elsewhere",
+    ),
+    Column(
+        "time",
+        "",
+        "process",
+        "thermo",
+        "the clock of the slides, in which λ̇ = k: |Δλ|/`clock` on a stroke that has a `clock`, "
+        "such as an adiabat; elsewhere a stroke takes one unit of time",
+    ),
+    Column("leg", "", "process", "thermo", "number of the leg"),
+    Column("t", "", "process", "thermo", "domain coordinate on the leg, 0 to 1", compared=True),
+    Column("lambda", "", "process", "thermo", "λ", compared=True),
+    Column("gamma", "", "process", "thermo", "γ", compared=True),
+    Column("R", "nats", "measuring probe", "thermo", "rate, after relaxation", compared=True),
+    Column("D", "nats", "measuring probe", "thermo", "distortion, after relaxation", compared=True),
+    Column(
+        "C",
+        "nats",
+        "measuring probe",
+        "thermo",
+        "classification loss, after relaxation",
+        compared=True,
+    ),
+    Column("J", "nats", "measuring probe", "thermo", "R + λD + γC, after relaxation"),
+    Column("C_target", "nats", "process", "thermo", "C*, where C is to be", compared=True),
+    Column(
+        "C_predicted",
+        "nats",
+        "measuring probe",
+        "thermo",
+        "C after the predictor, before relaxation",
+    ),
+    _slope("C", "lambda", "λ"),
+    _slope("C", "gamma", "γ"),
+    _slope("C", "t", "t"),
+    _slope("D", "lambda", "λ"),
+    _slope("D", "gamma", "γ"),
+    _slope("D", "t", "t"),
+    Column(
+        "J_t",
+        "nats",
+        "measuring probe",
+        "response",
+        "∂J/∂t at fixed θ, λ, γ; on the surface of equilibria this is ∂F/∂t",
+    ),
+    _error("R"),
+    _error("D"),
+    _error("C"),
+    _error("J"),
+    _error("J_t"),
+    Column("C_control", "nats", "control probe", "thermo", "C, by which γ is steered"),
+    Column(
+        "stationarity",
+        "nats",
+        "solving probe",
+        "thermo",
+        "what J would still fall by: the Newton decrement ½ g₂ᵀ(A+μ)⁻¹g₁ with the gradients of "
+        "two independent probes; noise can make it slightly negative",
+        compared=True,
+    ),
+    Column(
+        "first_law_residual",
+        "nats",
+        "measuring probe",
+        "law",
+        "ΔR + λΔD + γΔC - ∫∂ₜF dt over the step (trapezoidal rule); negative where relaxation "
+        "dissipates",
+    ),
+    _error("first_law", "law", "the residual, with common random numbers,"),
+    Column(
+        "work",
+        "nats",
+        "measuring probe",
+        "law",
+        "what the motion of λ, γ and the data does to J at fixed θ, corrections included",
+    ),
+    _error("work", "law", "the work, with common random numbers,"),
+    Column(
+        "relaxation",
+        "nats",
+        "measuring probe",
+        "law",
+        "what J falls by while θ moves: ΔJ = work - relaxation",
+    ),
+    _error("relaxation", "law", "the relaxation, with common random numbers,"),
+    Column(
+        "length",
+        "nats^½",
+        "solving probe",
+        "response",
+        "thermodynamic length of the step, (ΔwᵀgΔw)^½ with the metric g_ab = θ_aᵀAθ_b in "
+        "w = (λ, γ, t), as the mean over its two ends",
+    ),
+    Column(
+        "length_change",
+        "nats^½",
+        "solving probe",
+        "response",
+        "length of the step in the metric at its end, less that in the metric at its start",
+    ),
+    Column(
+        "predictor_miss",
+        "",
+        "control probe",
+        "response",
+        "|C/C* - 1| after the predictor, before relaxation: what step control judges",
+    ),
+    Column(
+        "rejected",
+        "",
+        "process",
+        "response",
+        "longer steps that were tried first and taken back",
+    ),
+    Column(
+        "transition",
+        "",
+        "process",
+        None,
+        "`kink`, `jump`, `miss` or `saddle` where the equilibrium is singular or jumps, see "
+        "[iso_classification.md](iso_classification.md)",
+    ),
+    Column("solver_status", "", "solving probe", None, "how the solve ended"),
+    Column(
+        "solver_iterations",
+        "",
+        "solving probe",
+        "response",
+        "products with the curvature, all right-hand sides counting as one",
+    ),
+    Column("corrections", "", "process", "response", "corrector's steps after relaxation"),
+    Column(
+        "gradients",
+        "",
+        "process",
+        "thermo",
+        "cost of the step in gradients of J at one image and one draw of z (a point of a "
+        "cubature): training images of all ranks × draws for each, plus probe images × draws × "
+        "(products for single right-hand sides + 8), and more where parts of a probe or a "
+        "preconditioner are built. Forward passes that measure and steer are not in it, only in "
+        "`seconds`",
+    ),
+    Column("seconds", "s", "process", "thermo", "wall time of the step"),
+    Column("val_C", "nats", "validation", "thermo", "C on validation images", compared=True),
+    Column(
+        "val_accuracy", "", "validation", "thermo", "accuracy on validation images", compared=True
+    ),
+)
+"""All columns, in the order of the file: one row per macro-step."""
+
+COLUMNS = tuple(column.name for column in SCHEMA)
+"""Their names."""
+NUMBERS = tuple(column.name for column in SCHEMA if column.section is not None)
+"""Names of those that hold numbers."""
+WORDS = tuple(column.name for column in SCHEMA if column.section is None)
+"""Names of those that hold words."""
+COMPARED = tuple(column for column in SCHEMA if column.compared)
+"""Those whose last value ``compare`` shows."""
+SECTIONS = {column.name: column.section for column in SCHEMA if column.section is not None}
+"""Section of the loggers by name."""
+
+
+def markdown() -> str:
+    """The schema as the table of docs/runs.md.
+
+    Returns:
+        Lines of Markdown.
+    """
+    lines = ["| column | unit | from | meaning |", "|---|---|---|---|"]
+    for column in SCHEMA:
+        meaning = column.meaning.replace("|", "\\|").replace("*", "\\*")
+        lines.append(f"| `{column.name}` | {column.unit} | {column.source} | {meaning} |")
+    return "\n".join(lines)

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from thermo_pl.errors import DataError, require
-from thermo_pl.path.columns import COLUMNS, Row
+from thermo_pl.path.columns import COLUMNS, COMPARED, WORDS, Row
 from thermo_pl.reports.summary import moving, summarise
 from thermo_pl.runs.directory import read_csv
 
@@ -26,7 +26,6 @@ Value = float | str | None
 PLACES = frozenset({"default_root_dir", "save_dir", "dirpath", "dir", "cache_dir"})
 """Last parts of config keys that say where files lie, and nothing about the run."""
 
-_TEXT = frozenset({"stroke", "transition", "solver_status"})
 _NEEDED = ("stroke", "leg", "t", "lambda", "gamma", "R", "D", "C")
 _CYCLE = ("work", "heat_hot", "heat_cold", "efficiency", "carnot_efficiency")
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times as fast
@@ -188,15 +187,14 @@ def _ending(file: Path) -> str:
 def _of_path(rows: list[Row]) -> tuple[dict[str, Value], dict[str, float]]:
     summary, path = summarise(rows), moving(rows)
     last = path[-1]
-    results: dict[str, Value] = {"steps": summary["steps"], "t": last["leg"] + last["t"]}
-    results |= {name: last[name] for name in ("lambda", "gamma", "R", "D", "C", "stationarity")}
-    results |= {name: last[name] for name in ("val_C", "val_accuracy")}
-    results |= {name: summary[name] for name in ("C_target", "drift_max", "gradients", "seconds")}
+    results: dict[str, Value] = {column.name: last[column.name] for column in COMPARED}
+    results["t"] = last["leg"] + last["t"]
+    results |= {name: summary[name] for name in ("steps", "drift_max", "gradients", "seconds")}
     results["first_law"] = summary["first_law_residual_median"]
     for name, column in (("length", "length"), ("dissipation", "relaxation")):
         if any(math.isfinite(row[column]) for row in path[1:]):  # older paths lack them
             results[name] = summary[name]
-    errors = {name: last[f"{name}_error"] for name in "RDC"}
+    errors = {column.name: last.get(f"{column.name}_error", math.nan) for column in COMPARED}
     return results, {name: e for name, e in errors.items() if math.isfinite(e)}
 
 
@@ -253,13 +251,13 @@ def _read_path(file: Path) -> list[Row]:
         raise DataError(
             f"{file}: got no column {', '.join(lacking)}; allowed: the path.csv of a run"
         )
-    blank: Row = dict.fromkeys(COLUMNS, math.nan) | dict.fromkeys(_TEXT)
+    blank: Row = dict.fromkeys(COLUMNS, math.nan) | dict.fromkeys(WORDS)
     rows = []
     for line in raw:
         numbers = {
             name: math.nan if value is None else _number(value, file, name)
             for name, value in line.items()
-            if name not in _TEXT
+            if name not in WORDS
         }
         rows.append(blank | line | numbers)
     return rows

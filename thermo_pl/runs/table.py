@@ -10,21 +10,27 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from thermo_pl.path.columns import COMPARED, Source
 from thermo_pl.runs.reader import Run, Value
 from thermo_pl.text import blocks, number_to_error
+
+
+def _at_end(*sources: Source) -> dict[str, str]:
+    # the last values of columns of path.csv, and what they are
+    return {
+        column.name: f"{column.meaning}; at the end" + (f" ({column.unit})" if column.unit else "")
+        for column in COMPARED
+        if column.source in sources
+    }
+
 
 RESULTS = {
     "steps": "macro-steps along the path, its preparation not counted",
     "epochs": "epochs of a run without a process",
+    **_at_end("process", "measuring probe", "control probe"),
     "t": "leg + t, where the path ends",
-    "lambda": "λ at the end",
-    "gamma": "γ at the end",
-    "R": "rate at the end (nats)",
-    "D": "distortion at the end (nats)",
-    "C": "classification loss at the end (nats), on the measuring probe",
-    "C_target": "C* (nats)",
     "drift_max": "largest |C/C* - 1| along the path",
-    "stationarity": "what J would still fall by at the end (nats)",
+    **_at_end("solving probe"),
     "first_law": "median of the first law's residual over |ΔR| + λ|ΔD| + γ|ΔC|",
     "length": "thermodynamic length (nats^½)",
     "dissipation": "sum of the relaxations (nats)",
@@ -37,8 +43,7 @@ RESULTS = {
     "val_J": "J on validation images (nats), at the end",
     "val_R": "R on validation images (nats), at the end",
     "val_D": "D on validation images (nats), at the end",
-    "val_C": "C on validation images (nats), at the end",
-    "val_accuracy": "accuracy on validation images, at the end",
+    **_at_end("validation"),
     "accuracy_A": "accuracy on test images of the first domain, at the end",
     "accuracy_B": "accuracy on test images of the last domain, at the end",
     "gradients": "gradient evaluations, of one image and draw each",
