@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from thermo_pl.lazy import on_demand
 
 if TYPE_CHECKING:
-    from thermo_pl.path.columns import COLUMNS, Row
+    from thermo_pl.path.columns import COLUMNS, SCHEMA, Column, Row
     from thermo_pl.path.segments import (
         StrokePath,
         drift,
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 else:
     __getattr__ = on_demand(
         __name__,
-        columns=["COLUMNS", "Row"],
+        columns=["COLUMNS", "SCHEMA", "Column", "Row"],
         segments=[
             "StrokePath",
             "drift",
@@ -30,6 +30,8 @@ else:
 
 __all__ = [
     "COLUMNS",
+    "SCHEMA",
+    "Column",
     "Row",
     "StrokePath",
     "drift",
