@@ -25,10 +25,12 @@ from thermo_pl.datamodules import InterpolatedDataModule, Waypoint
 from thermo_pl.errors import ConfigError, NonFinite
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.networks import (
+    Classifier,
     ConvEncoder,
     DiagonalGaussian,
     Encoder,
     Gaussian,
+    GaussianClassifier,
     GaussianMixture,
     IdentityEncoder,
     LinearClassifier,
@@ -782,11 +784,14 @@ def test_training_means_are_logged_and_start_afresh_each_epoch(
     assert logged["train/J"].item() == pytest.approx(logged["train/R"].item(), rel=1e-6)
 
 
-def test_models_without_a_classifier_log_no_accuracy(tmp_path: Path) -> None:
-    made = model(classifier=None, gam=0.0)
+@pytest.mark.parametrize("classifier", [None, GaussianClassifier(K, CLASSES)])
+def test_models_without_a_classifier_of_classes_log_no_accuracy(
+    tmp_path: Path, classifier: Classifier | None
+) -> None:
+    made = model(classifier=classifier, gam=0.0)
     (logged,) = trainer(tmp_path).validate(made, loader(batch()), verbose=False)
     assert set(logged) == {"val/R", "val/D", "val/C", "val/J"}
-    assert logged["val/C"] == 0
+    assert (logged["val/C"] == 0) == (classifier is None)
 
 
 def test_a_validation_loss_that_is_not_finite_is_not_hidden(tmp_path: Path) -> None:

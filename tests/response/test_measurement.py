@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Independent, Normal, kl_divergence
 
-from thermo_pl.module import FreeEnergyModel
 from thermo_pl.networks import (
     CategoricalEncoder,
     CategoricalMarginal,
@@ -25,6 +24,7 @@ from thermo_pl.networks import (
     MLPClassifier,
     MLPDecoder,
     MLPEncoder,
+    Networks,
     StandardNormal,
 )
 from thermo_pl.particles import Particles
@@ -60,7 +60,7 @@ def particles(seed: int = 0) -> Particles:
     return Particles(*images, *labels, randn(N, seed=seed + 4).exp())
 
 
-def model(seed: int = 0, **changes: Any) -> FreeEnergyModel:
+def model(seed: int = 0, **changes: Any) -> Networks:
     """All parts, with parameters drawn at random."""
     parts: dict[str, Any] = {
         "encoder": MLPEncoder(SHAPE, K, hidden=(3,)),
@@ -70,7 +70,7 @@ def model(seed: int = 0, **changes: Any) -> FreeEnergyModel:
         "lam": LAM,
         "gam": GAM,
     }
-    made = FreeEnergyModel(**(parts | changes)).double()
+    made = Networks(**(parts | changes)).double()
     generator = torch.Generator().manual_seed(seed)
     for p in made.parameters():
         p.data = torch.randn(p.shape, generator=generator, dtype=torch.float64)
@@ -93,7 +93,7 @@ class Draws(NamedTuple):
 
 
 @torch.no_grad()
-def by_hand(made: FreeEnergyModel, probe: Probe, t: float) -> Draws:
+def by_hand(made: Networks, probe: Probe, t: float) -> Draws:
     """The same numbers from the distributions of torch, particle by particle."""
     p = probe.particles
     total = [torch.zeros(len(probe.noise), dtype=torch.float64) for _ in Draws._fields]
@@ -238,7 +238,7 @@ def test_estimates_are_added_and_scaled_draw_by_draw() -> None:
     assert Estimate(a.few, NOTHING).error == pytest.approx(standard_error(a.few), rel=1e-12)
 
 
-def slope_in_t(made: FreeEnergyModel, probe: Probe) -> Tensor:
+def slope_in_t(made: Networks, probe: Probe) -> Tensor:
     """∂_tJ of each draw by differences, extrapolated: of fourth order in 1e-3."""
 
     def central(h: float) -> Tensor:
@@ -299,7 +299,7 @@ def test_the_error_of_the_first_law_is_that_of_its_draws() -> None:
     assert first_law(*measured, *forces).error == pytest.approx(standard_error(draws), rel=1e-10)
 
 
-LINEAR: dict[str, Callable[[], FreeEnergyModel]] = {
+LINEAR: dict[str, Callable[[], Networks]] = {
     "cubature": lambda: model(
         encoder=LinearGaussianEncoder(SHAPE, K),
         classifier=GaussianClassifier(K, CLASSES),
