@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import math
 import re
 from typing import Any
@@ -31,6 +32,7 @@ from thermo_pl.networks import (
     Networks,
     StandardNormal,
 )
+from thermo_pl.networks import parts as parts_module
 from thermo_pl.networks.cubature import turned_cubature
 from thermo_pl.particles import Batch
 
@@ -239,6 +241,11 @@ def test_noise_is_reproducible_and_of_the_type_of_the_model() -> None:
     made.noise(4, 5, torch.Generator().manual_seed(3))
     assert torch.equal(torch.get_rng_state(), state)  # the global stream is left alone
     assert not torch.equal(made.noise(4, 5), made.noise(4, 5))
+
+
+def test_the_example_runs() -> None:
+    found = doctest.testmod(parts_module)
+    assert (found.attempted > 0, found.failed) == (True, 0)
 
 
 # -- special cases ------------------------------------------------------------------------------

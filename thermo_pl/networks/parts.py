@@ -44,6 +44,16 @@ class Networks(nn.Module):
         start: λ and γ as they were given.
         samples: noise draws per image in training.
         cubature_seed: of the points that take the place of draws in training, or None.
+
+    Example:
+        >>> from thermo_pl.networks import LinearClassifier, MLPEncoder, Networks, StandardNormal
+        >>> encoder, classifier = MLPEncoder((1, 2, 2), 2), LinearClassifier(2, 3)
+        >>> made = Networks(encoder, classifier, marginal=StandardNormal(2), lam=0.0, gam=5.0)
+        >>> x, y = torch.rand(4, 1, 2, 2), torch.eye(3)[[0, 1, 2, 0]]
+        >>> terms = made.terms(made(x, made.training_noise(4)), x, y)
+        >>> made.objective(terms).mean().backward()
+        >>> made.predict(x).probabilities.shape
+        torch.Size([4, 3])
     """
 
     lam: Tensor
