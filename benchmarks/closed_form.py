@@ -17,8 +17,7 @@ from cycle_model import K, cycle_model, digits, training_particles
 from torch import Tensor
 from turns import in_turns
 
-from thermo_pl.module import FreeEnergyModel
-from thermo_pl.networks import MLPDecoder
+from thermo_pl.networks import MLPDecoder, Networks
 from thermo_pl.particles import Particles
 from thermo_pl.response.curvature import gauss_newton
 from thermo_pl.response.linear import gradient_of
@@ -36,7 +35,7 @@ class Unknown(MLPDecoder):
         return super().forward(z)
 
 
-def both() -> tuple[FreeEnergyModel, FreeEnergyModel]:
+def both() -> tuple[Networks, Networks]:
     """The model with the closed form, and without, at the same weights."""
     torch.manual_seed(0)
     closed, drawn = cycle_model().double(), cycle_model()
@@ -45,7 +44,7 @@ def both() -> tuple[FreeEnergyModel, FreeEnergyModel]:
     return closed, drawn.double()
 
 
-def works(model: FreeEnergyModel, probe: Probe) -> dict[str, Callable[[], Tensor]]:
+def works(model: Networks, probe: Probe) -> dict[str, Callable[[], Tensor]]:
     """What is timed."""
     objective = Objective(model, probe)
     product = gauss_newton(objective, T)

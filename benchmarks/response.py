@@ -28,12 +28,13 @@ from process_memory import with_memory
 from torch import Tensor, nn
 from turns import in_turns
 
-from thermo_pl.module import FreeEnergyModel, Outputs
 from thermo_pl.networks import (
     GaussianPosterior,
     LinearClassifier,
     MLPDecoder,
     MLPEncoder,
+    Networks,
+    Outputs,
     StandardNormal,
 )
 from thermo_pl.particles import Particles, weighted_mean
@@ -68,10 +69,10 @@ def images() -> tuple[Tensor, Tensor]:
     return torch.as_tensor(x / np.float32(255)).float(), y.float()
 
 
-def trained(x: Tensor, y: Tensor, steps: int) -> FreeEnergyModel:
+def trained(x: Tensor, y: Tensor, steps: int) -> Networks:
     """784-400-(2x16), 16-400-784 and 16-10, after a few steps of Adam."""
     torch.manual_seed(0)
-    model = FreeEnergyModel(
+    model = Networks(
         MLPEncoder(SHAPE, LATENT, hidden=(400,)),
         LinearClassifier(LATENT, CLASSES),
         MLPDecoder(SHAPE, LATENT, hidden=(400,)),
@@ -88,7 +89,7 @@ def trained(x: Tensor, y: Tensor, steps: int) -> FreeEnergyModel:
     return model
 
 
-def value_of(model: FreeEnergyModel, x: Tensor, y: Tensor, noise: Tensor) -> Tensor:
+def value_of(model: Networks, x: Tensor, y: Tensor, noise: Tensor) -> Tensor:
     """J, as a training step takes it."""
     rate, distortion, loss = model.terms(model(x, noise), x, y)
     return weighted_mean(rate + model.lam * distortion + model.gam * loss, x.new_ones(len(x)))
@@ -105,7 +106,7 @@ def probe_of(x: Tensor, y: Tensor, n: int) -> Probe:
 class Joint(nn.Module):
     """The model as curvlinops wants it: parameters to joint output, in one row for each image."""
 
-    def __init__(self, model: FreeEnergyModel) -> None:
+    def __init__(self, model: Networks) -> None:
         """Keep the model."""
         super().__init__()
         self.model = model
@@ -121,7 +122,7 @@ class JointLoss(nn.Module):
 
     reduction = "mean"
 
-    def __init__(self, model: FreeEnergyModel) -> None:
+    def __init__(self, model: Networks) -> None:
         """Keep the likelihoods, λ and γ."""
         super().__init__()
         self.terms = model.terms
@@ -138,7 +139,7 @@ class JointLoss(nn.Module):
         return (rate + lam * distortion + gam * loss).mean()
 
 
-def curvlinops_matrix(model: FreeEnergyModel, probe: Probe, batch: int) -> Any:
+def curvlinops_matrix(model: Networks, probe: Probe, batch: int) -> Any:
     """Their Gauss-Newton operator, on batches of so many images."""
     from curvlinops import GGNLinearOperator
 
@@ -159,7 +160,7 @@ def line(what: str, value: float, bar: str) -> None:
     print(f"{what:<66}{value:>9.3g}   {bar}", flush=True)
 
 
-def products(model: FreeEnergyModel, probe: Probe, repeats: int) -> int:
+def products(model: Networks, probe: Probe, repeats: int) -> int:
     """Products in gradients, and against curvlinops; gives the batch it is fastest with."""
     objective, p = Objective(model, probe), probe.particles
     matrix = gauss_newton(objective, T)
@@ -201,7 +202,7 @@ def products(model: FreeEnergyModel, probe: Probe, repeats: int) -> int:
     return best
 
 
-def right_hand_sides(model: FreeEnergyModel, probe: Probe) -> Tensor:
+def right_hand_sides(model: Networks, probe: Probe) -> Tensor:
     """∇D, ∇C and ∂_t∇J, the three of the response, shape ``(3, p)``."""
     objective = Objective(model, probe)
     theta = objective.theta.clone().requires_grad_()
@@ -215,7 +216,7 @@ def right_hand_sides(model: FreeEnergyModel, probe: Probe) -> Tensor:
     return torch.stack([*rows, 10 * (slope(T + 0.05) - slope(T - 0.05))])
 
 
-def solves(model: FreeEnergyModel, probe: Probe, batch: int) -> None:
+def solves(model: Networks, probe: Probe, batch: int) -> None:
     """Iterations with and without the preconditioner, and a whole solve against curvlinops."""
     from curvlinops import CGInverseLinearOperator
 
@@ -270,7 +271,7 @@ def solves(model: FreeEnergyModel, probe: Probe, batch: int) -> None:
     line("the same without the preconditioner", theirs / ours_plain, "")
 
 
-def damping(model: FreeEnergyModel, probe: Probe) -> None:
+def damping(model: Networks, probe: Probe) -> None:
     """What the damping does to the derivatives of C."""
     settings = ResponseSettings(DAMPING, "gauss_newton", TOLERANCE, LIMIT, rank=RANK)
     effect = damping_effect(Objective(model, probe), T, settings)

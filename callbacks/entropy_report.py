@@ -168,7 +168,7 @@ def particles_of(model: FreeEnergyModel, data: PathDataModule, split: str) -> Ba
     Returns:
         The batch.
     """
-    dtype = cast(torch.dtype, model.dtype)
+    dtype = model.dtype
     particles = data.coupling(split).all()
     moved = Particles(*(p.to(model.device, dtype) for p in particles))
     return data.formed(moved)

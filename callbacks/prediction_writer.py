@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import BasePredictionWriter
 
-from thermo_pl.module import Prediction
+from thermo_pl.networks import Prediction
 
 
 class PredictionWriter(BasePredictionWriter):

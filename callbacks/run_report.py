@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import groupby
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -198,9 +198,7 @@ def accuracy(model: FreeEnergyModel, batch: Batch) -> float:
     Returns:
         A number in [0, 1].
     """
-    probabilities = model.predict(
-        batch.x.to(model.device, cast(torch.dtype, model.dtype))
-    ).probabilities.cpu()
+    probabilities = model.predict(batch.x.to(model.device, model.dtype)).probabilities.cpu()
     right = probabilities.argmax(-1) == batch.y.argmax(-1)
     return float(weighted_mean(right.to(batch.weight), batch.weight))
 
@@ -237,5 +235,5 @@ def _frame(model: FreeEnergyModel, data: Any) -> Frame:
     images = x.mean(1)  # grey, whatever the number of channels
     if model.decoder is None:
         return data.leg + data.t, images, None
-    decoded = model.predict(x.to(model.device, cast(torch.dtype, model.dtype))).reconstruction.cpu()
+    decoded = model.predict(x.to(model.device, model.dtype)).reconstruction.cpu()
     return data.leg + data.t, images, decoded.mean(1)

@@ -42,9 +42,12 @@ def test_transport_needs_numpy_scipy_and_pot_alone() -> None:
     assert not found & (LIGHTNING | {"torch", "matplotlib", "thermo_pl.module"})
 
 
-def test_the_record_and_exact_systems_need_no_lightning() -> None:
-    rooms = ("path", "process", "exact")
-    assert not loaded(*(name for room in rooms for name in modules_of(room))) & LIGHTNING
+@pytest.mark.parametrize("room", ["path", "process", "exact", "networks", "response", "laws"])
+def test_what_knows_no_trainer_loads_no_lightning(room: str) -> None:
+    ours = modules_of(room)
+    found = loaded(*ours)
+    assert set(ours) <= found
+    assert not found & (LIGHTNING | {"torchmetrics", "matplotlib", "thermo_pl.module"})
 
 
 @pytest.mark.parametrize("module", PAGES)

@@ -16,7 +16,6 @@ from torch.distributions import Categorical as TorchCategorical
 from torch.distributions import kl_divergence
 
 from thermo_pl.errors import ConfigError
-from thermo_pl.module import FreeEnergyModel
 from thermo_pl.networks import (
     Categorical,
     CategoricalEncoder,
@@ -27,6 +26,7 @@ from thermo_pl.networks import (
     MLPClassifier,
     MLPDecoder,
     MLPEncoder,
+    Networks,
     StandardNormal,
     TableClassifier,
     TableDecoder,
@@ -50,7 +50,7 @@ def randn(*shape: int, seed: int) -> Tensor:
     return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
-def tables(seed: int = 0, **changes: Any) -> FreeEnergyModel:
+def tables(seed: int = 0, **changes: Any) -> Networks:
     """A free encoder and marginal, all else from tables."""
     parts: dict[str, Any] = {
         "encoder": CategoricalEncoder(SHAPE, CODES),
@@ -60,7 +60,7 @@ def tables(seed: int = 0, **changes: Any) -> FreeEnergyModel:
         "lam": 1.3,
         "gam": 2.0,
     }
-    made = FreeEnergyModel(**(parts | changes)).double()
+    made = Networks(**(parts | changes)).double()
     for i, p in enumerate(made.parameters()):
         p.data = randn(*p.shape, seed=1000 * seed + i)
     return made
@@ -73,7 +73,7 @@ def letters(n: int = 7, seed: int = 0) -> tuple[Tensor, Tensor]:
     return x.reshape(n, *SHAPE), (2 * randn(n, CLASSES, seed=seed)).softmax(-1)
 
 
-def terms_of(made: FreeEnergyModel, x: Tensor, y: Tensor) -> list[Tensor]:
+def terms_of(made: Networks, x: Tensor, y: Tensor) -> list[Tensor]:
     with torch.no_grad():
         return list(made.terms(made(x, made.noise(1, len(x))), x, y))
 

@@ -11,8 +11,14 @@ from torch.func import hessian as dense_hessian
 from torch.func import jacrev
 
 from thermo_pl.errors import ConfigError
-from thermo_pl.module import FreeEnergyModel
-from thermo_pl.networks import Gaussian, LinearClassifier, MLPDecoder, MLPEncoder, StandardNormal
+from thermo_pl.networks import (
+    Gaussian,
+    LinearClassifier,
+    MLPDecoder,
+    MLPEncoder,
+    Networks,
+    StandardNormal,
+)
 from thermo_pl.networks.cubature import turned_cubature
 from thermo_pl.particles import Particles
 from thermo_pl.response.damping import SLOWEST, damping_effect, relaxation_damping
@@ -32,7 +38,7 @@ def randn(*shape: int, seed: int = 0) -> Tensor:
 def objective() -> Objective:
     """A small model of all parts on a probe of moving images."""
     torch.manual_seed(0)
-    model = FreeEnergyModel(
+    model = Networks(
         MLPEncoder(SHAPE, 2, hidden=()),
         LinearClassifier(2, CLASSES),
         MLPDecoder(SHAPE, 2, hidden=(), likelihood=Gaussian(0.05)),

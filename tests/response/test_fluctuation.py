@@ -14,7 +14,6 @@ from torch import Tensor
 
 from thermo_pl.errors import ConfigError
 from thermo_pl.exact.alphabet import Alphabet
-from thermo_pl.module import FreeEnergyModel
 from thermo_pl.networks import (
     CategoricalEncoder,
     CategoricalMarginal,
@@ -24,6 +23,7 @@ from thermo_pl.networks import (
     MLPClassifier,
     MLPDecoder,
     MLPEncoder,
+    Networks,
     StandardNormal,
     TableClassifier,
     TableDecoder,
@@ -59,7 +59,7 @@ def system(seed: int, free: tuple[str, ...] = ()) -> Alphabet:
     )
 
 
-def network(a: Alphabet, lam: float = LAM, gam: float = GAM, **parts: Any) -> FreeEnergyModel:
+def network(a: Alphabet, lam: float = LAM, gam: float = GAM, **parts: Any) -> Networks:
     """The system as tables, with an encoder anywhere but at its optimum."""
     made: dict[str, Any] = {
         "encoder": CategoricalEncoder(SHAPE, CODES),
@@ -68,7 +68,7 @@ def network(a: Alphabet, lam: float = LAM, gam: float = GAM, **parts: Any) -> Fr
         "marginal": CategoricalMarginal(CODES, a.marginal.tolist()),
     }
     torch.manual_seed(0)
-    return FreeEnergyModel(**(made | parts), lam=lam, gam=gam).double()
+    return Networks(**(made | parts), lam=lam, gam=gam).double()
 
 
 def letters(a: Alphabet) -> Probe:
@@ -180,7 +180,7 @@ def test_a_marginal_that_follows_is_refused_and_marked() -> None:
     assert fluctuation_response(made, letters(a), T).exact
 
 
-def gaussian(n: int, samples: int, seed: int = 0, **parts: Any) -> tuple[FreeEnergyModel, Probe]:
+def gaussian(n: int, samples: int, seed: int = 0, **parts: Any) -> tuple[Networks, Probe]:
     """A network with a drawn representation, and a probe of moving images and labels."""
     torch.manual_seed(1)
     made: dict[str, Any] = {
@@ -189,7 +189,7 @@ def gaussian(n: int, samples: int, seed: int = 0, **parts: Any) -> tuple[FreeEne
         "decoder": MLPDecoder(SHAPE, 2, hidden=(3,)),
         "marginal": StandardNormal(2),
     }
-    model = FreeEnergyModel(**(made | parts), lam=LAM, gam=GAM).double()
+    model = Networks(**(made | parts), lam=LAM, gam=GAM).double()
     with torch.no_grad():
         for p in model.parameters():
             p.mul_(2)

@@ -18,7 +18,6 @@ from torch.func import hessian as dense_hessian
 from torch.nn.utils import parameters_to_vector
 
 from thermo_pl.errors import ConfigError
-from thermo_pl.module import FreeEnergyModel, Outputs
 from thermo_pl.networks import (
     Categorical,
     CategoricalEncoder,
@@ -36,6 +35,8 @@ from thermo_pl.networks import (
     MLPClassifier,
     MLPDecoder,
     MLPEncoder,
+    Networks,
+    Outputs,
     StandardNormal,
 )
 from thermo_pl.particles import Particles
@@ -83,7 +84,7 @@ def particles(n: int, seed: int = 0, shape: tuple[int, ...] = SHAPE) -> Particle
     return Particles(*ends, *labels, randn(n, seed=seed + 4).exp())
 
 
-def randomised(made: FreeEnergyModel, seed: int = 0, scale: float = 1.0) -> FreeEnergyModel:
+def randomised(made: Networks, seed: int = 0, scale: float = 1.0) -> Networks:
     """The model in float64, all parameters drawn anew."""
     made.double()
     generator = torch.Generator().manual_seed(seed)
@@ -92,7 +93,7 @@ def randomised(made: FreeEnergyModel, seed: int = 0, scale: float = 1.0) -> Free
     return made
 
 
-def small(seed: int = 0, **changes: Any) -> FreeEnergyModel:
+def small(seed: int = 0, **changes: Any) -> Networks:
     """A model of all parts with one hidden layer each."""
     parts: dict[str, Any] = {
         "encoder": MLPEncoder(SHAPE, 2, hidden=(3,)),
@@ -102,10 +103,10 @@ def small(seed: int = 0, **changes: Any) -> FreeEnergyModel:
         "lam": 1.3,
         "gam": 4.0,
     }
-    return randomised(FreeEnergyModel(**(parts | changes)), seed)
+    return randomised(Networks(**(parts | changes)), seed)
 
 
-def probe_of(made: FreeEnergyModel, n: int, samples: int = 2, seed: int = 0) -> Probe:
+def probe_of(made: Networks, n: int, samples: int = 2, seed: int = 0) -> Probe:
     shape = made.encoder.image_shape
     noise = randn(samples, n, made.encoder.latent_dim, seed=seed + 9)
     if made.encoder.exact:
@@ -113,19 +114,19 @@ def probe_of(made: FreeEnergyModel, n: int, samples: int = 2, seed: int = 0) -> 
     return Probe(particles(n, seed, shape), noise)
 
 
-def force_of(made: FreeEnergyModel, probe: Probe) -> float:
+def force_of(made: Networks, probe: Probe) -> float:
     """∂_tJ at fixed θ on all draws of a probe."""
     return data_force(made, probe, T, decoded=len(probe.noise)).value
 
 
-def objective_of(made: FreeEnergyModel, n: int = 5, seed: int = 0) -> Objective:
+def objective_of(made: Networks, n: int = 5, seed: int = 0) -> Objective:
     return Objective(made, probe_of(made, n, seed=seed))
 
 
 # -- what the tests compare with: written without thermo_pl.response ----------------------------
 
 
-def forward(made: FreeEnergyModel, theta: Tensor, x: Tensor, noise: Tensor) -> Outputs:
+def forward(made: Networks, theta: Tensor, x: Tensor, noise: Tensor) -> Outputs:
     """The joint output with trainable parameters from a flat vector."""
     pieces, at = {}, 0
     for name, p in made.named_parameters():
@@ -136,7 +137,7 @@ def forward(made: FreeEnergyModel, theta: Tensor, x: Tensor, noise: Tensor) -> O
     return functional_call(made, pieces, (x, noise))
 
 
-def means_of(made: FreeEnergyModel, probe: Probe, theta: Tensor, t: float) -> Tensor:
+def means_of(made: Networks, probe: Probe, theta: Tensor, t: float) -> Tensor:
     """R, D and C."""
     p = probe.particles
     x, y = (1 - t) * p.source + t * p.target, (1 - t) * p.source_label + t * p.target_label
@@ -145,7 +146,7 @@ def means_of(made: FreeEnergyModel, probe: Probe, theta: Tensor, t: float) -> Te
     return torch.stack([term @ share for term in terms])
 
 
-def flat(made: FreeEnergyModel) -> Tensor:
+def flat(made: Networks) -> Tensor:
     return parameters_to_vector([p for p in made.parameters() if p.requires_grad]).detach()
 
 
@@ -157,7 +158,7 @@ class Point(NamedTuple):
     t: float
 
 
-def energy(made: FreeEnergyModel, probe: Probe, at: Point) -> Callable[[Tensor], Tensor]:
+def energy(made: Networks, probe: Probe, at: Point) -> Callable[[Tensor], Tensor]:
     """J as a function of θ."""
     weights = torch.tensor([1.0, at.lam, at.gam], dtype=torch.float64)
     return lambda theta: weights @ means_of(made, probe, theta, at.t)
@@ -186,7 +187,7 @@ def newton(j: Callable[[Tensor], Tensor], theta: Tensor) -> Tensor:
 
 
 @cache
-def equilibrium(case: str) -> tuple[FreeEnergyModel, Probe]:
+def equilibrium(case: str) -> tuple[Networks, Probe]:
     """A model at the equilibrium of its probe; the tests must leave it as it is."""
     made = randomised(CASES[case]())
     for part in FIXED.get(case, lambda made: [])(made):
@@ -198,7 +199,7 @@ def equilibrium(case: str) -> tuple[FreeEnergyModel, Probe]:
     return made, probe
 
 
-def relaxed(made: FreeEnergyModel, probe: Probe, at: Point, inverse: Tensor) -> Tensor:
+def relaxed(made: Networks, probe: Probe, at: Point, inverse: Tensor) -> Tensor:
     """θ at the equilibrium of nearby controls, by steps with a fixed inverse of the Hessian."""
     j, theta = grad(energy(made, probe, at)), flat(made)
     for _ in range(40):
@@ -217,7 +218,7 @@ class Change(NamedTuple):
     means: Tensor
 
 
-def differences(made: FreeEnergyModel, probe: Probe, name: str, inverse: Tensor) -> Change:
+def differences(made: Networks, probe: Probe, name: str, inverse: Tensor) -> Change:
     """Central differences of relaxed equilibria in one control, extrapolated (Richardson)."""
     here = Point(made.lam.item(), made.gam.item(), T)
     step = 4e-3 * getattr(here, name)
@@ -236,20 +237,20 @@ def differences(made: FreeEnergyModel, probe: Probe, name: str, inverse: Tensor)
 # -- the contract -------------------------------------------------------------------------------
 
 
-def linear(k: int, marginal: Any, **decoder: Any) -> FreeEnergyModel:
+def linear(k: int, marginal: Any, **decoder: Any) -> Networks:
     """Linear networks, lively enough to be away from every symmetric point."""
     parts = MLPEncoder(SHAPE, k, hidden=()), LinearClassifier(k, CLASSES)
     made = MLPDecoder(SHAPE, k, hidden=(), **decoder)
-    return FreeEnergyModel(*parts, made, marginal, lam=1.5, gam=3.0)
+    return Networks(*parts, made, marginal, lam=1.5, gam=3.0)
 
 
-CASES: dict[str, Callable[[], FreeEnergyModel]] = {
+CASES: dict[str, Callable[[], Networks]] = {
     "frozen classifier": lambda: linear(2, StandardNormal(2)),
     "Bernoulli": lambda: linear(2, StandardNormal(2)),
     "Gaussian": lambda: linear(2, StandardNormal(2), likelihood=Gaussian(0.05)),
     "learned marginal": lambda: linear(1, DiagonalGaussian(1), likelihood=Gaussian(0.05)),
     "mixture": lambda: linear(1, GaussianMixture(1, 2), likelihood=Gaussian(0.05)),
-    "hidden layer": lambda: FreeEnergyModel(
+    "hidden layer": lambda: Networks(
         MLPEncoder(SHAPE, 1, hidden=(1,)),
         LinearClassifier(1, CLASSES),
         MLPDecoder(SHAPE, 1, hidden=(), likelihood=Gaussian(0.05)),
@@ -257,7 +258,7 @@ CASES: dict[str, Callable[[], FreeEnergyModel]] = {
         lam=1.5,
         gam=3.0,
     ),
-    "random features": lambda: FreeEnergyModel(
+    "random features": lambda: Networks(
         MLPEncoder(SHAPE, 2, hidden=(4,)),
         MLPClassifier(2, CLASSES, hidden=(3,)),
         MLPDecoder(SHAPE, 2, hidden=(4,)),
@@ -265,7 +266,7 @@ CASES: dict[str, Callable[[], FreeEnergyModel]] = {
         lam=1.5,
         gam=3.0,
     ),
-    "logistic regression": lambda: FreeEnergyModel(
+    "logistic regression": lambda: Networks(
         IdentityEncoder(SHAPE), LinearClassifier(3, CLASSES), lam=0.0, gam=2.0
     ),
 }
@@ -345,7 +346,7 @@ def test_logistic_regression_does_not_follow_gamma() -> None:
 # -- curvature against dense matrices -----------------------------------------------------------
 
 CONV = (1, 4, 3)
-MODELS: dict[str, Callable[[], FreeEnergyModel]] = {
+MODELS: dict[str, Callable[[], Networks]] = {
     "all parts": small,
     "Gaussian pixels": lambda: small(
         decoder=MLPDecoder(SHAPE, 2, hidden=(3,), likelihood=Gaussian(0.2))
@@ -419,7 +420,7 @@ def with_moments_of_a_normal(probe: Probe) -> Probe:
     return probe._replace(noise=points[:, None].repeat(1, len(probe.particles.weight), 1))
 
 
-def at_draws(made: FreeEnergyModel, probe: Probe) -> tuple[FreeEnergyModel, Probe]:
+def at_draws(made: Networks, probe: Probe) -> tuple[Networks, Probe]:
     """The same model and probe with D at draws, where it has a closed form."""
     if made.decoder is None or made.decoder.layer is None:
         return made, probe
@@ -429,14 +430,14 @@ def at_draws(made: FreeEnergyModel, probe: Probe) -> tuple[FreeEnergyModel, Prob
     return other, with_moments_of_a_normal(probe)
 
 
-def shown(made: FreeEnergyModel) -> FreeEnergyModel:
+def shown(made: Networks) -> Networks:
     """The model with an encoder that has seen the moments of some data."""
     covariance = randn(3, 3) @ randn(3, 3).T + eye(3)
     made.encoder.whitening.learn(randn(3), covariance)
     return made
 
 
-def frozen(made: FreeEnergyModel, part: str = "") -> FreeEnergyModel:
+def frozen(made: Networks, part: str = "") -> Networks:
     """The model with a part, or its classifier and the first layer of its encoder, fixed."""
     if part:
         getattr(made, part).requires_grad_(False)
@@ -446,7 +447,7 @@ def frozen(made: FreeEnergyModel, part: str = "") -> FreeEnergyModel:
     return made
 
 
-def dense_gauss_newton(made: FreeEnergyModel, probe: Probe, t: float) -> Tensor:
+def dense_gauss_newton(made: Networks, probe: Probe, t: float) -> Tensor:
     """UᵀHU, U and H by themselves and in full.
 
     With a learned Gaussian marginal N(a, b²) the encoder's output is ((m-a)/b, log s²/b²).
@@ -554,7 +555,7 @@ def test_a_response_in_bounded_memory_is_the_response(
 
 def test_more_memory_is_larger_parts() -> None:
     shape = (1, 16, 16)
-    made = FreeEnergyModel(
+    made = Networks(
         MLPEncoder(shape, 4, (300,)), LinearClassifier(4, CLASSES), MLPDecoder(shape, 4, (300,)),
         StandardNormal(4),
     ).double()  # fmt: skip
@@ -783,14 +784,14 @@ PIXEL_VARIANCE, LABEL_VARIANCE = 0.5, 0.3
 LABEL_MAP = torch.tensor([[1.0, 0.3, -0.2], [0.1, -0.8, 0.4]], dtype=torch.float64)
 
 
-def exact_model(lam: float, gam: float, covariance: Tensor, label_map: Tensor) -> FreeEnergyModel:
+def exact_model(lam: float, gam: float, covariance: Tensor, label_map: Tensor) -> Networks:
     """The linear-Gaussian model at its global minimum, one latent for each pixel.
 
     With B = λ/σ² + γAᵀA/ρ² it is probabilistic PCA of B^½x with unit noise, V = AW.
     """
     d, m = len(covariance), len(label_map)
     classifier = GaussianClassifier(d, m, LABEL_VARIANCE) if m else None
-    made = FreeEnergyModel(
+    made = Networks(
         LinearGaussianEncoder((1, 1, d), d),
         decoder=MLPDecoder((1, 1, d), d, hidden=(), likelihood=Gaussian(PIXEL_VARIANCE)),
         marginal=StandardNormal(d),

@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Independent, Normal, kl_divergence
 
 from thermo_pl.estimate import Estimate
-from thermo_pl.module import FreeEnergyModel
 from thermo_pl.networks import (
     CategoricalEncoder,
     CategoricalMarginal,
@@ -24,6 +23,7 @@ from thermo_pl.networks import (
     MLPClassifier,
     MLPDecoder,
     MLPEncoder,
+    Networks,
     StandardNormal,
 )
 from thermo_pl.particles import Particles
@@ -58,7 +58,7 @@ def particles(seed: int = 0) -> Particles:
     return Particles(*images, *labels, randn(N, seed=seed + 4).exp())
 
 
-def model(seed: int = 0, **changes: Any) -> FreeEnergyModel:
+def model(seed: int = 0, **changes: Any) -> Networks:
     """All parts, with parameters drawn at random."""
     parts: dict[str, Any] = {
         "encoder": MLPEncoder(SHAPE, K, hidden=(3,)),
@@ -68,7 +68,7 @@ def model(seed: int = 0, **changes: Any) -> FreeEnergyModel:
         "lam": LAM,
         "gam": GAM,
     }
-    made = FreeEnergyModel(**(parts | changes)).double()
+    made = Networks(**(parts | changes)).double()
     generator = torch.Generator().manual_seed(seed)
     for p in made.parameters():
         p.data = torch.randn(p.shape, generator=generator, dtype=torch.float64)
@@ -91,7 +91,7 @@ class Draws(NamedTuple):
 
 
 @torch.no_grad()
-def by_hand(made: FreeEnergyModel, probe: Probe, t: float) -> Draws:
+def by_hand(made: Networks, probe: Probe, t: float) -> Draws:
     """The same numbers from the distributions of torch, particle by particle."""
     p = probe.particles
     total = [torch.zeros(len(probe.noise), dtype=torch.float64) for _ in Draws._fields]
@@ -213,7 +213,7 @@ def test_a_difference_of_a_model_with_itself_has_no_error() -> None:
     assert found.error > 1e-3
 
 
-def slope_in_t(made: FreeEnergyModel, probe: Probe) -> Tensor:
+def slope_in_t(made: Networks, probe: Probe) -> Tensor:
     """∂_tJ of each draw by differences, extrapolated: of fourth order in 1e-3."""
 
     def central(h: float) -> Tensor:
@@ -274,7 +274,7 @@ def test_the_error_of_the_first_law_is_that_of_its_draws() -> None:
     assert first_law(*measured, *forces).error == pytest.approx(standard_error(draws), rel=1e-10)
 
 
-LINEAR: dict[str, Callable[[], FreeEnergyModel]] = {
+LINEAR: dict[str, Callable[[], Networks]] = {
     "cubature": lambda: model(
         encoder=LinearGaussianEncoder(SHAPE, K),
         classifier=GaussianClassifier(K, CLASSES),

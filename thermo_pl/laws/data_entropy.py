@@ -70,22 +70,6 @@ def divergence(p: Tensor, q: Tensor) -> Tensor:
     return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum(-1)
 
 
-def entropy_bound(free_energy: Tensor, log_partition: Tensor) -> Tensor:
-    r"""The most that the data entropy can be: the second law says H ≤ J + log Z.
-
-    It is KL(p(s) ‖ q(s)/Z) ≥ 0 with q(s) = d(x|z)^λ c(y|z)^γ q(z). At λ = γ = 1, Z = 1 and the
-    bound is J alone; elsewhere J alone can be less than H.
-
-    Args:
-        free_energy: J = R + λD + γC in nats, at any θ.
-        log_partition: log Z(λ, γ) in nats, at the same θ.
-
-    Returns:
-        J + log Z in nats.
-    """
-    return free_energy + log_partition
-
-
 def binarised_entropy(
     images: Tensor,
     labels: Tensor | None,

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,14 +31,15 @@ from thermo_pl.laws.data_entropy import (
     knn_entropy,
 )
 from thermo_pl.laws.path_laws import ROUNDING, second_law, second_law_without_log_z
-from thermo_pl.module import FreeEnergyModel, Terms
 from thermo_pl.networks import (
     Bernoulli,
     Categorical,
     CategoricalPosterior,
     Gaussian,
     Marginal,
+    Networks,
     Posterior,
+    Terms,
 )
 from thermo_pl.particles import Batch, weighted_mean
 
@@ -120,7 +121,7 @@ class Production:
 
 
 @torch.no_grad()
-def log_partition(model: FreeEnergyModel, samples: int, generator: torch.Generator) -> Estimate:
+def log_partition(model: Networks, samples: int, generator: torch.Generator) -> Estimate:
     r"""Log Z(λ, γ) = log ∫ q(z) (∫ d(x|z)^λ dx) (Σ_y c(y|z)^γ) dz, at the model's λ and γ.
 
     The integrals over x and y are closed forms; that over z is a mean over draws from q(z), or
@@ -144,7 +145,7 @@ def log_partition(model: FreeEnergyModel, samples: int, generator: torch.Generat
     marginal = _marginal(model)
     require(samples >= 2, "samples", samples, "2 or more, so that there is a standard error")
     z, log_weight = marginal.points(samples, generator)
-    z = z.to(model.device, cast(torch.dtype, model.dtype))
+    z = z.to(model.device, model.dtype)
     size = math.prod(model.encoder.image_shape) if model.decoder else model.encoder.latent_dim
     blocks = torch.split(z, max(1, BLOCK // size))
     log_z = torch.cat([_log_integrals(model, block) for block in blocks])
@@ -160,7 +161,7 @@ def log_partition(model: FreeEnergyModel, samples: int, generator: torch.Generat
 
 
 def data_entropy(
-    model: FreeEnergyModel,
+    model: Networks,
     batch: Batch,
     labels: bool,
     generator: torch.Generator,
@@ -220,7 +221,7 @@ def data_entropy(
 
 @torch.no_grad()
 def sample_trajectories(
-    model: FreeEnergyModel, batch: Batch, samples: int, generator: torch.Generator
+    model: Networks, batch: Batch, samples: int, generator: torch.Generator
 ) -> Trajectories:
     """Run inference and generation on three independent sets of noise draws.
 
@@ -243,7 +244,7 @@ def sample_trajectories(
     first, posterior, _ = _run(model, batch, model.noise, samples, generator)
     third, _, z_bath = _run(model, batch, noise, samples, generator)
     z_system = posterior.draw(noise(samples, len(batch.x), generator).double().cpu())
-    log_q = marginal.log_prob(z_system.to(model.device, cast(torch.dtype, model.dtype)))
+    log_q = marginal.log_prob(z_system.to(model.device, model.dtype))
     log_p = [aggregate_log_prob(posterior, batch.weight, z) for z in (z_system, z_bath)]
     # for codes the plain mean over draws becomes the expectation under e(z|x)
     system = posterior.weigh(log_p[0] - log_q.double().cpu())
@@ -403,7 +404,7 @@ def aggregate_log_prob(posterior: Posterior, weight: Tensor, z: Tensor) -> Tenso
     return log_p.reshape(z.shape[:-1])
 
 
-def _marginal(model: FreeEnergyModel) -> Marginal:
+def _marginal(model: Networks) -> Marginal:
     if model.marginal is None:
         raise ConfigError(
             "encoder: got a deterministic one, so that there is no q(z), no rate and no log Z; "
@@ -412,7 +413,7 @@ def _marginal(model: FreeEnergyModel) -> Marginal:
     return model.marginal
 
 
-def _log_integrals(model: FreeEnergyModel, z: Tensor) -> Tensor:
+def _log_integrals(model: Networks, z: Tensor) -> Tensor:
     # log of (∫ d(x|z)^λ dx)(Σ_y c(y|z)^γ) for each z, float64
     value, axes = z.new_zeros(len(z), dtype=torch.float64), model.axes()
     if model.decoder is not None:
@@ -479,17 +480,17 @@ ESTIMATES: dict[type, Callable[[Batch, bool, torch.Generator], Found]] = {
 """How H is found for each likelihood, from a batch in float64: the estimate and the method."""
 
 
-def _fresh_noise(model: FreeEnergyModel) -> Noise:
+def _fresh_noise(model: Networks) -> Noise:
     # True draws where z is Gaussian: log p(z) is no polynomial, which a cubature would need.
     if model.encoder.family is CategoricalPosterior:
         return model.noise
     k = model.encoder.latent_dim
-    at = torch.zeros(0, device=model.device, dtype=cast(torch.dtype, model.dtype))
+    at = torch.zeros(0, device=model.device, dtype=model.dtype)
     return lambda samples, n, generator: torch.randn(samples, n, k, generator=generator).to(at)
 
 
 def _run(
-    model: FreeEnergyModel, batch: Batch, noise: Noise, samples: int, generator: torch.Generator
+    model: Networks, batch: Batch, noise: Noise, samples: int, generator: torch.Generator
 ) -> tuple[Terms, Posterior, Tensor]:
     # R, D, C for each draw, the encoders and z, all in float64 on the CPU
     terms, posteriors, points = [], [], []

@@ -1,4 +1,4 @@
-"""The interchangeable parts of a model: encoders, decoders, classifiers, marginals."""
+"""The networks of a model and their interchangeable parts."""
 
 from thermo_pl.networks.categorical import (
     Categorical,
@@ -8,18 +8,13 @@ from thermo_pl.networks.categorical import (
     TableDecoder,
 )
 from thermo_pl.networks.classifier import Classifier, LinearClassifier, MLPClassifier
-from thermo_pl.networks.decoder import (
-    Bernoulli,
-    ConvDecoder,
-    Decoder,
-    Gaussian,
-    Likelihood,
-    MLPDecoder,
-    Scatter,
-)
+from thermo_pl.networks.decoder import ConvDecoder, Decoder, MLPDecoder
 from thermo_pl.networks.encoder import ConvEncoder, Encoder, IdentityEncoder, MLPEncoder
+from thermo_pl.networks.likelihood import Bernoulli, Gaussian, Likelihood, Scatter
 from thermo_pl.networks.linear_gaussian import GaussianClassifier, LinearGaussianEncoder
 from thermo_pl.networks.marginal import DiagonalGaussian, GaussianMixture, Marginal, StandardNormal
+from thermo_pl.networks.outputs import Outputs, Prediction, Terms
+from thermo_pl.networks.parts import Networks
 from thermo_pl.networks.posterior import CategoricalPosterior, GaussianPosterior, Posterior
 
 __all__ = [
@@ -46,9 +41,13 @@ __all__ = [
     "MLPDecoder",
     "MLPEncoder",
     "Marginal",
+    "Networks",
+    "Outputs",
     "Posterior",
+    "Prediction",
     "Scatter",
     "StandardNormal",
     "TableClassifier",
     "TableDecoder",
+    "Terms",
 ]

@@ -12,9 +12,10 @@ from torch.nn import functional as F
 from thermo_pl.errors import require
 from thermo_pl.functionals import categorical_log_partition, categorical_nll
 from thermo_pl.networks.classifier import Classifier
-from thermo_pl.networks.decoder import Decoder, Likelihood
+from thermo_pl.networks.decoder import Decoder
 from thermo_pl.networks.encoder import Encoder
 from thermo_pl.networks.layers import mlp
+from thermo_pl.networks.likelihood import Likelihood
 from thermo_pl.networks.marginal import Marginal, draw_indices
 from thermo_pl.networks.posterior import CategoricalPosterior
 

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from thermo_pl.errors import require
 from thermo_pl.functionals import categorical_log_partition, cross_entropy
-from thermo_pl.networks.layers import mlp
+from thermo_pl.networks.layers import Axes, mlp
+from thermo_pl.networks.posterior import GaussianPosterior, Posterior
 
 
 class Classifier(nn.Module):
@@ -50,6 +51,34 @@ class Classifier(nn.Module):
             Logits, shape ``(samples, n, classes)``.
         """
         raise NotImplementedError
+
+    def of_posterior(self, posterior: Posterior, noise: Tensor, axes: Axes) -> Tensor:
+        """Score the classes at draws from e(z|x): a linear layer does not need z itself.
+
+        Args:
+            posterior: e(z|x).
+            noise: what it is drawn with, shape ``(samples, n, latent_dim)``.
+            axes: how the axes of z are turned.
+
+        Returns:
+            Logits, shape ``(samples, n, classes)``.
+        """
+        layer = self.layer
+        if layer is not None and isinstance(posterior, GaussianPosterior):
+            return posterior.draw_affine(axes.turned(layer.weight), layer.bias, noise)
+        logits: Tensor = self(axes.seen(posterior.draw(noise)))
+        return logits
+
+    def expected(self, logits: Tensor) -> Tensor:
+        """The label that is expected.
+
+        Args:
+            logits: what :meth:`forward` gave, shape ``(..., classes)``.
+
+        Returns:
+            Class probabilities; a label vector where labels are vectors.
+        """
+        return logits.softmax(-1) if self.categorical else logits
 
     def nll(self, logits: Tensor, y: Tensor) -> Tensor:
         """Classification loss, see :func:`thermo_pl.functionals.cross_entropy`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -69,6 +70,38 @@ class Whitening(nn.Module):
             Shape ``(n, d)``.
         """
         return (x - self.mean) @ self.matrix
+
+
+class Axes(NamedTuple):
+    """How the axes of z are turned against those that the networks see.
+
+    Attributes:
+        rotation: U, shape ``(k, k)``; None where they are not turned.
+    """
+
+    rotation: Tensor | None
+
+    def turned(self, rows: Tensor) -> Tensor:
+        """Rows in the axes of the networks, such as means or the rows of a weight, in those of z.
+
+        Args:
+            rows: shape ``(..., k)``.
+
+        Returns:
+            The rows times U.
+        """
+        return rows if self.rotation is None else rows @ self.rotation
+
+    def seen(self, z: Tensor) -> Tensor:
+        """Z as the networks see it, the inverse of :meth:`turned`.
+
+        Args:
+            z: shape ``(..., k)``.
+
+        Returns:
+            z times Uᵀ.
+        """
+        return z if self.rotation is None else z @ self.rotation.T
 
 
 class Frame(nn.Module):

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from thermo_pl.functionals import sample_latent
+from thermo_pl.networks.layers import Axes
 
 
 class GaussianPosterior(NamedTuple):
@@ -26,6 +27,17 @@ class GaussianPosterior(NamedTuple):
     def centre(self) -> Tensor:
         """The mean of z, shape ``(n, k)``."""
         return self.mean
+
+    def turned(self, axes: Axes) -> GaussianPosterior:
+        """The mean in the axes of z; the covariance is diagonal in those already.
+
+        Args:
+            axes: how the axes of z are turned.
+
+        Returns:
+            e(z|x).
+        """
+        return self._replace(mean=axes.turned(self.mean))
 
     def draw(self, noise: Tensor) -> Tensor:
         """Reparametrised draws.
@@ -79,6 +91,17 @@ class CategoricalPosterior(NamedTuple):
     def centre(self) -> Tensor:
         """The mean of the one-hot z: e(z|x), shape ``(n, K)``."""
         return self.logits.softmax(-1)
+
+    def turned(self, axes: Axes) -> CategoricalPosterior:
+        """Codes have no axes that could turn.
+
+        Args:
+            axes: not turned.
+
+        Returns:
+            e(z|x).
+        """
+        return self
 
     def draw(self, noise: Tensor) -> Tensor:
         """All codes instead of draws.

@@ -17,8 +17,7 @@ from torch import Tensor
 from torch.autograd import grad
 from torch.autograd.graph import saved_tensors_hooks
 
-from thermo_pl.module import FreeEnergyModel, Outputs
-from thermo_pl.networks import Scatter
+from thermo_pl.networks import Networks, Outputs, Scatter
 from thermo_pl.response.fused import FusedLinear
 from thermo_pl.response.objective import Objective, unflatten
 
@@ -249,7 +248,7 @@ def _pull(outputs: Pieces, inputs: Pieces, v: Pieces) -> Pieces:
     return grad(outputs, inputs, v, retain_graph=True, materialize_grads=True)
 
 
-def _coordinates(model: FreeEnergyModel, outputs: Outputs) -> list[Tensor]:
+def _coordinates(model: Networks, outputs: Outputs) -> list[Tensor]:
     # the joint output as a list of tensors, e(z|x) relative to q(z)
     posterior = outputs.posterior
     if model.marginal is not None:
@@ -259,7 +258,7 @@ def _coordinates(model: FreeEnergyModel, outputs: Outputs) -> list[Tensor]:
     return [*posterior, *networks, *outputs.direct.values()]
 
 
-def _outputs_at(model: FreeEnergyModel, coordinates: Pieces, like: Outputs) -> Outputs:
+def _outputs_at(model: Networks, coordinates: Pieces, like: Outputs) -> Outputs:
     # the inverse of _coordinates
     size = len(like.posterior)
     posterior = type(like.posterior)(*coordinates[:size])

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from thermo_pl.errors import ConfigError, require
-from thermo_pl.module import FreeEnergyModel
+from thermo_pl.networks import Networks
 from thermo_pl.response.linear import Response, ResponseSettings, ResponseSystem
 from thermo_pl.response.objective import Objective
 from thermo_pl.response.slopes import Slopes
@@ -24,9 +24,7 @@ SLOWEST = 0.1
 """Least √v of Adam, in means of √v over the parameters: rows behind pixels that never light up."""
 
 
-def relaxation_damping(
-    model: FreeEnergyModel, optimizer: torch.optim.Optimizer, time: float
-) -> Tensor:
+def relaxation_damping(model: Networks, optimizer: torch.optim.Optimizer, time: float) -> Tensor:
     """Damping whose response is that of a relaxation by this optimiser.
 
     Source: Adam as in Kingma & Ba 2015; decay of the weights is left out.

@@ -27,8 +27,7 @@ from torch import Tensor
 from torch.func import functional_call, jacrev
 
 from thermo_pl.errors import require
-from thermo_pl.module import FreeEnergyModel
-from thermo_pl.networks import CategoricalPosterior
+from thermo_pl.networks import CategoricalPosterior, Networks
 from thermo_pl.particles import interpolate
 from thermo_pl.response.objective import Probe, with_t_derivative
 from thermo_pl.response.slopes import Slopes
@@ -61,7 +60,7 @@ class FluctuationResponse:
 
 
 def fluctuation_response(
-    model: FreeEnergyModel, probe: Probe, t: float, biased: bool = False
+    model: Networks, probe: Probe, t: float, biased: bool = False
 ) -> FluctuationResponse:
     """Derivatives along the surface by covariances under e*(z|x).
 
@@ -106,7 +105,7 @@ def fluctuation_response(
     return FluctuationResponse(Slopes.of(value), Slopes.of(influence.std(0) / draws**0.5), bias)
 
 
-def _bias(model: FreeEnergyModel, probe: Probe, t: float) -> str:
+def _bias(model: Networks, probe: Probe, t: float) -> str:
     # what makes covariances of e(z|x) something else than the response
     if model.encoder.family is not CategoricalPosterior:
         return "an encoder of a limited family"
@@ -119,7 +118,7 @@ def _bias(model: FreeEnergyModel, probe: Probe, t: float) -> str:
     return ""
 
 
-def _free(model: FreeEnergyModel, x: Tensor) -> bool:
+def _free(model: Networks, x: Tensor) -> bool:
     # whether the log odds of all particles can be moved, each by itself: full rank
     encoder = model.encoder
     named = {n: p.detach().double() for n, p in encoder.named_parameters() if p.requires_grad}
@@ -136,14 +135,14 @@ def _free(model: FreeEnergyModel, x: Tensor) -> bool:
     return bool(torch.linalg.matrix_rank(matrix) == rows)
 
 
-def _parts(model: FreeEnergyModel, probe: Probe) -> list[Probe]:
+def _parts(model: Networks, probe: Probe) -> list[Probe]:
     n = len(probe.particles.weight)
     size = max(1, AT_ONCE // (len(probe.noise) * math.prod(model.encoder.image_shape)))
     return [probe.take(slice(start, start + size)) for start in range(0, n, size)]
 
 
 @torch.no_grad()
-def _sums(model: FreeEnergyModel, probe: Probe, t: float, mass: Tensor) -> Tensor:
+def _sums(model: Networks, probe: Probe, t: float, mass: Tensor) -> Tensor:
     # For each draw or code, summed over the particles: what t does to R, D and C by itself, and
     # the products behind the covariances of (R, D, C) with the forces; shape (2, samples, 3, 3).
     # The plain mean over draws or codes is the expectation.

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from thermo_pl.estimate import Estimate
-from thermo_pl.module import FreeEnergyModel
+from thermo_pl.networks import Networks
 from thermo_pl.particles import interpolate
 from thermo_pl.response.objective import Objective, Probe, with_t_derivative
 
@@ -65,7 +65,7 @@ class Measurement:
         )
 
 
-def measure(model: FreeEnergyModel, probe: Probe, t: float, decoded: int) -> Measurement:
+def measure(model: Networks, probe: Probe, t: float, decoded: int) -> Measurement:
     """Measure a model on a probe.
 
     Args:
@@ -92,7 +92,7 @@ def measure(model: FreeEnergyModel, probe: Probe, t: float, decoded: int) -> Mea
 
 
 @torch.no_grad()
-def distortion(model: FreeEnergyModel, probe: Probe, t: float, decoded: int) -> float:
+def distortion(model: Networks, probe: Probe, t: float, decoded: int) -> float:
     """D on some noise draws of a probe.
 
     Args:
@@ -108,7 +108,7 @@ def distortion(model: FreeEnergyModel, probe: Probe, t: float, decoded: int) -> 
     return float(_draws(few, few.theta, t)[1].mean())
 
 
-def data_force(model: FreeEnergyModel, probe: Probe, t: float, decoded: int) -> Estimate:
+def data_force(model: Networks, probe: Probe, t: float, decoded: int) -> Estimate:
     """∂_tJ at fixed θ, λ, γ; on the surface this is ∂_tF (envelope theorem).
 
     Args:
@@ -151,7 +151,7 @@ def first_law(
 
 
 @torch.no_grad()
-def classification_draws(model: FreeEnergyModel, probe: Probe, t: float) -> Tensor:
+def classification_draws(model: Networks, probe: Probe, t: float) -> Tensor:
     """C for each independent draw, without running the decoder; many draws are cheap this way.
 
     Args:
@@ -206,7 +206,7 @@ def draws_to_decode(probe: Probe) -> int:
     return max(2, min(DECODED, ENOUGH // (probe.points * len(probe.particles.weight))))
 
 
-def _decoded(model: FreeEnergyModel, probe: Probe, count: int) -> Probe:
+def _decoded(model: Networks, probe: Probe, count: int) -> Probe:
     # of an exact encoder none is left out: without some of them nothing is exact
     return probe if model.encoder.exact else few_draws(probe, count)
 
@@ -221,7 +221,7 @@ def _draws(objective: Objective, theta: Tensor, t: float | Tensor) -> Tensor:
     return torch.stack(sums).sum(0)
 
 
-def _collapsed(model: FreeEnergyModel, probe: Probe, draws: Tensor) -> Tensor:
+def _collapsed(model: Networks, probe: Probe, draws: Tensor) -> Tensor:
     # the points of a cubature are no sample: only their mean means anything
     points = draws.shape[-1] if model.encoder.exact else probe.points
     return draws.reshape(*draws.shape[:-1], -1, points).mean(-1)

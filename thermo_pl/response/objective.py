@@ -12,7 +12,7 @@ from torch.func import functional_call, jvp
 from torch.nn.utils import parameters_to_vector
 
 from thermo_pl.functionals import free_energy
-from thermo_pl.module import FreeEnergyModel, Outputs
+from thermo_pl.networks import Networks, Outputs
 from thermo_pl.particles import Particles, interpolate
 
 
@@ -52,9 +52,7 @@ class Objective:
         mass: what sums over the particles are divided by.
     """
 
-    def __init__(
-        self, model: FreeEnergyModel, probe: Probe, dtype: torch.dtype | None = None
-    ) -> None:
+    def __init__(self, model: Networks, probe: Probe, dtype: torch.dtype | None = None) -> None:
         """Keep the model's trainable parameters as one vector.
 
         Args:
@@ -205,7 +203,7 @@ def unflatten(vector: Tensor, parameters: Iterable[Tensor]) -> list[Tensor]:
     return [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
 
 
-def shift_parameters(model: FreeEnergyModel, shift: Tensor) -> None:
+def shift_parameters(model: Networks, shift: Tensor) -> None:
     """Add a flat vector to the trainable parameters, in place.
 
     Args:

@@ -29,40 +29,6 @@ from thermo_pl.transport.couplings import (
 )
 
 
-def class_costs(
-    x_a: npt.ArrayLike,
-    y_a: npt.ArrayLike,
-    x_b: npt.ArrayLike,
-    y_b: npt.ArrayLike,
-    classes_a: Sequence[int],
-    classes_b: Sequence[int],
-    cache: ArrayCache | None = None,
-    settings: Transport = DEFAULTS,
-) -> FloatArray:
-    """W2² of every class of one domain to every class of another, by exact plans.
-
-    With a cache each of the plans is kept too, so an interrupted run goes on where it was, and
-    :func:`matched_coupling` on the same data finds its plans there.
-
-    Args:
-        x_a: points, shape ``(n, *image)``.
-        y_a: classes of x_a, shape ``(n,)``.
-        x_b: points, shape ``(m, *image)``.
-        y_b: classes of x_b, shape ``(m,)``. The labels of the target domain are used.
-        classes_a: classes that label the rows.
-        classes_b: classes that label the columns.
-        cache: where plans and the result are kept; None computes without one.
-        settings: what the computation may take.
-
-    Returns:
-        Squared distances, shape ``(len(classes_a), len(classes_b))``.
-    """
-    a, b = check_alike(flat_points(x_a, "first"), flat_points(x_b, "second"))
-    groups_a = _groups(a, y_a, classes_a, "first")
-    groups_b = _groups(b, y_b, classes_b, "second")
-    return _costs(groups_a, groups_b, cache, settings)
-
-
 def match_classes(
     x_a: npt.ArrayLike,
     y_a: npt.ArrayLike,
