@@ -15,17 +15,11 @@ from thermo_pl.datamodules.base import PathDataModule
 from thermo_pl.errors import require
 from thermo_pl.estimate import Estimate
 from thermo_pl.laws.checks import Check, table
-from thermo_pl.laws.second_law import (
-    DataEntropy,
-    Production,
-    data_entropy,
-    energies,
-    log_partition,
-    production,
-    production_checks,
-    sample_trajectories,
-    second_law_checks,
-)
+from thermo_pl.laws.model_entropy import DataEntropy, data_entropy
+from thermo_pl.laws.partition import log_partition
+from thermo_pl.laws.production import Production, production, production_checks
+from thermo_pl.laws.second_law import second_law_checks
+from thermo_pl.laws.trajectories import energies, sample_trajectories
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.networks import Gaussian
 from thermo_pl.particles import Batch, Particles
@@ -52,7 +46,7 @@ class EntropyReport(pl.Callback):
     with standard errors over the random draws. For each system (the whole one of x and z, and the
     subsystem with labels) there are H, βW = -H, βΔF = -(R + D), with labels -(R + D + C), and
     σ_tot = βW - βΔF with its parts σ_sys and σ_bath; each law has its verdict. The second law is
-    that of all parts the model has. See :mod:`thermo_pl.laws.second_law`.
+    that of all parts the model has. See :mod:`thermo_pl.laws`.
 
     entropy.json in the run directory has all digits. The callback acts in ``validate`` only, never
     inside a fit; the random draws are the same in every run. The command line adds one with the

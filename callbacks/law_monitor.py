@@ -13,14 +13,11 @@ from thermo_pl.callbacks.entropy_report import particles_of, why_nothing
 from thermo_pl.callbacks.quasi_static import find_process, is_fitting
 from thermo_pl.errors import require
 from thermo_pl.laws.checks import Check, table
+from thermo_pl.laws.model_entropy import data_entropy
+from thermo_pl.laws.partition import log_partition
 from thermo_pl.laws.path_laws import SOLVER_TOLERANCE, TOLERANCE, check_path
-from thermo_pl.laws.second_law import (
-    data_entropy,
-    energies,
-    log_partition,
-    sample_trajectories,
-    second_law_checks,
-)
+from thermo_pl.laws.second_law import second_law_checks
+from thermo_pl.laws.trajectories import energies, sample_trajectories
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.reports.summary import moving
 from thermo_pl.runs.directory import write_json

@@ -20,8 +20,8 @@ from thermo_pl.cli import main
 from thermo_pl.datamodules import FiniteAlphabet
 from thermo_pl.errors import ConfigError
 from thermo_pl.exact import alphabet
+from thermo_pl.laws.model_entropy import data_entropy
 from thermo_pl.laws.production import entropy_production
-from thermo_pl.laws.second_law import data_entropy
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.networks import (
     CategoricalEncoder,

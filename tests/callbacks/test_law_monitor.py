@@ -19,7 +19,7 @@ from thermo_pl.callbacks import Equilibration, LawMonitor, RunReport
 from thermo_pl.errors import ConfigError, NonFinite, NotEquilibrated
 from thermo_pl.laws import checks, path_laws
 from thermo_pl.laws.data_entropy import binarised_entropy
-from thermo_pl.laws.second_law import log_partition
+from thermo_pl.laws.partition import log_partition
 from thermo_pl.particles import interpolate
 from thermo_pl.reports.summary import moving
 

@@ -23,7 +23,7 @@ from scipy.stats import norm
 
 from thermo_pl.errors import ConfigError
 from thermo_pl.estimate import Estimate
-from thermo_pl.laws import path_laws
+from thermo_pl.laws import path_laws, second_law
 from thermo_pl.laws.checks import Check, Verdict, allowed_errors, equality, inequality, judge, table
 from thermo_pl.laws.path_laws import check_path
 from thermo_pl.path.columns import Row
@@ -707,7 +707,7 @@ def test_second_law_is_a_divergence(seed: int, lam: float, gam: float) -> None:
     distortion = -(p_xz * np.log(d.T)).sum()
     loss = -(forward.sum(0) * np.log(c.T)).sum()
     energy = rate + lam * distortion + gam * loss
-    check = path_laws.second_law(*map(Estimate, (entropy, energy, math.log(total))))
+    check = second_law.second_law(*map(Estimate, (entropy, energy, math.log(total))))
     assert check.value == pytest.approx(expected, abs=1e-10)
     assert check.verdict == HOLDS
 
@@ -716,21 +716,21 @@ def test_second_law_is_a_divergence(seed: int, lam: float, gam: float) -> None:
 def test_second_law_holds_where_it_is_an_equality(s2: float, lam: float) -> None:
     # d^λ/Z is p itself
     entropy, energy, log_z = unused_latent(s2, lam)
-    check = path_laws.second_law(*map(Estimate, (entropy, energy, log_z)))
+    check = second_law.second_law(*map(Estimate, (entropy, energy, log_z)))
     assert abs(check.value) < 1e-12
     assert check.verdict == HOLDS
 
 
 def test_the_short_form_of_the_second_law_fails_where_z_exceeds_one() -> None:
     entropy, energy, log_z = unused_latent(0.005, 2.0)
-    short = path_laws.second_law_without_log_z(*map(Estimate, (entropy, energy, log_z)))
+    short = second_law.second_law_without_log_z(*map(Estimate, (entropy, energy, log_z)))
     assert short.value == pytest.approx(-1.037, abs=5e-4)  # the theory page
     assert short.verdict == NOT_APPLICABLE  # so it is no law there, whatever J is
     assert short.reason == f"log Z = {log_z:.3g}, and J ≥ H asks for Z ≤ 1"
-    below = path_laws.second_law_without_log_z(*map(Estimate, (entropy, energy, -0.1)))
+    below = second_law.second_law_without_log_z(*map(Estimate, (entropy, energy, -0.1)))
     assert below.verdict == VIOLATED
     assert "Z ≤ 1" in short.law
-    full = path_laws.second_law(*map(Estimate, (entropy, energy, log_z)))
+    full = second_law.second_law(*map(Estimate, (entropy, energy, log_z)))
     assert full.value == pytest.approx(0, abs=1e-14)
     assert full.verdict == HOLDS
 
@@ -738,7 +738,7 @@ def test_the_short_form_of_the_second_law_fails_where_z_exceeds_one() -> None:
 def test_second_law_has_the_errors_of_its_terms() -> None:
     def law(*errors: float) -> Check:
         values = (10.0, 9.0, 0.5)
-        return path_laws.second_law(*map(Estimate, values, errors))
+        return second_law.second_law(*map(Estimate, values, errors))
 
     check = law(0.2, 0.3, 0.6)
     assert (check.value, check.error) == pytest.approx((-0.5, 0.7))
@@ -746,7 +746,7 @@ def test_second_law_has_the_errors_of_its_terms() -> None:
     assert law(0.02, 0.03, 0.06).verdict == VIOLATED
     assert law(NAN, 0.3, 0.6).verdict == UNKNOWN
     known = Estimate(10.0, 0.3), Estimate(9.0, 0.4), Estimate(0.1, 0.1)
-    short = path_laws.second_law_without_log_z(*known)
+    short = second_law.second_law_without_log_z(*known)
     assert (short.value, short.error) == pytest.approx((-1, 0.5))
     assert short.verdict == WITHIN_ERROR
 

@@ -25,23 +25,19 @@ from thermo_pl.datamodules.exact import FiniteAlphabet, GaussianDomains
 from thermo_pl.errors import ConfigError
 from thermo_pl.estimate import Estimate
 from thermo_pl.exact import alphabet
-from thermo_pl.laws import second_law
+from thermo_pl.laws import model_entropy, partition, trajectories
 from thermo_pl.laws.checks import Verdict
 from thermo_pl.laws.data_entropy import discrete_entropy, joint_knn_entropy, knn_entropy
-from thermo_pl.laws.path_laws import second_law as second_law_check
-from thermo_pl.laws.path_laws import second_law_without_log_z
-from thermo_pl.laws.production import entropy_production
-from thermo_pl.laws.second_law import (
-    DataEntropy,
+from thermo_pl.laws.model_entropy import DataEntropy, data_entropy
+from thermo_pl.laws.partition import log_partition
+from thermo_pl.laws.production import (
     Production,
-    aggregate_log_prob,
-    data_entropy,
-    energies,
-    log_partition,
+    entropy_production,
     production,
     production_checks,
-    sample_trajectories,
 )
+from thermo_pl.laws.second_law import second_law, second_law_without_log_z
+from thermo_pl.laws.trajectories import aggregate_log_prob, energies, sample_trajectories
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.networks import (
     Bernoulli,
@@ -303,7 +299,8 @@ def test_a_sum_in_blocks_is_the_whole_sum(monkeypatch: pytest.MonkeyPatch) -> No
         return [*drawn.first, drawn.system, drawn.information, *drawn.third, log_z]
 
     whole = everything()
-    monkeypatch.setattr(second_law, "BLOCK", 1)
+    for module in (partition, trajectories):
+        monkeypatch.setattr(module, "BLOCK", 1)
     torch.testing.assert_close(everything(), whole, rtol=0, atol=1e-13)
 
 
@@ -415,7 +412,7 @@ def test_the_short_second_law_fails_for_a_gaussian_and_log_z_mends_it() -> None:
     assert log_z.value == pytest.approx(-short.value, abs=1e-9)
     assert short.verdict is Verdict.NOT_APPLICABLE  # Z > 1: J may be below H
     assert "log Z = 1.04" in short.reason
-    whole = second_law_check(entropy, energy, log_z)
+    whole = second_law(entropy, energy, log_z)
     assert abs(whole.value) < 1e-12
     assert whole.verdict is Verdict.HOLDS
 
@@ -621,7 +618,7 @@ def test_the_aggregate_of_sharp_encoders_keeps_its_digits() -> None:
 def test_the_aggregate_in_blocks_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     posterior, z = GaussianPosterior(randn(7, 3), randn(7, 3, seed=1)), randn(4, 5, 3, seed=2)
     whole = aggregate_log_prob(posterior, torch.ones(7), z)
-    monkeypatch.setattr(second_law, "BLOCK", 14)
+    monkeypatch.setattr(trajectories, "BLOCK", 14)
     torch.testing.assert_close(
         aggregate_log_prob(posterior, torch.ones(7), z), whole, rtol=0, atol=1e-13
     )
@@ -818,5 +815,5 @@ def test_a_missing_part_has_no_entropy_production() -> None:
 
 def test_every_likelihood_of_the_library_has_an_entropy() -> None:
     shipped = {Bernoulli, Categorical, Gaussian}
-    assert {*second_law.ESTIMATES} == {type(None), *shipped}
+    assert {*model_entropy.ESTIMATES} == {type(None), *shipped}
     assert all(issubclass(kind, Likelihood) for kind in shipped)

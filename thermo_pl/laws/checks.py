@@ -20,6 +20,9 @@ from thermo_pl.text import WIDTH, aligned, number, wrapped
 
 Array = NDArray[np.float64]
 
+ROUNDING = 1e-6
+"""Share of |J| by which rounding may move an energy: ten times the precision of float32."""
+
 
 class Verdict(StrEnum):
     """How a law stands."""

@@ -13,22 +13,16 @@ first law; F is a minimum of functions linear in (λ, γ), and the others follow
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from itertools import combinations, pairwise, product
-from typing import NamedTuple
+from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from thermo_pl.errors import require
-from thermo_pl.estimate import Estimate, add
-from thermo_pl.laws.checks import Array, Check, equality, inequality, judge, with_premises
-from thermo_pl.path.columns import NUMBERS, Row
+from thermo_pl.laws.checks import ROUNDING, Array, Check, equality, inequality, judge
+from thermo_pl.laws.steps import Numbers, by_data, finite, loops, numbers, rectangles, steps_of
+from thermo_pl.path.columns import Row
 from thermo_pl.path.segments import first_law_residual, relative_first_law_residual, step_size
-
-Numbers = dict[str, float]
-Place = tuple[int, int, int, int]
 
 TOLERANCE = 0.05
 """Relative tolerance of equalities that finite steps and finite relaxation meet only nearly."""
@@ -36,10 +30,6 @@ SOLVER_TOLERANCE = 0.01
 """Relative tolerance of the responses: the default residual at which their solves stop."""
 IDENTITY = 1e-5
 """Relative tolerance of identities between works: they are differences of float32 energies."""
-ROUNDING = 1e-6
-"""Share of |J| by which rounding may move an energy: ten times the precision of float32."""
-
-_PLACE = ("leg", "t", "lambda", "gamma")
 
 
 def first_law(rows: Sequence[Row], tolerance: float = TOLERANCE) -> list[Check]:
@@ -62,7 +52,7 @@ def first_law(rows: Sequence[Row], tolerance: float = TOLERANCE) -> list[Check]:
         Two checks, or none without a step.
     """
     energies = ("R", "D", "C", "J_t")
-    known = [(s.before, s.after) for s in _steps(rows) if s.knows(energies, energies)]
+    known = [(s.before, s.after) for s in steps_of(rows) if s.knows(energies, energies)]
     steps = [step for step in known if step_size(*step) > 0]  # of no step there is no share
     left = [first_law_residual(*step) for step in steps]
     relative = [relative_first_law_residual(step) for step in steps]
@@ -91,7 +81,7 @@ def stepwise_work(rows: Sequence[Row], tolerance: float = IDENTITY) -> list[Chec
         The worst step, or nothing without a step.
     """
     gaps = []
-    for step in _steps(rows):
+    for step in steps_of(rows):
         corrected = step.after["corrections"] > 0
         fixed_data = bool(step.moved) and "t" not in step.moved
         if fixed_data and not corrected and step.knows(("D", "C"), ("work",)):
@@ -116,8 +106,8 @@ def dissipation(rows: Sequence[Row]) -> list[Check]:
     Returns:
         The worst step and the sum, or nothing where no relaxation was measured.
     """
-    path = _read(rows)
-    steps = [row for row in path if _finite(row, "relaxation")]
+    path = numbers(rows)
+    steps = [row for row in path if finite(row, "relaxation")]
     value = [row["relaxation"] for row in steps]
     error = [row["relaxation_error"] for row in steps]
     fall, rounding = "J(k+1, θk) - J(k+1, θk+1)", _rounding(path)
@@ -142,10 +132,10 @@ def closed_loops(rows: Sequence[Row], tolerance: float = IDENTITY) -> list[Check
     Returns:
         The worst loop of the identity and of the inequality; nothing where no loop closes.
     """
-    path = _read(rows)
+    path = numbers(rows)
     rounding = _rounding(path)
     gaps, works, errors = [], [], []
-    for i, j in _loops(path):
+    for i, j in loops(path):
         first, last, inner = path[i], path[j], path[i + 1 : j + 1]
         flows = [(row["work"], row["relaxation"], row["work_error"]) for row in inner]
         work, relaxation, error = np.array(flows).T
@@ -184,7 +174,7 @@ def envelope(rows: Sequence[Row], tolerance: float = TOLERANCE) -> list[Check]:
     checks = []
     for control, symbol, force in (("lambda", "λ", "D"), ("gamma", "γ", "C")):
         names = ("J", force)
-        steps = [s for s in _steps(rows) if s.moved == {control} and s.knows(names, names)]
+        steps = [s for s in steps_of(rows) if s.moved == {control} and s.knows(names, names)]
         integral = np.array([step.mean(force) * step.change(control) for step in steps])
         gap = np.abs(np.array([step.change("J") for step in steps]) - integral)
         error = [step.after["first_law_error"] for step in steps]
@@ -214,7 +204,7 @@ def maxwell_measured(rows: Sequence[Row], tolerance: float = TOLERANCE) -> list[
     """
     values, errors = [], []
     names = ("C", "D", "C_error", "D_error")
-    for corners, lam, gam in _rectangles(_read(rows)):
+    for corners, lam, gam in rectangles(numbers(rows)):
         shaped = np.array([[[row[name] for name in names] for row in pair] for pair in corners])
         loss, distortion, loss_error, distortion_error = np.moveaxis(shaped, -1, 0)
         by_lam = (loss[1] - loss[0]).mean() / lam
@@ -243,7 +233,7 @@ def maxwell_response(rows: Sequence[Row], tolerance: float = SOLVER_TOLERANCE) -
         The median over the rows, or nothing without a response.
     """
     found = [
-        (r["C_lambda"], r["D_gamma"]) for r in _read(rows) if _finite(r, "C_lambda", "D_gamma")
+        (r["C_lambda"], r["D_gamma"]) for r in numbers(rows) if finite(r, "C_lambda", "D_gamma")
     ]
     gaps = [abs(a - b) / ((abs(a) + abs(b)) / 2) for a, b in found if a or b]
     statement = "|C_λ - D_γ| / mean magnitude = 0 (checks the solve)"
@@ -265,7 +255,7 @@ def concavity_response(rows: Sequence[Row], tolerance: float = SOLVER_TOLERANCE)
     """
     checks = []
     for name, symbol in (("D_lambda", "D_λ"), ("C_gamma", "C_γ")):
-        values = np.array([-row[name] for row in _read(rows) if _finite(row, name)])
+        values = np.array([-row[name] for row in numbers(rows) if finite(row, name)])
         allowed, law = tolerance * np.abs(values).max(initial=0), f"concavity, {symbol} ≤ 0"
         if not values.any():  # without the network whose loss it is: no slope at all
             continue
@@ -285,9 +275,9 @@ def concavity_measured(rows: Sequence[Row]) -> list[Check]:
     Returns:
         The worst pair, or nothing where no (leg, t) has two different points.
     """
-    path = _read(rows)
+    path = numbers(rows)
     values, errors = [], []
-    for group in _by_data(path):
+    for group in by_data(path):
         for (place, a), (other, b) in combinations(group, 2):
             if place != other:
                 lam, gam = b["lambda"] - a["lambda"], b["gamma"] - a["gamma"]
@@ -298,45 +288,6 @@ def concavity_measured(rows: Sequence[Row]) -> list[Check]:
     statement = "-(Δλ ΔD + Δγ ΔC) ≥ 0 for every pair"
     name = "concavity, worst pair"
     return _counted(inequality(name, statement, values, errors, _rounding(path)))
-
-
-def second_law(entropy: Estimate, free_energy: Estimate, log_z: Estimate) -> Check:
-    """Second law: KL(p(s) ‖ q(s)/Z) = -H + J + log Z ≥ 0, at any θ, λ and γ.
-
-    Args:
-        entropy: H of the data, nats.
-        free_energy: J in nats.
-        log_z: log Z = log ∫ q(z) (∫ d(x|z)^λ dx) (Σ_y c(y|z)^γ) dz at the same λ and γ.
-
-    Returns:
-        The check; the three errors count as independent.
-    """
-    rounding = ROUNDING * (abs(entropy.value) + abs(free_energy.value) + abs(log_z.value))
-    found = add(-entropy, free_energy, log_z)
-    law, statement = "second law, -H + J + log Z", "-H + J + log Z ≥ 0"
-    return inequality(law, statement, found.value, found.error, rounding, 1)
-
-
-def second_law_without_log_z(entropy: Estimate, free_energy: Estimate, log_z: Estimate) -> Check:
-    """The short form of the second law, J ≥ H: a law only where Z ≤ 1.
-
-    Z = 1 at λ = γ = 1, and Z ≤ 1 for discrete x with λ, γ ≥ 1. Elsewhere J may well be below H,
-    while :func:`second_law` still holds: there the short form is not applicable.
-
-    Args:
-        entropy: H of the data, nats.
-        free_energy: J in nats.
-        log_z: log Z at the same λ and γ; inf where Z is infinite.
-
-    Returns:
-        The check; the errors of H and J count as independent.
-    """
-    rounding = ROUNDING * (abs(entropy.value) + abs(free_energy.value))
-    found = free_energy - entropy
-    check = inequality("J ≥ H (where Z ≤ 1)", "J - H ≥ 0", found.value, found.error, rounding, 1)
-    known = judge(log_z.value, log_z.error, rounding).shown
-    reason = f"log Z = {log_z.value:.3g}, and J ≥ H asks for Z ≤ 1"
-    return with_premises(check, [] if known else [reason])
 
 
 def check_path(
@@ -383,90 +334,4 @@ def _share(value: ArrayLike, size: ArrayLike) -> Array:
 
 def _rounding(path: Sequence[Numbers]) -> float:
     # what rounding may do to a difference of energies on this path
-    return ROUNDING * max((abs(row["J"]) for row in path if _finite(row, "J")), default=1.0)
-
-
-def _finite(row: Numbers, *names: str) -> bool:
-    return all(math.isfinite(row[name]) for name in names)
-
-
-def _read(rows: Sequence[Row]) -> list[Numbers]:
-    # the columns as floats; what is missing or None is nan
-    path = []
-    for number, row in enumerate(rows):
-        values = {name: row.get(name) for name in NUMBERS}
-        numbers = {name: math.nan if v is None else float(v) for name, v in values.items()}
-        lost = [name for name in _PLACE if not math.isfinite(numbers[name])]
-        require(not lost, f"row {number}", f"no {', '.join(lost)}", "rows of path.csv")
-        path.append(numbers)
-    return path
-
-
-class _Step(NamedTuple):
-    # two rows that follow each other on one leg, and which of t, λ, γ differ between them
-    before: Numbers
-    after: Numbers
-    moved: set[str]
-
-    def change(self, name: str) -> float:
-        return self.after[name] - self.before[name]
-
-    def mean(self, name: str) -> float:
-        return (self.after[name] + self.before[name]) / 2
-
-    def knows(self, before: Sequence[str], after: Sequence[str]) -> bool:
-        return _finite(self.before, *before) and _finite(self.after, *after)
-
-
-def _steps(rows: Sequence[Row]) -> Iterator[_Step]:
-    path = _read(rows)
-    for (before, start), (after, end) in pairwise(zip(path, _places(path), strict=True)):
-        if start[0] == end[0]:
-            moved = {name for name, a, b in zip(_PLACE, start, end, strict=True) if a != b}
-            yield _Step(before, after, moved)
-
-
-def _places(path: Sequence[Numbers]) -> list[Place]:
-    # (leg, t, λ, γ) by levels: sums of steps return to a place only up to rounding
-    leg, t, lam, gam = (_levels([row[name] for row in path]) for name in _PLACE)
-    return list(zip(leg, t, lam, gam, strict=True))
-
-
-def _levels(values: Sequence[float]) -> list[int]:
-    # number the distinct values in ascending order; a relative 1e-9 apart is the same
-    distinct: list[float] = []
-    for value in sorted(values):
-        if not distinct or value - distinct[-1] > 1e-9 * max(1.0, abs(value)):
-            distinct.append(value)
-    return [bisect_right(distinct, value) for value in values]
-
-
-def _loops(path: Sequence[Numbers]) -> Iterator[tuple[int, int]]:
-    # from each row back to the latest one at the same place, with another place between them
-    latest: dict[Place, int] = {}
-    for j, place in enumerate(_places(path)):
-        i = latest.get(place, j)
-        if j - i > 1:
-            yield i, j
-        latest[place] = j
-
-
-def _by_data(path: Sequence[Numbers]) -> list[list[tuple[tuple[int, int], Numbers]]]:
-    # the rows with D and C of each (leg, t), each with its place in (λ, γ)
-    groups: dict[tuple[int, int], list[tuple[tuple[int, int], Numbers]]] = {}
-    for (leg, t, lam, gam), row in zip(_places(path), path, strict=True):
-        if _finite(row, "D", "C"):
-            groups.setdefault((leg, t), []).append(((lam, gam), row))
-    return list(groups.values())
-
-
-def _rectangles(path: Sequence[Numbers]) -> Iterator[tuple[list[list[Numbers]], float, float]]:
-    # corners [λ low, high][γ low, high] of neighbours on a grid, and the lengths of their sides
-    for group in _by_data(path):
-        grid = dict(group)
-        lams, gams = (sorted(set(axis)) for axis in zip(*grid, strict=True))
-        for lam, gam in product(pairwise(lams), pairwise(gams)):
-            if all(place in grid for place in product(lam, gam)):
-                corners = [[grid[low, high] for high in gam] for low in lam]
-                first, last = corners[0][0], corners[1][1]
-                yield corners, last["lambda"] - first["lambda"], last["gamma"] - first["gamma"]
+    return ROUNDING * max((abs(row["J"]) for row in path if finite(row, "J")), default=1.0)
