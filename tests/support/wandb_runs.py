@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import wandb
 import yaml
 
 from thermo_pl.cli import main
@@ -97,9 +98,20 @@ class Recorded:
         return self.folder / "files" / str(self.series(f"{name}.path")[-1])
 
 
+def written(run: Path) -> Path:
+    """The directory that W&B made in a run directory, once all of it is on disk.
+
+    W&B's ``finish`` returns before its service has written the end of a run's file. Only when the
+    service itself has ended is everything there, as at the end of a program.
+    """
+    wandb.teardown()
+    (folder,) = (run / "wandb").glob("*run-*")
+    return folder
+
+
 def recorded(run: Path) -> Recorded:
     """Read a run back with W&B's own reader."""
-    (folder,) = (run / "wandb").iterdir()
+    folder = written(run)
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(folder)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return Recorded(folder, [json.loads(line) for line in done.stdout.splitlines()])

@@ -160,6 +160,9 @@ class WandbRunLogger(WandbLogger):
     def finalize(self, status: str) -> None:
         """Close the run. One that begins later, such as a test after a fit, goes on under its id.
 
+        W&B's service writes the end of the run's files after this returns. They are complete when
+        the program ends, or after ``wandb.teardown()``.
+
         Args:
             status: how Lightning's trainer ended.
         """
