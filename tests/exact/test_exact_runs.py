@@ -19,7 +19,8 @@ from thermo_pl.callbacks import Equilibration, IsoClassification
 from thermo_pl.cli import main
 from thermo_pl.datamodules import GaussianDomains
 from thermo_pl.exact.alphabet import Alphabet
-from thermo_pl.exact.gaussian import LinearGaussian, Weights, learned_pixel_variance, vae_state
+from thermo_pl.exact.gaussian import LinearGaussian, Weights
+from thermo_pl.exact.linear_vae import learned_pixel_variance, vae_state
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.networks import (
     Gaussian,
