@@ -23,7 +23,9 @@ from hypothesis import strategies as st
 
 from thermo_pl.cli import main
 from thermo_pl.path.columns import COLUMNS
-from thermo_pl.reports.page import COLOURS, DASHES, Curve, axis, coordinate, page, panel
+from thermo_pl.reports.curves import Curve, coordinate
+from thermo_pl.reports.page import page
+from thermo_pl.reports.svg import COLOURS, DASHES, axis, panel
 from thermo_pl.runs.reader import Run, find_runs, flatten, read_run
 from thermo_pl.runs.table import (
     Cell,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import socket
 import subprocess
 import sys
@@ -433,6 +434,16 @@ def test_a_failure_in_the_middle_ends_the_recording_only(
         logger.log_directory(tmp_path)
         logger.finalize("success")
     run.finish()
+
+
+def test_a_logger_that_is_sent_to_another_process_goes_on_under_its_id(tmp_path: Path) -> None:
+    logger = WandbRunLogger(save_dir=str(tmp_path), name="sent", group="some")
+    logger.log_metrics({"thermo/step": 0})
+    there = pickle.loads(pickle.dumps(logger))
+    logger.finalize("success")
+    wandb.teardown()  # the other process has a service of its own
+    assert there.experiment.id == logger.version
+    there.finalize("success")
 
 
 def test_a_run_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
