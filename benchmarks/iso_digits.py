@@ -23,7 +23,7 @@ from typing import Any
 from kept_runs import timed
 from shipped_configs import shipped
 
-from thermo_pl.runs.directory import read_csv
+from thermo_pl.files import read_csv
 
 SWITCHES = {
     "no predictor": {"predictor": False},

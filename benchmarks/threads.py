@@ -25,7 +25,7 @@ from pathlib import Path
 import yaml
 from shipped_configs import shipped
 
-from thermo_pl.runs.directory import read_csv
+from thermo_pl.files import read_csv
 
 SETTINGS: dict[str, tuple[int, dict[str, str]]] = {
     "1 thread": (1, {}),

@@ -23,9 +23,9 @@ from kept_runs import command, fitted, summary_of
 from matplotlib.figure import Figure
 from shipped_configs import shipped
 
+from thermo_pl.files import read_csv
 from thermo_pl.reports.figures import BLUE, DPI, ORANGE
 from thermo_pl.reports.summary import moving
-from thermo_pl.runs.directory import read_csv
 
 METHODS: dict[str, tuple[str, ...]] = {
     "iso": (),

@@ -15,12 +15,12 @@ from torch.nn.utils import parameters_to_vector
 from thermo_pl.callbacks.settings import Motion
 from thermo_pl.callbacks.stroke_process import StrokeProcess
 from thermo_pl.errors import ProcessStopped, require
+from thermo_pl.files import write_json
 from thermo_pl.laws.cycle_ledger import summarise_cycle
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.path.columns import CLOSURE, Row
 from thermo_pl.path.segments import stroke_paths
 from thermo_pl.process.strokes import Point, Stroke, closing_step
-from thermo_pl.runs.directory import write_json
 
 
 class CycleOpen(ProcessStopped):

@@ -14,6 +14,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 
 from thermo_pl.datamodules.base import PathDataModule
 from thermo_pl.errors import require
+from thermo_pl.files import write_json
 from thermo_pl.laws.checks import Check, table
 from thermo_pl.laws.second_law import (
     DataEntropy,
@@ -30,7 +31,6 @@ from thermo_pl.laws.second_law import (
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.networks import Gaussian
 from thermo_pl.particles import Batch, Particles
-from thermo_pl.runs.directory import write_json
 
 WHOLE, LABELLED = "whole system", "with labels"
 

@@ -12,6 +12,7 @@ import torch
 from thermo_pl.callbacks.entropy_report import particles_of, why_nothing
 from thermo_pl.callbacks.quasi_static import find_process, is_fitting
 from thermo_pl.errors import require
+from thermo_pl.files import write_json
 from thermo_pl.laws.checks import Check, table
 from thermo_pl.laws.path_laws import SOLVER_TOLERANCE, TOLERANCE, check_path
 from thermo_pl.laws.second_law import (
@@ -23,7 +24,6 @@ from thermo_pl.laws.second_law import (
 )
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.reports.summary import moving
-from thermo_pl.runs.directory import write_json
 
 SAMPLES = 16
 """Noise draws for each particle on which J is taken for the second law."""

@@ -27,6 +27,7 @@ from thermo_pl.callbacks.settings import Control, Equilibration, Motion, Probes,
 from thermo_pl.callbacks.step_control import Snapshot
 from thermo_pl.callbacks.transitions import SADDLE, OnTransition, TransitionMet, kick, transition
 from thermo_pl.errors import ConfigError, NonFinite, NotEquilibrated, SolverBreakdown, require
+from thermo_pl.files import write_csv, write_json
 from thermo_pl.laws.ledger import summarise_strokes
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.path.columns import COLUMNS, Row
@@ -45,7 +46,6 @@ from thermo_pl.response.measurement import (
 from thermo_pl.response.metric import metric
 from thermo_pl.response.objective import Objective, Probe, shift_parameters
 from thermo_pl.response.solvers import Status
-from thermo_pl.runs.directory import write_csv, write_json
 
 NAN = float("nan")
 UNSOLVED = 0.5

@@ -15,6 +15,7 @@ from thermo_pl.callbacks.adiabatic import Adiabatic
 from thermo_pl.callbacks.cycle import Cycle
 from thermo_pl.callbacks.quasi_static import QuasiStatic, find_process, is_fitting
 from thermo_pl.callbacks.stroke_process import StrokeProcess
+from thermo_pl.files import write_json
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.particles import Batch, Particles, interpolate, weighted_mean
 from thermo_pl.path.columns import CLOSURE, Row
@@ -28,7 +29,6 @@ from thermo_pl.reports.cycle_figures import (
 from thermo_pl.reports.figures import DPI, control_figure, space_figure, strip_figure
 from thermo_pl.reports.ledger import ledger_table, summarise_ledger
 from thermo_pl.reports.summary import moving, strokes_of_pass, summarise, table
-from thermo_pl.runs.directory import write_json
 
 Frame = tuple[float, Tensor, Tensor | None]
 """Path coordinate, images and what the model makes of them."""

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from thermo_pl.errors import DataError, ProcessStopped, require
+from thermo_pl.files import read_csv
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.path.columns import FORWARD
-from thermo_pl.runs.directory import read_csv
 
 NAN = float("nan")
 SAFETY = 0.9

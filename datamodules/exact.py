@@ -21,7 +21,7 @@ from thermo_pl.exact.bures import (
     transport_map,
     wasserstein2_squared,
 )
-from thermo_pl.laws.data_entropy import discrete_entropy
+from thermo_pl.exact.distributions import discrete_entropy
 from thermo_pl.transport.cache import content_hash
 from thermo_pl.transport.couplings import Coupling, identity_coupling
 

@@ -16,8 +16,8 @@ from sklearn.datasets import load_digits
 
 from thermo_pl.callbacks import iso_classification, stroke_process
 from thermo_pl.cli import main
+from thermo_pl.files import read_csv
 from thermo_pl.networks import ConvEncoder
-from thermo_pl.runs.directory import read_csv
 
 FOLDER = Path(__file__).parents[1] / "lightning_configs"
 # a sweep of W&B is no config; see tests/runs/test_wandb.py

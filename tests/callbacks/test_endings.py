@@ -27,9 +27,9 @@ from support.process_runs import (
 from thermo_pl.callbacks import Equilibration, Probes, ProcessProgress, RunReport
 from thermo_pl.cli import main
 from thermo_pl.errors import ConfigError, NonFinite, NotEquilibrated, SolverBreakdown
+from thermo_pl.files import read_csv
 from thermo_pl.response import linear as response_module
 from thermo_pl.response.solvers import Solution, Status
-from thermo_pl.runs.directory import read_csv
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The '.*' does not have many workers"),

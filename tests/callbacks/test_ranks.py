@@ -18,7 +18,7 @@ from support.command_line import CONFIG, PROCESS
 from support.process_runs import same_path
 from thermo_pl.callbacks.ranks import RanksDiffer, check_same, check_strategy, digest
 from thermo_pl.errors import ConfigError
-from thermo_pl.runs.directory import read_csv
+from thermo_pl.files import read_csv
 
 ROOT = Path(__file__).parents[2]
 EXACT = ROOT / "lightning_configs" / "exact_gaussian.yaml"

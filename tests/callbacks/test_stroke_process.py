@@ -39,9 +39,9 @@ from thermo_pl.cli import main
 from thermo_pl.datamodules import GaussianDomains
 from thermo_pl.errors import ConfigError, InfeasibleTarget
 from thermo_pl.exact.alphabet import Alphabet
+from thermo_pl.files import read_csv
 from thermo_pl.process.strokes import Stroke
 from thermo_pl.response.linear import ResponseSettings
-from thermo_pl.runs.directory import read_csv
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The '.*' does not have many workers"),

@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 from thermo_pl.cli import main
 from thermo_pl.path.columns import COLUMNS
 from thermo_pl.reports.curves import Curve, coordinate
-from thermo_pl.reports.page import page
 from thermo_pl.reports.svg import COLOURS, DASHES, axis, panel
+from thermo_pl.runs.page import page
 from thermo_pl.runs.reader import Run, find_runs, flatten, read_run
 from thermo_pl.runs.table import (
     Cell,
@@ -719,7 +719,7 @@ def test_ten_runs_are_compared_within_a_second_and_a_half(tmp_path: Path) -> Non
 
 def test_reading_runs_imports_neither_torch_nor_lightning_nor_matplotlib() -> None:
     code = (
-        "import sys, thermo_pl.reports.page;"
+        "import sys, thermo_pl.runs.page;"
         "print({'torch', 'pytorch_lightning', 'wandb', 'matplotlib'} & set(sys.modules))"
     )
     done = subprocess.run(

@@ -21,6 +21,7 @@ from thermo_pl.datamodules import GaussianDomains
 from thermo_pl.exact.alphabet import Alphabet
 from thermo_pl.exact.gaussian import LinearGaussian, Weights
 from thermo_pl.exact.linear_vae import learned_pixel_variance, vae_state
+from thermo_pl.files import read_csv
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.networks import (
     Gaussian,
@@ -33,7 +34,6 @@ from thermo_pl.particles import interpolate
 from thermo_pl.path.segments import first_law_residual
 from thermo_pl.response.linear import ResponseSettings
 from thermo_pl.response.objective import Objective, Probe
-from thermo_pl.runs.directory import read_csv
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The '.*' does not have many workers"),

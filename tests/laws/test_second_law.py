@@ -24,9 +24,10 @@ from torch.distributions import (
 from thermo_pl.datamodules.exact import FiniteAlphabet, GaussianDomains
 from thermo_pl.errors import ConfigError
 from thermo_pl.exact import alphabet
+from thermo_pl.exact.distributions import discrete_entropy
 from thermo_pl.laws import second_law
 from thermo_pl.laws.checks import Verdict
-from thermo_pl.laws.data_entropy import discrete_entropy, joint_knn_entropy, knn_entropy
+from thermo_pl.laws.data_entropy import joint_knn_entropy, knn_entropy
 from thermo_pl.laws.path_laws import second_law as second_law_check
 from thermo_pl.laws.path_laws import second_law_without_log_z
 from thermo_pl.laws.production import entropy_production

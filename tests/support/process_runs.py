@@ -20,11 +20,11 @@ from torch.nn.utils import parameters_to_vector
 
 from thermo_pl.callbacks import Equilibration, IsoClassification, Probes, quasi_static
 from thermo_pl.datamodules import InterpolatedDataModule, Waypoint
+from thermo_pl.files import read_csv
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.networks import LinearClassifier, MLPDecoder, MLPEncoder, StandardNormal
 from thermo_pl.response.linear import ResponseSettings
 from thermo_pl.response.objective import Probe
-from thermo_pl.runs.directory import read_csv
 
 SHAPE = [1, 8, 8]
 Rows = list[dict[str, Any]]

@@ -27,8 +27,9 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from thermo_pl.callbacks import EntropyReport, PathLogger, PredictionWriter, QuasiStatic
 from thermo_pl.cli import errors, lookup
 from thermo_pl.errors import ConfigError, ThermoError
+from thermo_pl.files import write_atomic
 from thermo_pl.module import FreeEnergyModel
-from thermo_pl.runs.directory import create_run_directory, write_atomic
+from thermo_pl.runs.directory import create_run_directory
 from thermo_pl.runs.wandb import WandbRunLogger, checkpoint_version
 
 # Short class names in a config resolve only to classes that were imported before it is parsed.

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from thermo_pl.errors import NotEquilibrated, SolverBreakdown, require
-from thermo_pl.laws.data_entropy import divergence, require_distribution
+from thermo_pl.exact.distributions import divergence, require_distribution
 
 FREE = ("decoder", "classifier", "marginal")
 """The distributions of the backward process: each may be frozen or optimised."""

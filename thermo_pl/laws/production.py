@@ -13,7 +13,7 @@ from torch import Tensor
 
 from thermo_pl.errors import require
 from thermo_pl.exact.alphabet import rate_distortion_classification
-from thermo_pl.laws.data_entropy import discrete_entropy, divergence, require_distribution
+from thermo_pl.exact.distributions import discrete_entropy, divergence, require_distribution
 
 
 class EntropyProduction(NamedTuple):

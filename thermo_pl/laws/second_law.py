@@ -21,14 +21,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from thermo_pl.errors import ConfigError, DataError, require
+from thermo_pl.exact.distributions import discrete_entropy
 from thermo_pl.functionals import LOG_2PI, free_energy, gaussian_log_prob
 from thermo_pl.laws.checks import Check, judge
-from thermo_pl.laws.data_entropy import (
-    binarised_entropy,
-    discrete_entropy,
-    joint_knn_entropy,
-    knn_entropy,
-)
+from thermo_pl.laws.data_entropy import binarised_entropy, joint_knn_entropy, knn_entropy
 from thermo_pl.laws.path_laws import ROUNDING, second_law, second_law_without_log_z
 from thermo_pl.module import FreeEnergyModel, Terms
 from thermo_pl.networks import (

@@ -17,9 +17,9 @@ from typing import Any
 import yaml
 
 from thermo_pl.errors import DataError, require
+from thermo_pl.files import read_csv
 from thermo_pl.path.columns import COLUMNS, Row
 from thermo_pl.reports.summary import moving, summarise
-from thermo_pl.runs.directory import read_csv
 
 Value = float | str | None
 

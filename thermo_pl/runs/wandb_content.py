@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from thermo_pl import __version__
-from thermo_pl.runs.directory import read_csv
+from thermo_pl.files import read_csv
 
 STEP = "thermo/step"
 """The x-axis of everything a process measures: its macro-steps."""
