@@ -24,8 +24,8 @@ class Waypoint:
         classes: classes that belong to the domain; None for all of the source.
         source: where the images come from; None for :class:`Digits` as it is by default.
         transform: applied once to all images of each split, before classes are selected. It must
-            give the same result every time: a random one must draw from a fixed seed of its own
-            (as :class:`GaussianNoise` does), so that the particles are fixed.
+            give the same result every time, so that the particles are fixed: a random one draws
+            from a seed of its own, as :class:`GaussianNoise` does.
         per_class: images of each class that the train split keeps, or one number for each of
             ``classes``, null for all of that class; all of them if not given. The other splits are
             left as they are.

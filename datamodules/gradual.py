@@ -1,8 +1,8 @@
 """A labelled domain and an unlabelled stream that leads away from it; labels are carried along.
 
-Gradual self-training (Kumar, Ma & Liang, "Understanding self-training for gradual domain
-adaptation", ICML 2020) as a path of couplings: a model trained on labelled images labels the first
-window of the stream, is trained on it, labels the next one, and so on.
+Gradual self-training as a path of couplings: a model trained on labelled images labels the first
+window of the stream. It is then trained on that window, labels the next one, and so on. Source:
+Kumar, Ma & Liang, "Understanding self-training for gradual domain adaptation", ICML 2020.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot, pad
+from typing_extensions import override
 
 from thermo_pl.datamodules.base import PathDataModule
 from thermo_pl.datamodules.coupled import CoupledImages, at_rest
@@ -37,18 +38,18 @@ AT_ONCE = 1024
 class GradualDataModule(PathDataModule):
     """Images of p(x(t)) from window to window of an unlabelled stream.
 
-    Leg 0 is the labelled domain at rest. Leg k goes from window k-1 (for k = 1 from the labelled
-    domain) to window k, counted from 1, along the displacement interpolation of an exact plan that
-    is blind to labels. **No labels but those of the first domain are used.** The images of a window
-    get theirs in one of two ways:
+    Leg 0 is the labelled domain at rest. Leg 1 goes from there to the first window, leg k from
+    window k-1 to window k. An exact plan, blind to labels, couples the two ends of a leg, and
+    images move along its displacement interpolation. **No labels but those of the first domain are
+    used.** The images of a window get theirs in one of two ways:
 
-    - ``predicted``: the model in training says which class is the most probable one, once, when the
-      data move onto the leg that leads to the window (self-training). Those that it is least sure
-      of are left out.
-    - ``transported``: the plans carry them; an image has the mean label of those coupled with it.
+    - ``predicted``: the model in training tells the most probable class. It is asked once, when
+      the data move onto the leg that leads to the window (self-training). Images whose class is
+      the least probable are left out.
+    - ``transported``: the plans carry labels. An image has the mean label of those coupled with it.
 
-    The val split is of the first domain, on all legs. So is the test split on leg 0, with the same
-    images; on all others it is that of the end of the stream. Its labels serve reports only.
+    The val split is of the first domain, on all legs. The test split is the same on leg 0, and of
+    the end of the stream on all others; its labels serve reports only.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class GradualDataModule(PathDataModule):
         seed: int | None = None,
         transport: Transport | None = None,
     ) -> None:
-        """Set it up.
+        """Keep the settings; images are read and coupled when they are first needed.
 
         Args:
             images: the labelled images and the stream.
@@ -162,20 +163,12 @@ class GradualDataModule(PathDataModule):
         )
         return DataPath(legs, names, fingerprint, closed=False)
 
+    @override
     def state_dict(self) -> dict[str, Any]:
-        """The position on the path, the seed of the draws and the labels carried so far.
-
-        Returns:
-            Plain Python values and tensors.
-        """
         return super().state_dict() | {"carried": list(self._carried)}
 
+    @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up a saved position, with the labels that were carried to it.
-
-        Args:
-            state_dict: what :meth:`state_dict` gave.
-        """
         self._carried = list(state_dict["carried"])
         if self._train:
             self._train[:] = [self._train_leg(leg) for leg in range(self.n_legs)]
@@ -273,7 +266,7 @@ class ShiftedPairs(CoupledImages):
         coupling: Coupling,
         reach: int,
     ) -> None:
-        """Set it up.
+        """Repeat every pair once for each translation, with its share of the mass.
 
         Args:
             source: images x_a, shape ``(n, channels, height, width)``.
@@ -290,14 +283,6 @@ class ShiftedPairs(CoupledImages):
         self.mass, self.weight = self.mass.repeat(count) / count, self.weight.repeat(count)
 
     def __getitems__(self, indices: Sequence[int] | Tensor) -> Particles:
-        """A batch of translated pairs.
-
-        Args:
-            indices: which ones.
-
-        Returns:
-            The pairs, with :attr:`weight`.
-        """
         particles = super().__getitems__(indices)
         if not self._reach:
             return particles

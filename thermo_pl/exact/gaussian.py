@@ -45,8 +45,8 @@ class Weights(NamedTuple):
 class LinearGaussian(Surface):
     """A linear-Gaussian model whose data move on the geodesic of Gaussians; see the module.
 
-    With a latent active for every dimension of x, det S factors out of det M and D and C do not
-    feel the data at all (D_t = C_t = 0): processes that are to show the data's motion need
+    With a latent active for every dimension of x, det S factors out of det M. D and C then do not
+    feel the data at all: D_t = C_t = 0. A process that is to show the data's motion needs
     latent_dim < d, or a latent switched off.
 
     Attributes:
@@ -124,8 +124,8 @@ class LinearGaussian(Surface):
         With v_i = L u_i and g_i = 1/ν_i for active latents, 1 otherwise: R = Σ_active ½ log ν_i,
         D = (d/2) log 2πσ² + Σ g_i |v_i|²/(2σ²),
         C = (m/2) log 2πρ² + tr S_ε/(2ρ²) + Σ g_i |A v_i|²/(2ρ²).
-        Where two latents compete for the last place (ν_k = ν_{k+1} > 1) there are several minima
-        with the same R and different D, C; this is one of them.
+        Where two latents compete for the last place (ν_k = ν_{k+1} > 1) there are several minima.
+        They have the same R and different D, C; this is one of them.
 
         Args:
             lam: λ ≥ 0.

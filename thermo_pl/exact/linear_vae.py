@@ -69,7 +69,8 @@ def learned_pixel_variance(variances: Tensor, lam: float, latent_dim: int) -> fl
 
     so that one n is consistent with itself and it is the global minimum: latent i ≤ k is active
     if F still rises at σ² = λτ_i. As σ² → 0 the slope tends to λd - rank if k ≥ rank, and to -∞
-    otherwise: without a direction left to the noise there is a minimum only if λd < rank.
+    otherwise. So if k ≥ rank, where no direction is left to the noise, there is a minimum only if
+    λd < rank.
 
     Args:
         variances: eigenvalues τ of the data's covariance in any order, shape ``(d,)``.

@@ -139,8 +139,8 @@ class Surface(ABC):
     def adiabat(self, lam_start: float, gam: float, times: Sequence[float]) -> Tensor:
         """λ(t) of the adiabatic process: γ constant and S = -Δ(λD + γC) = 0 while the data move.
 
-        The solution of dλ/dt = -(λ D_t + γ C_t)/(D + λ D_λ + γ C_λ), as the root of
-        λD + γC = its value at the start, the one nearest to the λ before.
+        It solves dλ/dt = -(λ D_t + γ C_t)/(D + λ D_λ + γ C_λ). Each λ is a root: λD + γC has its
+        value at the start. Of several roots it is the one nearest to the λ before.
 
         Args:
             lam_start: λ at the first time.

@@ -80,7 +80,7 @@ def coordinate(paths: Sequence[Sequence[Row]]) -> str:
         paths: rows of the runs.
 
     Returns:
-        ``t``, which is leg + t, if it goes forward in all of them, else ``step``: the data of a
+        ``t``, which is leg + t, if it goes forward in all of them. Else ``step``: the data of a
         surface stay where they are, and those of a cycle come back.
     """
     for path in paths:

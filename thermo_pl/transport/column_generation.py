@@ -1,10 +1,11 @@
 """One exact plan between two sets of points: dense where they are few, else by column generation.
 
 Of the n·m pairs of two sets only n + m - 1 have mass in an optimal plan. Column generation solves
-the plan on few pairs, takes the reduced costs c_ij - u_i - v_j of all pairs by its potentials, row
-by row, adds those pairs that are cheapest, and does so until no reduced cost is negative: the plan
-is then optimal among all plans, by linear-programming duality, and no matrix of n × m costs was
-ever held. Potentials of a plan between some of the points say where to begin [1]_.
+the plan on few pairs. Its potentials u, v give the reduced costs c_ij - u_i - v_j of all pairs,
+which are computed row by row. The cheapest pairs are added, and the plan is solved again, until no
+reduced cost is negative. By linear-programming duality the plan is then optimal among all plans. A
+matrix of n × m costs is never held. Potentials of a plan between some of the points say where to
+begin [1]_.
 
 References:
     .. [1] B. Schmitzer, "A sparse multiscale algorithm for dense optimal transport",
