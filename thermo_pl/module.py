@@ -28,6 +28,7 @@ from thermo_pl.networks import (
 )
 from thermo_pl.networks.cubature import turned_cubature
 from thermo_pl.networks.layers import Frame
+from thermo_pl.optim import MacroStepCosine
 from thermo_pl.particles import Batch, weighted_mean
 
 
@@ -108,7 +109,7 @@ class FreeEnergyModel(pl.LightningModule):
         turning: bool = False,
         optimizer: OptimizerCallable = torch.optim.Adam,
         scheduler: LRSchedulerCallable | None = None,
-        scheduler_interval: Literal["epoch", "step"] = "epoch",
+        scheduler_interval: Literal["epoch", "step"] | None = None,
         initial_weights: str | Path | None = None,
     ) -> None:
         """Put the parts together.
@@ -134,7 +135,8 @@ class FreeEnergyModel(pl.LightningModule):
                 latents turn into each other are found far sooner.
             optimizer: builds the optimiser from the parameters.
             scheduler: builds the learning-rate scheduler from the optimiser.
-            scheduler_interval: what the scheduler counts.
+            scheduler_interval: what the scheduler counts; if not given, steps for a
+                :class:`~thermo_pl.optim.MacroStepCosine` and epochs for any other.
             initial_weights: checkpoint to start θ from; its λ, γ and optimiser are not used.
         """
         super().__init__()
@@ -484,8 +486,23 @@ class FreeEnergyModel(pl.LightningModule):
         optimizer = self.optimizer(self.parameters())
         if self.scheduler is None:
             return optimizer
-        scheduler = {"scheduler": self.scheduler(optimizer), "interval": self.scheduler_interval}
-        return {"optimizer": optimizer, "lr_scheduler": scheduler}
+        scheduler = self.scheduler(optimizer)
+        counted = "step" if isinstance(scheduler, MacroStepCosine) else "epoch"
+        if isinstance(scheduler, MacroStepCosine):
+            got, allowed = self.scheduler_interval, "step or null, with a MacroStepCosine"
+            require(got != "epoch", "scheduler_interval", got, allowed)
+        settings = {"scheduler": scheduler, "interval": self.scheduler_interval or counted}
+        return {"optimizer": optimizer, "lr_scheduler": settings}
+
+    def on_train_start(self) -> None:
+        """Tell a scheduler that follows the macro-steps how many optimiser steps they have."""
+        scheduler = self.lr_schedulers()
+        if isinstance(scheduler, MacroStepCosine):
+            batches, together = (
+                self.trainer.num_training_batches,
+                self.trainer.accumulate_grad_batches,
+            )
+            scheduler.begin(math.ceil(batches / together))
 
     def setup(self, stage: str) -> None:
         """Check that the data fit the networks; show an encoder that whitens what it will see.

@@ -17,6 +17,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from support.command_line import CONFIG, PROCESS
 from support.process_runs import same_path
 from thermo_pl.callbacks.ranks import RanksDiffer, check_same, check_strategy, digest
+from thermo_pl.cli.configs import load
 from thermo_pl.errors import ConfigError
 from thermo_pl.runs.directory import read_csv
 
@@ -70,7 +71,7 @@ def digits(cache: Path, batch_size: int) -> dict[str, Any]:
 
 def exact(batches: int) -> dict[str, Any]:
     """Every batch is all of the data, without noise: both ranks have the same gradient."""
-    config: dict[str, Any] = yaml.safe_load(EXACT.read_text())
+    config: dict[str, Any] = load(EXACT)
     config["model"]["init_args"]["optimizer"] = {
         "class_path": "torch.optim.Adam",
         "init_args": {"lr": 0.01},

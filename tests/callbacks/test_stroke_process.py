@@ -36,6 +36,7 @@ from thermo_pl.callbacks import (
 )
 from thermo_pl.callbacks.cycle import CycleOpen
 from thermo_pl.cli import main
+from thermo_pl.cli.configs import load
 from thermo_pl.datamodules import GaussianDomains
 from thermo_pl.errors import ConfigError, InfeasibleTarget
 from thermo_pl.exact.alphabet import Alphabet
@@ -264,7 +265,7 @@ class Cycled(NamedTuple):
 
 @pytest.fixture(scope="module")
 def carnot(tmp_path_factory: pytest.TempPathFactory) -> Cycled:
-    config = yaml.safe_load((CONFIGS / "carnot_exact.yaml").read_text())
+    config = load(CONFIGS / "carnot_exact.yaml")
     assert config["data"]["init_args"]["covariances"] == COVARIANCES
     assert config["data"]["init_args"]["label_map"] == LABELS
     assert config["data"]["init_args"]["label_noise"] == NOISE
@@ -384,7 +385,7 @@ RECTANGLE = [
 
 
 def test_a_cycle_at_one_domain_returns_and_does_the_work_of_its_area(tmp_path: Path) -> None:
-    config = yaml.safe_load((CONFIGS / "exact_categorical.yaml").read_text())
+    config = load(CONFIGS / "exact_categorical.yaml")
     process = config["trainer"]["callbacks"][-1]
     settings = {key: process["init_args"][key] for key in ("equilibration", "response")}
     process["class_path"] = "Cycle"

@@ -17,6 +17,7 @@ from jsonargparse import Namespace
 
 from thermo_pl import __version__
 from thermo_pl.cli import lightning, main
+from thermo_pl.cli.configs import load
 from thermo_pl.cli.front import COMMANDS
 from thermo_pl.errors import ProcessStopped
 
@@ -534,7 +535,7 @@ def test_keys_that_a_constructor_hands_on_to_its_bases_are_known(
     key: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = Path(__file__).parents[2] / "lightning_configs"
-    config = yaml.safe_load((folder / "carnot_exact.yaml").read_text())
+    config = load(folder / "carnot_exact.yaml")
     arguments = config["trainer"]["callbacks"][-1]["init_args"]
     arguments[key[:-1]] = 1  # a slip
     path = tmp_path / "config.yaml"

@@ -158,7 +158,8 @@ def test_config_is_the_resolved_one_and_differs_in_k_alone(
         assert told["seed"] == 0
         assert told["versions"]["torch"] == torch.__version__.partition("+")[0]
         begun = seen.of("run")[0]
-        assert (begun["project"], begun["run_group"]) == ("thermo_pl", "iso_digits")
+        # of the folder that the runs lie in
+        assert (begun["project"], begun["run_group"]) == ("thermo_pl", "runs")
         assert (begun["job_type"], begun["tags"]) == ("iso_classification", ["digits", "mlp"])
         assert begun["display_name"] == f"runs/{run.name}"
     one, other = (dict(flat(seen.config)) for seen in both)
@@ -192,7 +193,7 @@ def test_a_config_without_a_process_logs_what_lightning_logs(tmp_path: Path) -> 
     assert len(seen.series("val/J")) == 2
     assert not [name for name in seen.summary if name.startswith(("thermo/", "law/"))]
     assert {"model", "data", "trainer", "seed", "versions"} <= set(seen.config)
-    assert seen.of("run")[0]["run_group"] == "vae_digits"
+    assert seen.of("run")[0]["run_group"] == "runs"
 
 
 def test_a_cycle_is_told_where_there_is_one(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from thermo_pl.cli import main
+from thermo_pl.cli.configs import load
 from thermo_pl.runs.directory import read_csv
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 
 def tiny_config(name: str, folder: Path, reports: bool = True) -> Path:
     """A shipped config with two macro-steps on few images, otherwise as it is."""
-    config = yaml.safe_load((ROOT / "lightning_configs" / f"{name}.yaml").read_text())
+    config = load(ROOT / "lightning_configs" / f"{name}.yaml")
     trainer = config["trainer"]
     config["data"]["init_args"] |= {"train_batches": 4, "batch_size": 32}
     config["data"]["init_args"]["cache_dir"] = str(folder / "cache")

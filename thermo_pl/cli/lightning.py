@@ -25,14 +25,14 @@ from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from thermo_pl.callbacks import EntropyReport, PathLogger, PredictionWriter, QuasiStatic
-from thermo_pl.cli import errors, lookup
+from thermo_pl.cli import configs, errors, lookup
 from thermo_pl.errors import ConfigError, ThermoError
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.runs.directory import create_run_directory, write_atomic
 from thermo_pl.runs.wandb import WandbRunLogger, checkpoint_version
 
 # Short class names in a config resolve only to classes that were imported before it is parsed.
-for _package in ("networks", "callbacks", "datamodules"):
+for _package in ("networks", "callbacks", "datamodules", "optim"):
     import_module(f"thermo_pl.{_package}")
 
 RUN_DIR_VARIABLE = "THERMO_PL_RUN_DIR"
@@ -126,7 +126,14 @@ class ThermoCLI(LightningCLI):
             ConfigError: if anything in them, or in the files they name, is wrong.
         """
         words = cast(list[str], args)  # as run() gives them
-        documents = lookup.read_documents(words)
+        files, others = configs.split(words[1:])
+        config = configs.load(*files)
+        lookup.check_sections(config)
+        flags = lookup.read_flags(others)
+        short = {key.replace(".init_args", ""): value for key, value in flags.items()}
+        configs.follow(config, short, FreeEnergyModel)
+        if files:  # one text, below the flags
+            words = [words[0], "--config", yaml.safe_dump(config, sort_keys=False), *others]
         subparser = self._parser(words[0])
         known = [
             action.dest for action in subparser._actions if action.dest.split(".")[-1] != "help"
@@ -136,7 +143,7 @@ class ThermoCLI(LightningCLI):
         except _Refused as refused:
             bases = {"model": self._model_class, "data": self._datamodule_class}
             bases |= {f"trainer.{name}": hint for name, hint in errors.hints(pl.Trainer).items()}
-            flags = lookup.read_flags(words)
+            documents = {"config": config}
             line = errors.explain(refused.message, refused.cause, documents, known, bases, flags)
             raise ConfigError(line) from refused.cause
         self.settings = self.config[words[0]]

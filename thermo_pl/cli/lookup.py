@@ -4,44 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from thermo_pl.errors import ConfigError
 
 _CLASS_KEYS = {"class_path", "init_args", "dict_kwargs"}
 MISSING = object()
 """Stands for a value that is not there."""
-
-
-def read_documents(args: list[str]) -> dict[str, Any]:
-    """Load the config files that a command line names, as far as they can be loaded.
-
-    Args:
-        args: the words of the command line.
-
-    Returns:
-        The content of each file by its name, None where it cannot be read.
-
-    Raises:
-        ConfigError: if a file is not a config at all.
-    """
-    documents: dict[str, Any] = {}
-    for word, following in zip(args, [*args[1:], ""], strict=True):
-        flag, _, value = word.partition("=")
-        if flag in {"--config", "-c"}:
-            name = value or following
-            try:
-                documents[name] = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
-            except UnicodeDecodeError as error:
-                raise ConfigError(f"{name}: got {error}; allowed: a YAML file in UTF-8") from error
-            except (OSError, yaml.YAMLError):
-                documents[name] = None  # the parser will say what is wrong with it
-                continue
-            _check_sections(name, documents[name])
-    return documents
 
 
 def read_flags(args: list[str]) -> dict[str, str]:
@@ -53,15 +22,20 @@ def read_flags(args: list[str]) -> dict[str, str]:
     Returns:
         The value of each flag, as text, by its key without dashes.
     """
-    pairs = zip(args, [*args[1:], ""], strict=True)
+    pairs = list(zip(args, [*args[1:], ""], strict=False))
     split = [(*word.partition("="), following) for word, following in pairs if word[:2] == "--"]
     return {flag[2:]: value if equals else following for flag, equals, value, following in split}
 
 
-def _check_sections(name: str, data: Any) -> None:
-    # Refuse what the parser would pass over without a word.
-    if not isinstance(data, dict):
-        raise ConfigError(f"{name}: got {short(data)}; allowed: keys such as model, data, trainer")
+def check_sections(data: dict[str, Any]) -> None:
+    """Refuse what the parser would pass over without a word.
+
+    Args:
+        data: a config.
+
+    Raises:
+        ConfigError: if there is such a thing.
+    """
     if not isinstance(data.get("trainer", {}), dict):
         got = short(data["trainer"])
         raise ConfigError(f"trainer: got {got}; allowed: keys of the Trainer, such as max_epochs")

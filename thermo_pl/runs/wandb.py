@@ -60,7 +60,8 @@ class WandbRunLogger(WandbLogger):
 
         Args:
             project: the project in the web interface.
-            group: group of the run there.
+            group: group of the run there; on the command line the last part of
+                ``trainer.default_root_dir`` if not given.
             job_type: kind of the run there.
             tags: its tags.
             name: its name; the last two parts of ``save_dir`` if not given.
@@ -105,6 +106,8 @@ class WandbRunLogger(WandbLogger):
         plain = config if self.record_machine else _portable(config)
         self._config = {**_by_class(plain), "seed": config.get("seed_everything")}
         self._wandb_init["job_type"] = job_type or self._wandb_init["job_type"]
+        if self._wandb_init["group"] is None:  # runs of one experiment belong together
+            self._wandb_init["group"] = Path(config["trainer"]["default_root_dir"] or "runs").name
         self._id = version or self._id
 
     @property
