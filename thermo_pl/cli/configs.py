@@ -7,7 +7,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from thermo_pl.errors import ConfigError, require
 
 FOLLOWERS = {"latent_dim": ("decoder", "classifier", "marginal"), "image_shape": ("decoder",)}
 """Sizes of the encoder, and the parts of a model that take them over where they give none."""
+
+_CLASS_KEYS = {"class_path", "init_args", "dict_kwargs"}
 
 
 def load(*files: str | Path) -> dict[str, Any]:
@@ -140,7 +143,7 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def follow(config: dict[str, Any], flags: Mapping[str, str], model: type) -> None:
+def follow(config: dict[str, Any], flags: Mapping[str, str | None], model: type) -> None:
     """Give the parts of a model the sizes of its encoder, where they are given none.
 
     Args:
@@ -156,13 +159,133 @@ def follow(config: dict[str, Any], flags: Mapping[str, str], model: type) -> Non
     types = classes.hints(model)
     for size, followers in FOLLOWERS.items():
         flag = flags.get(f"model.encoder.{size}")
-        value = yaml.safe_load(flag) if flag else (encoder.get("init_args") or {}).get(size)
+        value = _plain(flag) if flag else (encoder.get("init_args") or {}).get(size)
         if not isinstance(value, int | list):
             continue
         for name in followers:
             part = parts.get(name)
             if not isinstance(part, dict):
                 continue
-            kind = classes.resolve(part.get("class_path"), classes.named(types[name]))
+            kind = classes.resolve(part.get("class_path"), classes.named(types.get(name)))
             if kind and size in classes.parameters(kind):
                 part["init_args"] = {size: value, **(part.get("init_args") or {})}
+
+
+def read_flags(words: Sequence[str]) -> dict[str, str | None]:
+    """The flags among the words of a command line.
+
+    Args:
+        words: the words after the command, without the config files.
+
+    Returns:
+        The value of each flag as text, None without one, by its key without dashes and
+        ``init_args``.
+
+    Raises:
+        ConfigError: for a word that is neither a flag nor its value.
+    """
+    flags: dict[str, str | None] = {}
+    key = ""
+    for word in words:
+        if word.startswith("--"):
+            key, equals, value = word[2:].partition("=")
+            key = key.replace(".init_args", "")
+            flags[key] = value if equals else None
+            key = "" if equals else key
+        elif key:
+            flags[key], key = word, ""
+        elif not word.startswith("-"):
+            raise ConfigError(f"{word}: got a word too many; allowed: --KEY VALUE pairs")
+    return flags
+
+
+def with_flags(config: dict[str, Any], flags: Mapping[str, str | None]) -> dict[str, Any]:
+    """What the flags make of a config; for messages, not for runs.
+
+    Args:
+        config: a config.
+        flags: values by keys; of a list a flag reaches the last entry.
+
+    Returns:
+        The config, changed.
+    """
+    config = copy.deepcopy(config)
+    for key, text in flags.items():
+        *outer, last = key.split(".")
+        node: Any = config
+        for name in outer:
+            node = node.setdefault(name, {}) if isinstance(node, dict) else {}
+            node = node[-1] if isinstance(node, list) and node else node
+            if isinstance(node, dict) and "class_path" in node and last != "class_path":
+                node = node.setdefault("init_args", {})
+        if isinstance(node, dict):
+            before = node.get(last.removesuffix("+"))
+            value = _plain(text)
+            if last.endswith("+"):
+                value = [*_listed(before), *_listed(value)]
+            elif isinstance(before, dict) and "class_path" in before and isinstance(value, str):
+                value = before | {"class_path": value}
+            node[last.removesuffix("+")] = value
+    return config
+
+
+def _plain(text: str | None) -> Any:
+    try:
+        return yaml.safe_load(text or "")
+    except yaml.YAMLError:
+        return text
+
+
+def walk(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """A config and all that is in it.
+
+    Args:
+        node: a config or a part of it.
+        path: its dotted path.
+
+    Yields:
+        Path, such as ``data.init_args.legs[0].classes``, and value.
+    """
+    yield path, node
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from walk(value, f"{path}.{key}".lstrip("."))
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from walk(value, f"{path}[{index}]")
+
+
+def check(config: dict[str, Any]) -> None:
+    """Refuse what the parser would pass over without a word.
+
+    Args:
+        config: a config.
+
+    Raises:
+        ConfigError: if there is such a thing.
+    """
+    trainer = config.get("trainer", {})
+    allowed = "keys of the Trainer, such as max_epochs"
+    require(isinstance(trainer, dict), "trainer", trainer, allowed)
+    for path, node in walk(config):
+        if not isinstance(node, dict):
+            continue
+        arguments, name = node.get("init_args", {}), node.get("class_path", "")
+        require(isinstance(arguments, dict), f"{path}.init_args", arguments, "arguments of a class")
+        require(isinstance(name, str), f"{path}.class_path", name, "the name of a class")
+        if name and (extra := sorted(map(str, node.keys() - _CLASS_KEYS))):
+            got = f"got {short(node[extra[0]])}, but there is no such key beside class_path"
+            raise ConfigError(f"{path}.{extra[0]}: {got}; allowed: init_args, and keys inside it")
+
+
+def short(value: Any) -> str:
+    """A value as text that fits a line.
+
+    Args:
+        value: anything.
+
+    Returns:
+        Its repr, cut at 80 characters.
+    """
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."

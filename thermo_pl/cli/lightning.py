@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import traceback
+import typing
 import warnings
 import zipfile
 from importlib import import_module
@@ -25,8 +26,8 @@ from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from thermo_pl.callbacks import EntropyReport, PathLogger, PredictionWriter, QuasiStatic
-from thermo_pl.cli import configs, errors, lookup
-from thermo_pl.errors import ConfigError, ThermoError
+from thermo_pl.cli import configs, errors
+from thermo_pl.errors import ConfigError
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.runs.directory import create_run_directory, write_atomic
 from thermo_pl.runs.wandb import WandbRunLogger, checkpoint_version
@@ -60,22 +61,16 @@ _NOISE = (
 class _Refused(SystemExit):
     """A parser's complaint on its way out; SystemExit, as jsonargparse may catch ValueErrors."""
 
-    def __init__(self, message: str, cause: Exception | None) -> None:
+    def __init__(self, told: str) -> None:
         super().__init__(2)
-        self.message = message
-        self.cause = cause
+        self.told = told
 
 
 class ThermoParser(LightningArgumentParser):
     """A parser that takes no abbreviated flags and leaves the wording of errors to others."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Build a parser.
-
-        Args:
-            *args: as for the base class.
-            **kwargs: as for the base class.
-        """
+        """Build a parser, as the base class does."""
         super().__init__(*args, **{**kwargs, "allow_abbrev": False})
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
@@ -90,7 +85,7 @@ class ThermoParser(LightningArgumentParser):
         """
         if not self.exit_on_error:
             super().error(message, ex)
-        raise _Refused(message, ex)
+        raise _Refused(message) from ex
 
 
 class ThermoCLI(LightningCLI):
@@ -103,11 +98,7 @@ class ThermoCLI(LightningCLI):
     run_dir: Path
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the key that Lightning lacks.
-
-        Args:
-            parser: the parser of a command.
-        """
+        """Add the key that Lightning lacks."""
         parser.add_argument(
             "--threads",
             type=PositiveInt | None,
@@ -127,29 +118,28 @@ class ThermoCLI(LightningCLI):
         """
         words = cast(list[str], args)  # as run() gives them
         files, others = configs.split(words[1:])
-        config = configs.load(*files)
-        lookup.check_sections(config)
-        flags = lookup.read_flags(others)
-        short = {key.replace(".init_args", ""): value for key, value in flags.items()}
-        configs.follow(config, short, FreeEnergyModel)
+        config, flags = configs.load(*files), configs.read_flags(others)
+        configs.check(config)
+        configs.follow(config, flags, FreeEnergyModel)
         if files:  # one text, below the flags
             words = [words[0], "--config", yaml.safe_dump(config, sort_keys=False), *others]
-        subparser = self._parser(words[0])
-        known = [
-            action.dest for action in subparser._actions if action.dest.split(".")[-1] != "help"
-        ]
         try:
             self.config = parser.parse_args(words)
         except _Refused as refused:
-            bases = {"model": self._model_class, "data": self._datamodule_class}
-            bases |= {f"trainer.{name}": hint for name, hint in errors.hints(pl.Trainer).items()}
-            documents = {"config": config}
-            line = errors.explain(refused.message, refused.cause, documents, known, bases, flags)
-            raise ConfigError(line) from refused.cause
+            whole, types = configs.with_flags(config, flags), self._types(words[0])
+            raise ConfigError(errors.explain(whole, types, refused.told)) from refused.__cause__
         self.settings = self.config[words[0]]
         # LightningCLI would let the hyperparameters in a checkpoint overrule the config: λ, γ are
         # state, so it does not get to see the path.
         self._ckpt_path = _checkpoint(self.settings.pop("ckpt_path", None))
+
+    def _types(self, command: str) -> dict[str, Any]:
+        # of each key at the top; LightningCLI has no public way to the parser of a command
+        keys = vars(self._parser(command).get_defaults()).keys() - {"config"}
+        hints = typing.get_type_hints(getattr(pl.Trainer, command))
+        hints |= {"seed_everything": bool | int, "threads": PositiveInt | None}
+        hints |= {"model": self._model_class, "data": self._datamodule_class}
+        return {key: hints.get(key) for key in sorted(keys)} | {"trainer": (pl.Trainer,)}
 
     def before_instantiate_classes(self) -> None:
         """Make the run directory and write ``config.yaml``, so that even a failed run has one."""
@@ -181,16 +171,11 @@ class ThermoCLI(LightningCLI):
         try:
             super().instantiate_classes()
         except (TypeError, ValueError, ImportError, MisconfigurationException) as error:
-            told = _refusal(error, self._plain)
+            told = errors.refusal(error, self._plain)
             raise told from error
 
     def fit(self, model: pl.LightningModule, **kwargs: Any) -> None:
-        """Train; LightningCLI calls this in place of the trainer's method.
-
-        Args:
-            model: the model.
-            **kwargs: arguments of ``Trainer.fit``.
-        """
+        """Train; LightningCLI calls this in place of the trainer's method."""
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, QuasiStatic):
                 callback.check_trainer(self.trainer)  # before other processes are launched
@@ -199,7 +184,7 @@ class ThermoCLI(LightningCLI):
         except (TypeError, ValueError) as error:
             # An optimiser is built from the config too, but only once the fit has begun.
             names = {frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)}
-            told = _refusal(error, self._plain) if "configure_optimizers" in names else error
+            told = errors.refusal(error, self._plain) if "configure_optimizers" in names else error
             raise told from told.__cause__
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
@@ -221,15 +206,11 @@ class ThermoCLI(LightningCLI):
                 callback.dirpath = str(self.run_dir / "checkpoints")
         for logger in trainer.loggers:
             if isinstance(logger, WandbRunLogger):
-                self._describe(logger)
+                # a resumed fit goes on with the run of its checkpoint; other commands are new ones
+                fits = self.subcommand == "fit"
+                version = checkpoint_version(self._ckpt_path) if fits else None
+                logger.describe(self._plain, None if fits else self.subcommand, version)
         return trainer
-
-    def _describe(self, logger: WandbRunLogger) -> None:
-        # a resumed fit goes on with the W&B run of its checkpoint; other commands are new ones
-        if self.subcommand == "fit":
-            logger.describe(self._plain, version=checkpoint_version(self._ckpt_path))
-        else:
-            logger.describe(self._plain, job_type=self.subcommand)
 
 
 def run(args: list[str]) -> int:
@@ -289,23 +270,3 @@ def _checkpoint(path: Any) -> Any:
     if not zipfile.is_zipfile(path):  # what torch.save writes
         raise ConfigError(f"ckpt_path: got {str(path)!r}; allowed: a checkpoint, which this is not")
     return path
-
-
-def _refusal(error: Exception, config: Any) -> ThermoError:
-    # Name the place in the config whose class raised ``error`` while it was built.
-    while str(error).startswith("Does not validate") and isinstance(error.__cause__, Exception):
-        error = error.__cause__  # jsonargparse wraps what a constructor raised
-    text = str(error)
-    if isinstance(error, ThermoError):
-        named = re.match(r"([\w.]+): got (.*?);", text)
-        place = named and lookup.locate_argument(named[1], named[2], config)
-        return type(error)(text.replace(named[1], place, 1)) if named and place else error
-    frames = list(traceback.walk_tb(error.__traceback__))
-    built = [
-        type(frame.f_locals["self"]).__name__
-        for frame, _ in frames
-        if frame.f_code.co_name == "__init__" and "self" in frame.f_locals
-    ]
-    frame, line = frames[-1]
-    where = f"{Path(frame.f_code.co_filename).name}:{line}"
-    return ConfigError(f"{lookup.locate_class(built, text, config)}: {text} ({where})")
