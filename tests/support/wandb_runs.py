@@ -29,6 +29,9 @@ def tiny_config(name: str, folder: Path, reports: bool = True) -> Path:
     trainer = config["trainer"]
     config["data"]["init_args"] |= {"train_batches": 4, "batch_size": 32}
     config["data"]["init_args"]["cache_dir"] = str(folder / "cache")
+    config["model"]["init_args"]["scheduler"] = (
+        None  # falling, it would learn too little in 4 batches
+    )
     if "callbacks" in trainer:
         config["data"]["init_args"]["waypoints"] = [{"classes": [0, 1]}, {"classes": [5, 6]}]
         config["model"]["init_args"]["classifier"]["init_args"]["classes"] = 2
