@@ -22,7 +22,7 @@ from kept_runs import timed
 from matplotlib.figure import Figure
 from shipped_configs import shipped
 
-from thermo_pl.runs.directory import read_csv
+from thermo_pl.files import read_csv
 
 Config = dict[str, Any]
 

@@ -19,9 +19,9 @@ from pathlib import Path
 from kept_runs import timed
 from shipped_configs import shipped
 
+from thermo_pl.files import read_csv
 from thermo_pl.path.segments import relative_first_law_residual
 from thermo_pl.reports.summary import moving
-from thermo_pl.runs.directory import read_csv
 
 HEADER = (
     f"{'config':<16}{'seed':>5}{'steps':>7}{'residual':>11}{'sum [nats]':>20}"

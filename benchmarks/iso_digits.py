@@ -23,7 +23,7 @@ from typing import Any
 from kept_runs import timed
 from shipped_configs import shipped
 
-from thermo_pl.runs.directory import read_csv
+from thermo_pl.files import read_csv
 
 SWITCHES = {
     "no predictor": {"predictor": False},
@@ -69,7 +69,6 @@ def baseline(steps: int, batches: int, batch_size: int | None, damping: float) -
     # looks at stationarity after about as many batches as the job does
     process["equilibration"]["check_every"] = max(1, round(20 * 150 / batches))
     config["data"]["init_args"] |= {"train_batches": batches, "batch_size": batch_size}
-    config["model"]["init_args"]["scheduler"]["init_args"]["T_0"] = batches
     return config
 
 

@@ -44,9 +44,7 @@ def transported(config: Config) -> None:
 def interpolated(config: Config) -> None:
     """Also halfway between two windows, at the same cost: half of the batches at each place."""
     config["trainer"]["callbacks"][-1]["init_args"]["steps"] = 2
-    batches = data(config)["train_batches"] // 2
-    data(config)["train_batches"] = batches
-    config["model"]["init_args"]["scheduler"]["init_args"]["T_0"] = batches
+    data(config)["train_batches"] //= 2
 
 
 def at_once(config: Config) -> None:
@@ -74,7 +72,7 @@ NAMES = [*VARIANTS, *OVERLAYS]
 def config_of(variant: str) -> Config:
     """The config of a variant."""
     if variant in OVERLAYS:
-        return shipped("rotated_mnist", variant)
+        return shipped(f"rotated_mnist/{variant}")
     config = shipped("rotated_mnist")
     VARIANTS[variant](config)
     return config

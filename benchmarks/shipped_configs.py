@@ -5,30 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
+from thermo_pl.cli.configs import follow, load
+from thermo_pl.module import FreeEnergyModel
 
 CONFIGS = Path(__file__).parents[1] / "lightning_configs"
 
 
 def shipped(name: str, *over: str) -> dict[str, Any]:
-    """A shipped config, with files of the folder of its name laid over it.
+    """A shipped config, with others laid over it.
 
     Args:
-        name: of the config, without the ending.
-        over: of the files, likewise, each laid over those before it.
+        name: of the config, without the ending; with its folder if it lies in one.
+        over: of the others, likewise, each laid over those before it.
 
     Returns:
         What the command line would make of them.
     """
-    files = [CONFIGS / f"{name}.yaml", *(CONFIGS / name / f"{other}.yaml" for other in over)]
-    config: dict[str, Any] = {}
-    for file in files:
-        config = _merged(config, yaml.safe_load(file.read_text()))
+    config = load(*(CONFIGS / f"{file}.yaml" for file in (name, *over)))
+    follow(config, {}, FreeEnergyModel)
     return config
-
-
-def _merged(base: Any, over: Any) -> Any:
-    # as the command line lays one config over another: lists are replaced
-    if not (isinstance(base, dict) and isinstance(over, dict)):
-        return over
-    return base | {key: _merged(base.get(key), value) for key, value in over.items()}

@@ -5,23 +5,27 @@
 
 Every setting takes the first macro-steps of the config, each with the same number of iterations of
 the optimiser, so that the work is the same. The settings take turns; the median over all steps of
-all turns is shown, with its ratio to that of one thread alone. A busy process is an endless loop.
+all turns is shown, with its ratio to that of one thread alone. A busy process is a loop that ends
+with this program.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
 from shipped_configs import shipped
 
-from thermo_pl.runs.directory import read_csv
+from thermo_pl.files import read_csv
 
 SETTINGS: dict[str, tuple[int, dict[str, str]]] = {
     "1 thread": (1, {}),
@@ -30,6 +34,12 @@ SETTINGS: dict[str, tuple[int, dict[str, str]]] = {
     "2, GOMP_SPINCOUNT=1000": (2, {"GOMP_SPINCOUNT": "1000"}),
 }
 """Threads and variables of the environment, which OpenMP reads when torch is imported."""
+LOOP = """
+import os, sys
+while os.getppid() == int(sys.argv[1]):
+    for _ in range(1_000_000): pass
+"""
+"""A busy process: it ends once its parent is gone, whatever ended that one."""
 
 
 def shortened(name: str, steps: int, folder: Path) -> Path:
@@ -47,22 +57,31 @@ def shortened(name: str, steps: int, folder: Path) -> Path:
     return path
 
 
+@contextmanager
+def busy_processes(count: int) -> Generator[None, None, None]:
+    """As many loops as asked, ended when the block is left."""
+    loops: list[subprocess.Popen[bytes]] = []
+    try:
+        for _ in range(count):
+            loops.append(subprocess.Popen([sys.executable, "-c", LOOP, str(os.getpid())]))
+        yield
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+
+
 def seconds(config: Path, threads: int, variables: dict[str, str], busy: int) -> list[float]:
     """Of each macro-step of a run in a process of its own, beside as many busy ones."""
-    loop = [sys.executable, "-c", "while True: pass"]
-    others = [subprocess.Popen(loop) for _ in range(busy)]
     words = ["fit", "--config", str(config), "--threads", str(threads)]
     plain = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_", "KMP_"))}
-    try:
+    with busy_processes(busy):
         subprocess.run(
             [sys.executable, "-m", "thermo_pl", *words],
             env=plain | variables,
             check=True,
             capture_output=True,
         )
-    finally:
-        for other in others:
-            other.kill()
     runs = (config.parent / "runs").iterdir()
     run = max(runs, key=lambda path: int(path.name.rpartition("_")[2]))
     return [row["seconds"] for row in read_csv(run / "path.csv")[1:]]
@@ -70,6 +89,8 @@ def seconds(config: Path, threads: int, variables: dict[str, str], busy: int) ->
 
 def main() -> None:
     """Run the settings in turn and print the table."""
+    # by default SIGTERM ends Python at once: blocks are not left, the run and its folder stay
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", nargs="?", default="carnot_digits")
     parser.add_argument("--steps", type=int, default=3, help="macro-steps of each run")

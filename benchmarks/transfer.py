@@ -2,8 +2,8 @@
 
     THERMO_PL_DATA=... python benchmarks/transfer.py --methods iso fine_tuning --budgets 5 --seeds 0
 
-Each run is lightning_configs/transfer_mnist.yaml, for the other methods with files of
-lightning_configs/transfer_mnist/ laid over it; a budget keeps so many training images of each
+Each run is lightning_configs/transfer_mnist.yaml, or for the other methods files of
+lightning_configs/transfer_mnist/; a budget keeps so many training images of each
 target class, another choice of them for each seed. Methods named latents see the latents of
 latents_mnist.yaml, which is run first. Runs lie under --root, one folder each; one that is there is
 read, not run again, so that the table can be filled in parts.
@@ -23,24 +23,29 @@ from kept_runs import command, fitted, summary_of
 from matplotlib.figure import Figure
 from shipped_configs import shipped
 
+from thermo_pl.files import read_csv
 from thermo_pl.reports.figures import BLUE, DPI, ORANGE
 from thermo_pl.reports.summary import moving
-from thermo_pl.runs.directory import read_csv
 
 METHODS: dict[str, tuple[str, ...]] = {
-    "iso": (),
-    "one_by_one": ("one_by_one",),
-    "constant_gamma": ("constant_gamma",),
-    "mixture": ("mixture",),
-    "feedback": ("feedback",),
-    "fine_tuning": ("fine_tuning",),
-    "from_scratch": ("from_scratch",),
-    "latents": ("latents",),
-    "latents, constant_gamma": ("constant_gamma", "latents"),
-    "latents, fine_tuning": ("fine_tuning", "latents"),
-    "latents, from_scratch": ("from_scratch", "latents", "latents_from_scratch"),
+    "iso": ("transfer_mnist",),
+    **{
+        name: (f"transfer_mnist/{name}",)
+        for name in (
+            "one_by_one",
+            "constant_gamma",
+            "mixture",
+            "feedback",
+            "fine_tuning",
+            "from_scratch",
+        )
+    },
+    "latents": ("transfer_mnist", "transfer_mnist/latents"),
+    "latents, constant_gamma": ("transfer_mnist/constant_gamma", "transfer_mnist/latents"),
+    "latents, fine_tuning": ("transfer_mnist/fine_tuning", "transfer_mnist/latents"),
+    "latents, from_scratch": ("transfer_mnist/latents_from_scratch",),
 }
-"""Methods, and the files that make them, each laid over those before it."""
+"""Methods, and the configs that make them, each laid over those before it."""
 SOURCE = range(5)
 LATENTS = {"iso": "latents"} | {
     name: f"latents, {name}" for name in ("constant_gamma", "fine_tuning", "from_scratch")
@@ -88,7 +93,7 @@ HEAD = (
 
 def config_of(method: str, budget: str, seed: int) -> dict[str, Any]:
     """The config of a run."""
-    config = shipped("transfer_mnist", *METHODS[method])
+    config = shipped(*METHODS[method])
     config["seed_everything"] = seed
     if budget != "all":
         for waypoint in config["data"]["init_args"]["waypoints"]:

@@ -11,19 +11,20 @@ from thermo_pl.callbacks.entropy_report import EntropyReport
 from thermo_pl.callbacks.free_energy_surface import FreeEnergySurface
 from thermo_pl.callbacks.iso_classification import IsoClassification
 from thermo_pl.callbacks.law_monitor import LawMonitor
+from thermo_pl.callbacks.monitor import Monitor
 from thermo_pl.callbacks.path_logger import PathLogger
 from thermo_pl.callbacks.prediction_writer import PredictionWriter
 from thermo_pl.callbacks.progress import ProcessProgress
 from thermo_pl.callbacks.quasi_static import QuasiStatic
 from thermo_pl.callbacks.run_report import RunReport
-from thermo_pl.callbacks.settings import Control, Equilibration, Motion, Probes
-from thermo_pl.callbacks.step_control import (
+from thermo_pl.callbacks.stroke_process import StrokeProcess
+from thermo_pl.process.settings import Equilibration, Probes
+from thermo_pl.process.step_control import (
     AdaptiveSteps,
     ConstantSteps,
     EqualLengthSteps,
     StepControl,
 )
-from thermo_pl.callbacks.stroke_process import StrokeProcess
 from thermo_pl.process.strokes import Stroke
 
 __all__ = [
@@ -31,7 +32,6 @@ __all__ = [
     "Adiabatic",
     "CarnotCycle",
     "ConstantSteps",
-    "Control",
     "Cycle",
     "DomainSteps",
     "EntropyReport",
@@ -40,7 +40,7 @@ __all__ = [
     "FreeEnergySurface",
     "IsoClassification",
     "LawMonitor",
-    "Motion",
+    "Monitor",
     "PathLogger",
     "PredictionWriter",
     "Probes",

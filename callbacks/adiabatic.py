@@ -14,39 +14,39 @@ from __future__ import annotations
 from typing import Any
 
 from thermo_pl.callbacks.stroke_process import StrokeProcess
-from thermo_pl.module import FreeEnergyModel
+from thermo_pl.process.stroke_rule import AdiabatRule, StrokeRule
 from thermo_pl.process.strokes import Stroke
 
 
 class Adiabatic(StrokeProcess):
     """Moves the domain from t = 0 to 1 on every leg with γ constant and S = 0.
 
-    λ is what follows. The data must move: at a fixed domain the four requirements leave nothing to
+    λ follows the data. They must move: at a fixed domain the four requirements leave nothing to
     move, and the process is refused.
+
+    Example:
+        >>> import thermo_pl as tp
+        >>> process = tp.Adiabatic(k=1.0, steps=20)
+        >>> process.rule.strokes[0].changes
+        {'gam': 0.0, 'S': 0.0}
     """
 
-    def __init__(
-        self,
-        k: float = 1.0,
-        steps: int = 20,
-        **settings: Any,
-    ) -> None:
-        """Keep the settings.
+    def __init__(self, k: float = 1.0, steps: int = 20, **settings: Any) -> None:
+        """Lay out one adiabat for all legs.
 
         Args:
             k: |λ̇|, which sets the clock; the sign is that of dλ/ds.
             steps: macro-steps on one leg.
             **settings: of any :class:`StrokeProcess`.
         """
-        self.stroke = Stroke("adiabat", steps, gam=0.0, S=0.0, clock=k)
-        super().__init__([self.stroke], **settings)
+        super().__init__([Stroke("adiabat", steps, gam=0.0, S=0.0, clock=k)], **settings)
 
-    def check(self, model: FreeEnergyModel, data: Any) -> None:
-        """Lay a stroke on every leg, and refuse data that do not move.
+    def make_rule(
+        self, strokes: tuple[Stroke, ...], tolerance: float, predictor: bool
+    ) -> StrokeRule[Any]:
+        """The stroke on every leg.
 
-        Args:
-            model: the model.
-            data: the DataModule.
+        Returns:
+            The rule.
         """
-        self.strokes = [self.stroke] * data.n_legs
-        super().check(model, data)
+        return AdiabatRule(strokes, tolerance, predictor)

@@ -24,6 +24,12 @@ class CarnotCycle(Cycle):
 
     C_h is C at the equilibrium that the cycle starts from, C_c what the first adiabat leads to. The
     engine runs forward, W > 0, where γ rises on the hot stroke.
+
+    Example:
+        >>> import thermo_pl as tp
+        >>> process = tp.CarnotCycle(k_hot=0.5, k_cold=-0.5)
+        >>> {stroke.name: stroke.changes for stroke in process.rule.strokes[:2]}
+        {'hot': {'lam': 0.5, 'C': 0.0}, 'cooling': {'gam': 0.0, 'S': 0.0}}
     """
 
     def __init__(
@@ -35,7 +41,7 @@ class CarnotCycle(Cycle):
         clock: float = 1.0,
         **settings: Any,
     ) -> None:
-        """Keep the settings.
+        """Lay out the four strokes.
 
         Args:
             k_hot: change of λ on the hot stroke; with ``shooting`` a first guess.

@@ -5,15 +5,23 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.trainer.states import TrainerFn
 
+from thermo_pl.callbacks.attached import (
+    callbacks_of,
+    data_of,
+    datamodule_of,
+    model_of,
+    particles_of,
+)
 from thermo_pl.datamodules.base import PathDataModule
 from thermo_pl.errors import require
 from thermo_pl.estimate import Estimate
+from thermo_pl.files import write_json
 from thermo_pl.laws.checks import Check, table
 from thermo_pl.laws.model_entropy import DataEntropy, data_entropy
 from thermo_pl.laws.partition import log_partition
@@ -22,8 +30,7 @@ from thermo_pl.laws.second_law import second_law_checks
 from thermo_pl.laws.trajectories import energies, sample_trajectories
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.networks import Gaussian
-from thermo_pl.particles import Batch, Particles
-from thermo_pl.runs.directory import write_json
+from thermo_pl.particles import Batch
 from thermo_pl.text import aligned, number, wrapped
 
 WHOLE, LABELLED = "whole system", "with labels"
@@ -42,19 +49,19 @@ class _Findings:
 class EntropyReport(pl.Callback):
     """Prints H, log Z, the second law and the entropy production at the end of ``validate``.
 
-    They are those of the model as loaded, on all validation particles of the current leg and t,
-    with standard errors over the random draws. For each system (the whole one of x and z, and the
-    subsystem with labels) there are H, βW = -H, βΔF = -(R + D), with labels -(R + D + C), and
-    σ_tot = βW - βΔF with its parts σ_sys and σ_bath; each law has its verdict. The second law is
-    that of all parts the model has. See :mod:`thermo_pl.laws`.
+    All of it is of the model as loaded, on all validation particles of the current leg and t. Each
+    number has its standard error over the random draws, and each law its verdict. There are two
+    systems: the whole one of x and z, and the subsystem with labels. Each has H, βW = -H,
+    βΔF = -(R + D), with labels -(R + D + C), and σ_tot = βW - βΔF with its parts σ_sys and σ_bath.
+    The second law is that of all parts the model has. See :mod:`thermo_pl.laws`.
 
-    entropy.json in the run directory has all digits. The callback acts in ``validate`` only, never
-    inside a fit; the random draws are the same in every run. The command line adds one with the
-    default settings by itself; one in a config takes its place.
+    entropy.json in the run directory has all digits. The callback acts in ``validate`` only. The
+    random draws are the same in every run. The command line adds one with the default settings by
+    itself; one in a config takes its place.
     """
 
     def __init__(self, noise_draws: int = 10_000, partition_draws: int = 65_536) -> None:
-        """Keep the settings.
+        """Say how many draws the report rests on.
 
         Args:
             noise_draws: noise draws in each of three independent sets, for all particles
@@ -69,23 +76,17 @@ class EntropyReport(pl.Callback):
         self.noise_draws, self.partition_draws = noise_draws, partition_draws
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Measure, print and write.
-
-        Args:
-            trainer: the trainer.
-            pl_module: the model.
-        """
-        reports = [c for c in trainer.callbacks if isinstance(c, EntropyReport)]  # type: ignore[attr-defined]
+        """Measure, print and write."""
+        reports = [c for c in callbacks_of(trainer) if isinstance(c, EntropyReport)]
         # one in a config goes before the one that the command line adds
         first = reports[0] is self and trainer.is_global_zero
         if trainer.state.fn != TrainerFn.VALIDATING or not first:
             return
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        if reason := why_nothing(pl_module, data):
+        if reason := why_nothing(pl_module, datamodule_of(trainer)):
             line = f"no second law and no entropy production: {reason}"
             print(f"\n{_wrapped([line])}", flush=True)
             return
-        model = cast(FreeEnergyModel, pl_module)
+        model, data = model_of(pl_module), data_of(trainer)
         batch = particles_of(model, data, "val")
         found = self._measure(model, batch, data)
         place = {
@@ -124,7 +125,7 @@ class EntropyReport(pl.Callback):
         return _Findings(entropies, measured, productions, checks, notes)
 
 
-def why_nothing(model: pl.LightningModule, data: Any) -> str:
+def why_nothing(model: pl.LightningModule, data: pl.LightningDataModule | None) -> str:
     """Why there is no second law to report on, if so.
 
     Args:
@@ -149,23 +150,6 @@ def _systems(model: FreeEnergyModel) -> dict[str, bool]:
     # name of each system that the model has, and whether labels are part of it
     systems = {WHOLE: False} if model.decoder is not None else {}
     return systems | ({LABELLED: True} if model.classifier is not None else {})
-
-
-def particles_of(model: FreeEnergyModel, data: PathDataModule, split: str) -> Batch:
-    """All particles of a split where the data are, on the device of the model.
-
-    Args:
-        model: the model.
-        data: the DataModule, at (leg, t).
-        split: "train", "val" or "test".
-
-    Returns:
-        The batch.
-    """
-    dtype = model.dtype
-    particles = data.coupling(split).all()
-    moved = Particles(*(p.to(model.device, dtype) for p in particles))
-    return data.formed(moved)
 
 
 def _without_draws(fields: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import cast
 
 import pytorch_lightning as pl
 import torch
 
-from thermo_pl.callbacks.entropy_report import particles_of, why_nothing
-from thermo_pl.callbacks.quasi_static import find_process, is_fitting
+from thermo_pl.callbacks.attached import data_of, model_of, particles_of
+from thermo_pl.callbacks.entropy_report import why_nothing
+from thermo_pl.callbacks.monitor import Monitor
+from thermo_pl.callbacks.quasi_static import QuasiStatic, find_process
+from thermo_pl.datamodules.base import PathDataModule
 from thermo_pl.errors import require
+from thermo_pl.files import write_json
 from thermo_pl.laws.checks import Check, table
 from thermo_pl.laws.model_entropy import data_entropy
 from thermo_pl.laws.partition import log_partition
@@ -19,8 +23,8 @@ from thermo_pl.laws.path_laws import SOLVER_TOLERANCE, TOLERANCE, check_path
 from thermo_pl.laws.second_law import second_law_checks
 from thermo_pl.laws.trajectories import energies, sample_trajectories
 from thermo_pl.module import FreeEnergyModel
+from thermo_pl.path.columns import Row
 from thermo_pl.reports.summary import moving
-from thermo_pl.runs.directory import write_json
 
 SAMPLES = 16
 """Noise draws for each particle on which J is taken for the second law."""
@@ -28,7 +32,7 @@ PARTITION_DRAWS = 65_536
 """Draws from q(z) for log Z."""
 
 
-class LawMonitor(pl.Callback):
+class LawMonitor(Monitor):
     """Checks the laws on the rows of a process; any config with a process can add it.
 
     laws.json is rewritten after every macro-step, and a table is printed when the run ends, also
@@ -51,63 +55,69 @@ class LawMonitor(pl.Callback):
         self.tolerance = tolerance
         self.solver_tolerance = solver_tolerance
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write laws.json.
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Refuse a run without a process."""
+        find_process(trainer)
 
-        Args:
-            trainer: the trainer.
-            pl_module: the model.
-        """
-        self._write(trainer)
+    def on_row(self, trainer: pl.Trainer, process: QuasiStatic, row: Row) -> None:
+        """Write laws.json."""
+        if trainer.is_global_zero:
+            _write(trainer, self.checks(process))
 
-    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Add the second law, and print the table.
-
-        Args:
-            trainer: the trainer.
-            pl_module: the model.
-        """
-        self._print(self._write(trainer, _second_law(trainer, pl_module)))
-
-    def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
-    ) -> None:
-        """Print the table of what was measured before the run stopped.
-
-        Args:
-            trainer: the trainer.
-            pl_module: the model.
-            exception: what stopped it.
-        """
-        if is_fitting(trainer):
-            self._print(self._write(trainer))
-
-    def _write(self, trainer: pl.Trainer, more: list[Check] | None = None) -> list[Check]:
+    def on_ending(self, trainer: pl.Trainer, process: QuasiStatic) -> None:
+        """Add the second law, and print the table; after an exception what was measured before."""
         if not trainer.is_global_zero:
-            return []
-        rows = moving(find_process(trainer).state.rows)
-        checks = check_path(rows, self.tolerance, self.solver_tolerance) + (more or [])
-        if checks:
-            write_json(Path(trainer.default_root_dir) / "laws.json", list(map(asdict, checks)))
-        return checks
-
-    def _print(self, checks: list[Check]) -> None:
+            return
+        checks = self.checks(process)
+        if not trainer.interrupted:
+            checks += _second_law(model_of(trainer.lightning_module), data_of(trainer))
+        _write(trainer, checks)
         if checks:
             print(table(checks), flush=True)
 
+    def checks(self, process: QuasiStatic) -> list[Check]:
+        """What the laws say of the path so far.
+
+        Args:
+            process: the process.
+
+        Returns:
+            One check for each law that the rows can be held against.
+        """
+        return check_path(moving(process.rows), self.tolerance, self.solver_tolerance)
+
+    def metrics(self, process: QuasiStatic) -> dict[str, float]:
+        """The value of each law, under ``law/``.
+
+        Args:
+            process: the process.
+
+        Returns:
+            By the name in the loggers.
+        """
+        return {f"law/{_plain(check.law)}": check.value for check in self.checks(process)}
+
+
+def _write(trainer: pl.Trainer, checks: list[Check]) -> None:
+    if checks:
+        write_json(Path(trainer.default_root_dir) / "laws.json", list(map(asdict, checks)))
+
+
+def _plain(name: str) -> str:
+    # "concavity, D_λ ≤ 0" becomes "concavity_D_lambda", a name for a metric
+    spelled = name.partition("≤")[0].replace("λ", "lambda").replace("γ", "gamma")
+    return re.sub(r"[^A-Za-z0-9]+", "_", spelled).strip("_")
+
 
 @torch.no_grad()
-def _second_law(trainer: pl.Trainer, pl_module: pl.LightningModule) -> list[Check]:
-    data = trainer.datamodule  # type: ignore[attr-defined]
-    if not trainer.is_global_zero or why_nothing(pl_module, data):
+def _second_law(model: FreeEnergyModel, data: PathDataModule) -> list[Check]:
+    if why_nothing(model, data):
         return []
-    model = cast(FreeEnergyModel, pl_module)
     batch, labels = particles_of(model, data, "train"), model.classifier is not None
     generator = torch.Generator().manual_seed(0)
     entropy = data_entropy(model, batch, labels, generator, data.data_entropy(labels))
     drawn = sample_trajectories(model, batch, SAMPLES, generator)
     energy = energies(drawn, float(model.lam), float(model.gam))["J"]
     log_z = log_partition(model, PARTITION_DRAWS, generator)
-    return second_law_checks(entropy, energy, log_z)[
-        :-1
-    ]  # without the short form, no law in general
+    # without the short form, no law in general
+    return second_law_checks(entropy, energy, log_z)[:-1]

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 
-from thermo_pl.callbacks.quasi_static import QuasiStatic, is_fitting
+from thermo_pl.callbacks.attached import callbacks_of, is_fitting
+from thermo_pl.callbacks.monitor import Monitor, monitors
+from thermo_pl.callbacks.quasi_static import QuasiStatic
 from thermo_pl.path.columns import SECTIONS, Row
 from thermo_pl.runs.wandb import WandbRunLogger
 
 
-class PathLogger(pl.Callback):
+class PathLogger(Monitor):
     """Logs each macro-step when it is measured, and the run directory at the end of the run.
 
-    Does nothing where there is no process, but for the figures of the run directory. Part of every
-    command, so that configs need not name it.
+    What other monitors say of a row, by their ``metrics``, is logged with it. Without a process
+    only the figures of the run directory are logged. It is part of every command, so configs need
+    not name it.
     """
 
     def __init__(self) -> None:
@@ -30,53 +31,36 @@ class PathLogger(pl.Callback):
         self._version: str | None = None
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Note the id of the W&B run, for checkpoints.
-
-        Args:
-            trainer: the trainer.
-            pl_module: not used.
-        """
+        """Note the id of the W&B run, for checkpoints."""
         self._version = next((logger.version for logger in _wandb(trainer)), None)
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Log what the process has measured since it was last asked.
+    def on_check(self, trainer: pl.Trainer, process: QuasiStatic, check: dict[str, float]) -> None:
+        """Log what has been measured since the last time."""
+        self._log_new(trainer, process)
 
-        Args:
-            trainer: the trainer.
-            pl_module: not used.
-        """
-        process = _process(trainer)
-        if process is None:
-            return
-        rows, checks = process.state.rows, process.state.checks
-        for check in checks[self._checks :]:
-            _log(trainer, {f"equilibration/{name}": value for name, value in check.items()})
-        for row in rows[self._rows :]:
-            laws = law_metrics(Path(trainer.default_root_dir)) if row is rows[-1] else {}
-            _log(trainer, {**row_metrics(row), **laws})
-        self._rows, self._checks = len(rows), len(checks)
+    def on_row(self, trainer: pl.Trainer, process: QuasiStatic, row: Row) -> None:
+        """Log what has been measured since the last time."""
+        self._log_new(trainer, process)
+
+    def on_ending(self, trainer: pl.Trainer, process: QuasiStatic) -> None:
+        """Log what a process that went on from a checkpoint had measured before, if nobody has."""
+        self._log_new(trainer, process)
+
+    def on_written(self, trainer: pl.Trainer, process: QuasiStatic) -> None:
+        """Log the run directory."""
+        _log_directory(trainer)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Log the run directory.
-
-        Args:
-            trainer: the trainer.
-            pl_module: not used.
-        """
-        self._finish(trainer)
+        """Log the run directory where no process says that it is written."""
+        if not _has_process(trainer):
+            _log_directory(trainer)
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        """Log what the run directory holds of a run that stopped.
-
-        Args:
-            trainer: the trainer.
-            pl_module: not used.
-            exception: what stopped it.
-        """
-        if is_fitting(trainer):
-            self._finish(trainer)
+        """Log what the run directory holds of a run that stopped, likewise."""
+        if is_fitting(trainer) and not _has_process(trainer):
+            _log_directory(trainer)
 
     def state_dict(self) -> dict[str, Any]:
         """What has been logged, and to which W&B run.
@@ -94,10 +78,13 @@ class PathLogger(pl.Callback):
         """
         self._rows, self._checks = state_dict["rows"], state_dict["checks"]
 
-    def _finish(self, trainer: pl.Trainer) -> None:
-        self.on_train_epoch_end(trainer, trainer.lightning_module)  # what a stop left unlogged
-        for logger in _wandb(trainer):
-            logger.log_directory(Path(trainer.default_root_dir))
+    def _log_new(self, trainer: pl.Trainer, process: QuasiStatic) -> None:
+        rows, checks = process.rows, process.state.checks
+        for check in checks[self._checks :]:
+            _log(trainer, {f"equilibration/{name}": value for name, value in check.items()})
+        for row in rows[self._rows :]:
+            _log(trainer, row_metrics(row) | (_said(trainer, process) if row is rows[-1] else {}))
+        self._rows, self._checks = len(rows), len(checks)
 
 
 def row_metrics(row: Row) -> dict[str, float]:
@@ -126,30 +113,16 @@ def row_metrics(row: Row) -> dict[str, float]:
     })
 
 
-def law_metrics(directory: Path) -> dict[str, float]:
-    """The value of each law in laws.json, under ``law/``.
-
-    Args:
-        directory: the run directory.
-
-    Returns:
-        Finite numbers; none without a LawMonitor.
-    """
-    path = directory / "laws.json"
-    if not path.is_file():
-        return {}
-    laws = json.loads(path.read_text(encoding="utf-8"))
-    return _finite({f"law/{_plain(law['law'])}": law["value"] for law in laws})
+def _said(trainer: pl.Trainer, process: QuasiStatic) -> dict[str, float]:
+    # what all monitors have to say of the last row
+    said: dict[str, float] = {}
+    for monitor in monitors(trainer):
+        said |= monitor.metrics(process)
+    return said
 
 
-def _plain(name: str) -> str:
-    # "concavity, D_λ ≤ 0" becomes "concavity_D_lambda", a name for a metric
-    spelled = name.partition("≤")[0].replace("λ", "lambda").replace("γ", "gamma")
-    return re.sub(r"[^A-Za-z0-9]+", "_", spelled).strip("_")
-
-
-def _finite(numbers: Mapping[str, float | None]) -> dict[str, float]:
-    return {name: x for name, x in numbers.items() if x is not None and math.isfinite(x)}
+def _finite(numbers: Mapping[str, float]) -> dict[str, float]:
+    return {name: x for name, x in numbers.items() if math.isfinite(x)}
 
 
 def _log(trainer: pl.Trainer, metrics: Mapping[str, float]) -> None:
@@ -158,9 +131,13 @@ def _log(trainer: pl.Trainer, metrics: Mapping[str, float]) -> None:
         logger.save()
 
 
-def _process(trainer: pl.Trainer) -> QuasiStatic | None:
-    callbacks = trainer.callbacks  # type: ignore[attr-defined]
-    return next((found for found in callbacks if isinstance(found, QuasiStatic)), None)
+def _log_directory(trainer: pl.Trainer) -> None:
+    for logger in _wandb(trainer):
+        logger.log_directory(Path(trainer.default_root_dir))
+
+
+def _has_process(trainer: pl.Trainer) -> bool:
+    return any(isinstance(callback, QuasiStatic) for callback in callbacks_of(trainer))
 
 
 def _wandb(trainer: pl.Trainer) -> list[WandbRunLogger]:

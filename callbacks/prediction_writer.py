@@ -29,22 +29,14 @@ class PredictionWriter(BasePredictionWriter):
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        predictions: Sequence[Any],
+        predictions: Sequence[Prediction],
         batch_indices: Sequence[Any],
     ) -> None:
-        """Write the file and say where it is.
-
-        Args:
-            trainer: the trainer.
-            pl_module: the model.
-            predictions: predictions of the batches.
-            batch_indices: not used.
-        """
-        arrays = {
-            name: torch.cat([getattr(batch, name) for batch in predictions]).numpy(force=True)
-            for name in Prediction._fields
-        }
+        """Write the file and say where it is."""
+        whole = Prediction(*(torch.cat(parts) for parts in zip(*predictions, strict=True)))
         path = Path(trainer.default_root_dir) / "predictions.npz"
-        present: dict[str, Any] = {name: array for name, array in arrays.items() if array.size}
+        present: dict[str, Any] = {
+            name: part.numpy(force=True) for name, part in whole._asdict().items() if part.numel()
+        }
         np.savez(path, **present)
         print(f"predictions  {path}", flush=True)

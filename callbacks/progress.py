@@ -12,16 +12,17 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ProgressBar
 from tqdm import tqdm
 
+from thermo_pl.callbacks.monitor import Monitor
 from thermo_pl.callbacks.quasi_static import QuasiStatic, find_process
 from thermo_pl.path.columns import Row
 from thermo_pl.progress import StageBar, shown
 
 
-class ProcessProgress(ProgressBar):
+class ProcessProgress(ProgressBar, Monitor):
     """Shows stroke, t, λ, γ, C/C* and the time left, at a width of 100 columns.
 
-    On a terminal a solve of more than a second has a bar of its own, for as long as it takes. Takes
-    the place of Lightning's own bar, which would count batches.
+    On a terminal a solve of more than a second has a bar of its own, for as long as it takes. This
+    takes the place of Lightning's bar, which would count batches.
     """
 
     def __init__(self) -> None:
@@ -29,7 +30,6 @@ class ProcessProgress(ProgressBar):
         super().__init__()
         self._bar: tqdm[Any] | None = None
         self._enabled = True
-        self._process: QuasiStatic | None = None
         self._began: tuple[float, int] | None = None
         self._solves = ExitStack()
 
@@ -42,17 +42,12 @@ class ProcessProgress(ProgressBar):
         self._enabled = True
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Find the process.
-
-        Args:
-            trainer: the trainer.
-            pl_module: the model.
-        """
+        """Refuse a run without a process, and open the bar."""
         super().on_train_start(trainer, pl_module)
-        self._process = find_process(trainer)
+        process = find_process(trainer)
         if self._enabled and sys.stderr.isatty():
             self._bar = tqdm(
-                total=self._process.equilibration.max_epochs,
+                total=process.settings.equilibration.max_epochs,
                 bar_format="{desc} |{bar}| {n_fmt}/{total_fmt}",
                 ncols=100,
                 file=sys.stderr,
@@ -60,56 +55,52 @@ class ProcessProgress(ProgressBar):
             self._solves.enter_context(shown(StageBar(lines=False, delay=1.0)))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Show the last check or the last row.
-
-        Args:
-            trainer: the trainer.
-            pl_module: the model.
-        """
-        process = self._process
-        if process is None or not self._enabled:
-            return
-        state = process.state
-        if state.phase == "equilibration":
-            done, total = trainer.current_epoch + 1, process.equilibration.max_epochs
-            news = bool(state.checks) and state.checks[-1]["epoch"] == done
+        """Move the bar on between two checks; there is a row for what comes after."""
+        process = find_process(trainer)
+        state, total = process.state, process.settings.equilibration.max_epochs
+        if state.phase == "equilibration" and self._bar is not None:
             text = _describe_check(state.checks[-1], process) if state.checks else "equilibration"
-        else:
-            done = sum(row["stroke"] != "equilibration" for row in state.rows)
-            approach = sum(row["stroke"] == "approach" for row in state.rows)
-            data = trainer.datamodule  # type: ignore[attr-defined]
-            total, news = process.length(data) + approach, True
-            text = f"{describe_row(process.last)}  {self._time_left(done, total)} left"
-        self._show(text, done, total, news)
+            self._draw(self._bar, text, trainer.current_epoch + 1, total)
+
+    def on_check(self, trainer: pl.Trainer, process: QuasiStatic, check: dict[str, float]) -> None:
+        """Show the check, unless it ends the equilibration: then its row is shown."""
+        if process.state.phase == "equilibration":
+            total = process.settings.equilibration.max_epochs
+            self._show(_describe_check(check, process), int(check["epoch"]), total)
+
+    def on_row(self, trainer: pl.Trainer, process: QuasiStatic, row: Row) -> None:
+        """Show the row, unless there is no equilibrium: then the check says so."""
+        if process.state.phase == "equilibration":
+            return
+        done = sum(row["stroke"] != "equilibration" for row in process.rows)
+        approach = sum(row["stroke"] == "approach" for row in process.rows)
+        total = process.macro_steps + approach
+        self._show(f"{describe_row(row)}  {self._time_left(done, total)} left", done, total)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Close the bar.
+        """Close the bar."""
+        self._close()
 
-        Args:
-            trainer: the trainer.
-            pl_module: the model.
-        """
+    def on_ending(self, trainer: pl.Trainer, process: QuasiStatic) -> None:
+        """Close the bar, also after an exception."""
         self._close()
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        """Close the bar, so that the error has a line of its own.
-
-        Args:
-            trainer: the trainer.
-            pl_module: the model.
-            exception: what stopped the run.
-        """
+        """Close the bar, so that the error has a line of its own."""
         self._close()
 
-    def _show(self, text: str, done: int, total: int, news: bool) -> None:
+    def _show(self, text: str, done: int, total: int) -> None:
         if self._bar is not None:
-            self._bar.total = total
-            self._bar.n = done
-            self._bar.set_description_str(text)
-        elif news:
+            self._draw(self._bar, text, done, total)
+        elif self._enabled:
             print(f"{done:>4}/{total}  {text}", file=sys.stderr, flush=True)
+
+    @staticmethod
+    def _draw(bar: tqdm[Any], text: str, done: int, total: int) -> None:
+        bar.total, bar.n = total, done
+        bar.set_description_str(text)
 
     def _time_left(self, done: int, total: int) -> str:
         # at the pace so far, of this session if the run was resumed
@@ -149,5 +140,5 @@ def describe_row(row: Row) -> str:
 def _describe_check(check: dict[str, float], process: QuasiStatic) -> str:
     return (
         f"equilibration J={check['J']:.3f} stationarity {check['stationarity']:.2g} "
-        f"→ {process.equilibration.stationarity:g} nats"
+        f"→ {process.settings.equilibration.stationarity:g} nats"
     )

@@ -1,7 +1,7 @@
 """A process on several ranks: all of them do the same, and that is checked, not hoped for.
 
-Every rank solves the same systems on the same probes, drawn from the same seeds, so that θ stays
-the same on all ranks without anything being sent; only relaxation averages gradients.
+Every rank draws the same probes from the same seeds, and solves the same systems on them. So θ
+stays the same on all ranks, and nothing needs to be sent. Only relaxation averages gradients.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 
 from thermo_pl.errors import SolverBreakdown, require
+from thermo_pl.process.system import System
 from thermo_pl.response.linear import Response
 
 
@@ -33,20 +34,20 @@ def check_strategy(trainer: pl.Trainer) -> None:
         require(ok, "trainer.strategy", type(trainer.strategy).__name__, allowed)
 
 
-def check_same(trainer: pl.Trainer, theta: Tensor, response: Response, t: float) -> None:
+def check_same(trainer: pl.Trainer, system: System, response: Response) -> None:
     """Compare what the ranks have found, to the last bit.
 
     Args:
         trainer: the trainer.
-        theta: flat parameters, shape ``(p,)``.
+        system: networks and data.
         response: the response.
-        t: domain coordinate, for the message.
 
     Raises:
         RanksDiffer: if a rank has other numbers than rank 0; raised on all ranks.
     """
     if trainer.world_size == 1:
         return
+    theta = torch.cat([p.detach().flatten() for p in system.networks.parameters()])
     parts = {
         "theta": theta,
         **dict(zip(("theta_lambda", "theta_gamma", "theta_t"), response.directions, strict=True)),
@@ -58,10 +59,10 @@ def check_same(trainer: pl.Trainer, theta: Tensor, response: Response, t: float)
         same = (found == gathered[0]).tolist()
         if differing := [name for name, ok in zip(parts, same, strict=True) if not ok]:
             raise RanksDiffer(
-                f"linear response at t = {t:.4g}: got other numbers on rank {rank} than on rank 0 "
-                f"for {', '.join(differing)}; allowed: the same to the last bit; give all ranks "
-                "the same threads and hardware, trainer.deterministic: true, and no callback that "
-                "changes the model on one of them"
+                f"linear response at t = {system.data.t:.4g}: got other numbers on rank {rank} "
+                f"than on rank 0 for {', '.join(differing)}; allowed: the same to the last bit; "
+                "give all ranks the same threads and hardware, trainer.deterministic: true, and no "
+                "callback that changes the model on one of them"
             )
 
 

@@ -11,38 +11,32 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from thermo_pl.callbacks.adiabatic import Adiabatic
-from thermo_pl.callbacks.cycle import Cycle
-from thermo_pl.callbacks.quasi_static import QuasiStatic, find_process, is_fitting
-from thermo_pl.callbacks.stroke_process import StrokeProcess
+from thermo_pl.callbacks.attached import data_of, model_of
+from thermo_pl.callbacks.monitor import Monitor
+from thermo_pl.callbacks.quasi_static import QuasiStatic, find_process
+from thermo_pl.datamodules.base import PathDataModule
+from thermo_pl.files import write_json
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.particles import Batch, Particles, interpolate, weighted_mean
-from thermo_pl.path.columns import CLOSURE, Row
-from thermo_pl.reports.cycle_figures import (
-    adiabat_figure,
-    cycle_figure,
-    domains_figure,
-    stroke_space_figure,
-    terms_figure,
-)
-from thermo_pl.reports.figures import DPI, control_figure, space_figure, strip_figure
-from thermo_pl.reports.ledger import ledger_table, summarise_ledger
-from thermo_pl.reports.summary import moving, strokes_of_pass, summarise, table
-from thermo_pl.runs.directory import write_json
+from thermo_pl.path.columns import Row
+from thermo_pl.reports import kinds
+from thermo_pl.reports.figures import DPI
+from thermo_pl.reports.kinds import REPORTS, letter
 
 Frame = tuple[float, Tensor, Tensor | None]
 """Path coordinate, images and what the model makes of them."""
 
 
-class RunReport(pl.Callback):
+class RunReport(Monitor):
     """Reports a process when it ends, also when it stops early.
 
-    Accuracies are those of test images, each end of the path by itself; nothing in the run is
-    chosen or steered by them.
+    The rule of the process says by its ``report`` which numbers and figures these are. Accuracies
+    are those of test images, at each end of the path by itself. Nothing in the run is chosen or
+    steered by them.
     """
 
     def __init__(self, frames: int = 9) -> None:
-        """Keep the settings.
+        """Say how many moments the strip of images has.
 
         Args:
             frames: moments in the strip of images, at most.
@@ -52,47 +46,35 @@ class RunReport(pl.Callback):
         self._accuracy: dict[str, list[float]] = {}
         self._there: dict[str, float] = {}
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Look at the model on held-out images.
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Refuse a run without a process."""
+        find_process(trainer)
 
-        Args:
-            trainer: the trainer.
-            pl_module: the model.
-        """
-        process = find_process(trainer)
-        if not process.state.rows:
-            return
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        model: Any = pl_module
+    def on_row(self, trainer: pl.Trainer, process: QuasiStatic, row: Row) -> None:
+        """Look at the model on held-out images."""
+        model, data = model_of(trainer.lightning_module), data_of(trainer)
         if not self._accuracy and model.classifies:
             self._accuracy = {name: [value] for name, value in _accuracies(model, data).items()}
-        if model.classifies and _is_round_trip(data) and process.last["t"] == 0:
-            leg = process.last["leg"]
-            self._there[_letter(leg)] = _accuracy_at(model, data, leg, 0.0)
+        if model.classifies and _is_round_trip(data) and row["t"] == 0:
+            self._there[letter(row["leg"])] = _accuracy_at(model, data, row["leg"], 0.0)
         if data.class_names:
-            self._strip[process.last["step"]] = _frame(model, data)
+            self._strip[row["step"]] = _frame(model, data)
 
-    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the report and print the table.
-
-        Args:
-            trainer: the trainer.
-            pl_module: the model.
-        """
-        self._report(trainer, pl_module)
-
-    def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
-    ) -> None:
-        """Report what was measured before the run stopped.
-
-        Args:
-            trainer: the trainer.
-            pl_module: the model.
-            exception: what stopped it.
-        """
-        if is_fitting(trainer):
-            self._report(trainer, pl_module)
+    def on_ending(self, trainer: pl.Trainer, process: QuasiStatic) -> None:
+        """Write the report and print the table; after an exception what was measured before."""
+        if not process.rows or not trainer.is_global_zero:
+            return
+        model, data = model_of(trainer.lightning_module), data_of(trainer)
+        directory, report = Path(trainer.default_root_dir), REPORTS[process.rule.report]
+        rows, ending = process.rows, process.ending
+        summary = report.summarise(rows, ending, process.results.get("cycle"))
+        now = _accuracies(model, data) if self._accuracy else {}
+        summary["accuracy"] = {name: [*start, now[name]] for name, start in self._accuracy.items()}
+        summary |= {"accuracy_there": self._there, "ending": ending}
+        write_json(directory / "summary.json", summary)
+        for name, figure in report.figures(rows, summary, self._seen(data)).items():
+            save_figure(figure, directory / "figures" / f"{name}.png")
+        print(report.table(summary, ending, str(directory)), flush=True)
 
     def state_dict(self) -> dict[str, Any]:
         """What has been seen so far, for a checkpoint.
@@ -111,53 +93,9 @@ class RunReport(pl.Callback):
         self._strip, self._accuracy = state_dict["strip"], state_dict["accuracy"]
         self._there = state_dict["there"]
 
-    def _report(self, trainer: pl.Trainer, model: Any) -> None:
-        process: QuasiStatic = find_process(trainer)
-        rows, data = process.state.rows, trainer.datamodule  # type: ignore[attr-defined]
-        if not rows or not trainer.is_global_zero:
-            return
-        directory, ending = Path(trainer.default_root_dir), process.ending
-        found = process.summary if isinstance(process, Cycle) else None
-        strokes = isinstance(process, StrokeProcess)
-        summary = summarise_ledger(rows, ending, found) if strokes else summarise(rows)
-        now = _accuracies(model, data) if self._accuracy else {}
-        summary["accuracy"] = {name: [*start, now[name]] for name, start in self._accuracy.items()}
-        summary |= {"accuracy_there": self._there, "ending": ending}
-        write_json(directory / "summary.json", summary)
-        cycles = isinstance(process, Cycle) and summary["strokes"]
-        figures = self._cycle(summary, rows, data) if cycles else self._path(process, data)
-        for name, figure in figures.items():
-            save_figure(figure, directory / "figures" / f"{name}.png")
-        text = ledger_table if strokes else table
-        print(text(summary, ending, str(directory)), flush=True)
-
-    def _path(self, process: QuasiStatic, data: Any) -> dict[str, Figure]:
-        path = moving(process.state.rows)
-        control = adiabat_figure if isinstance(process, Adiabatic) else control_figure
-        figures = {"control": control(path), "rdc_space": space_figure(path)}
-        if self._strip:
-            frames = list(self._strip.values())
-            last, count = len(frames) - 1, min(self.frames, len(frames))
-            chosen = [frames[round(i * last / max(count - 1, 1))] for i in range(count)]
-            figures["images"] = strip_figure([*map(_arrays, chosen)], _class_names(data))
-        return figures
-
-    def _cycle(self, summary: dict[str, Any], rows: list[Row], data: Any) -> dict[str, Figure]:
-        cycle = summary["pass"]
-        figures = {
-            "cycle": cycle_figure(rows, summary["cycle"], cycle),
-            "cycle_terms": terms_figure(rows, cycle),
-            "rdc_space": stroke_space_figure(rows, cycle),
-        }
-        starts = [stroke.path[0] for stroke in strokes_of_pass(rows, cycle)]
-        places = {_letter(row["leg"]): row["step"] for row in starts if row["t"] == 0}
-        if rows[-1]["stroke"] == CLOSURE:
-            places["A, at the end"] = rows[-1]["step"]
-        seen = {name: self._strip[step] for name, step in places.items() if step in self._strip}
-        if seen:
-            frames = [*map(_arrays, seen.values())]
-            figures["domains"] = domains_figure(frames, list(seen), _class_names(data))
-        return figures
+    def _seen(self, data: PathDataModule) -> kinds.Seen:
+        frames = {step: _arrays(frame) for step, frame in self._strip.items()}
+        return kinds.Seen(frames, _class_names(data) if frames else [], self.frames)
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -169,22 +107,6 @@ def save_figure(figure: Figure, path: Path) -> None:
     """
     path.parent.mkdir(exist_ok=True)
     figure.savefig(path, dpi=DPI)
-
-
-def _accuracies(model: FreeEnergyModel, data: Any) -> dict[str, float]:
-    # on the test images of the first and of the last domain; of a round trip, on those of all
-    ends = {"A": (0, 0.0), "B": (data.n_legs - 1, 1.0)}
-    if _is_round_trip(data):
-        ends = {_letter(leg): (leg, 0.0) for leg in range(data.n_legs)}
-    return {name: _accuracy_at(model, data, *place) for name, place in ends.items()}
-
-
-def _is_round_trip(data: Any) -> bool:
-    return bool(data.closed and data.n_legs > 1)
-
-
-def _accuracy_at(model: FreeEnergyModel, data: Any, leg: int, t: float) -> float:
-    return accuracy(model, interpolate(data.coupling("test", leg).all(), t))
 
 
 @torch.no_grad()
@@ -203,30 +125,41 @@ def accuracy(model: FreeEnergyModel, batch: Batch) -> float:
     return float(weighted_mean(right.to(batch.weight), batch.weight))
 
 
-def _letter(leg: int) -> str:
-    # of the domain that a leg begins at
-    return chr(ord("A") + leg)
+def _accuracies(model: FreeEnergyModel, data: PathDataModule) -> dict[str, float]:
+    # on the test images of the first and of the last domain; of a round trip, on those of all
+    ends = {"A": (0, 0.0), "B": (data.n_legs - 1, 1.0)}
+    if _is_round_trip(data):
+        ends = {letter(leg): (leg, 0.0) for leg in range(data.n_legs)}
+    return {name: _accuracy_at(model, data, *place) for name, place in ends.items()}
 
 
-def _class_names(data: Any) -> list[str]:
+def _is_round_trip(data: PathDataModule) -> bool:
+    return data.closed and data.n_legs > 1
+
+
+def _accuracy_at(model: FreeEnergyModel, data: PathDataModule, leg: int, t: float) -> float:
+    return accuracy(model, interpolate(data.coupling("test", leg).all(), t))
+
+
+def _class_names(data: PathDataModule) -> list[str]:
     # domains that follow each other with the same class are named once
     names = (data.class_names[c].split("→") for c in _one_of_each_class(data))
     return ["→".join(name for name, _ in groupby(parts)) for parts in names]
 
 
-def _arrays(frame: Frame) -> tuple[float, Any, Any]:
+def _arrays(frame: Frame) -> kinds.Frame:
     s, images, decoded = frame
     return s, images.numpy(), None if decoded is None else decoded.numpy()
 
 
-def _one_of_each_class(data: Any) -> dict[int, int]:
+def _one_of_each_class(data: PathDataModule) -> dict[int, int]:
     # index of the first validation particle of each class that the leg starts from
     labels = data.coupling("val").all().source_label.argmax(-1).tolist()
     return {label: labels.index(label) for label in sorted(set(labels))}
 
 
 @torch.no_grad()
-def _frame(model: FreeEnergyModel, data: Any) -> Frame:
+def _frame(model: FreeEnergyModel, data: PathDataModule) -> Frame:
     # one validation particle of each class, and what the model makes of it
     particles = data.coupling("val").all()
     chosen = list(_one_of_each_class(data).values())

@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from typing_extensions import override
 
 from thermo_pl.datamodules.coupled import (
     CoupledImages,
@@ -25,14 +26,19 @@ from thermo_pl.datamodules.legs import DataPath
 from thermo_pl.datamodules.sources import SPLITS
 from thermo_pl.errors import DataError, require
 from thermo_pl.particles import Batch, Particles, interpolate, mixed
+from thermo_pl.process.data import Predictor
 from thermo_pl.progress import StageBar, shown
 
 
 class PathDataModule(pl.LightningDataModule):
     """Particles of a path of couplings; a subclass says which path.
 
-    The position (leg, t) is state, moved by :meth:`move_to` and saved in checkpoints. Move to
-    another leg between epochs: workers of a running epoch keep the leg they began with.
+    The position (leg, t) is state: :meth:`move_to` changes it, checkpoints hold it. Move to another
+    leg between epochs, as workers of a running epoch keep the leg they began with.
+
+    A training batch is drawn from the current leg by mass, or is all of the leg. The val and test
+    loaders give all particles of the current leg, in order, with their masses as weights; predict
+    takes those of test. Batches arrive as pairs; x(t) is formed on the device, at the t of then.
 
     Attributes:
         mixture: whether the domain at t is the mixture (1-t) p_A + t p_B of the two ends instead of
@@ -50,7 +56,7 @@ class PathDataModule(pl.LightningDataModule):
         num_workers: int,
         seed: int | None,
     ) -> None:
-        """Set it up.
+        """Keep the sizes of batches; the domains are coupled when they are first needed.
 
         Args:
             n_legs: number of legs.
@@ -126,6 +132,13 @@ class PathDataModule(pl.LightningDataModule):
         require(0 <= t <= 1, "t", t, "a number from 0 to 1")
         self._position.leg, self._position.t = int(leg), float(t)
 
+    def label_with(self, predict: Predictor) -> None:
+        """Label what has no labels yet on the current leg; nothing lacks them, by default.
+
+        Args:
+            predict: class probabilities by the model at this moment.
+        """
+
     def bars(self) -> AbstractContextManager[None]:
         """Bars for the couplings, where the trainer shows its own progress.
 
@@ -158,16 +171,14 @@ class PathDataModule(pl.LightningDataModule):
         """
         return None
 
+    # one process computes the couplings and stores them; the others then read them
+    @override
     def prepare_data(self) -> None:
-        """Compute and store the couplings; only one process does this."""
         self._built()
 
+    # whatever the stage: the other splits are small beside the couplings of train
+    @override
     def setup(self, stage: str | None = None) -> None:
-        """Build the path, once.
-
-        Args:
-            stage: not used; all splits are small beside the couplings of train.
-        """
         self._built()
 
     def coupling(self, split: str, leg: int | None = None) -> CoupledImages:
@@ -210,12 +221,8 @@ class PathDataModule(pl.LightningDataModule):
         """
         return self.coupling(split).draw(n, generator)
 
+    @override
     def train_dataloader(self) -> DataLoader[Particles]:
-        """Particles of the current leg, drawn by their mass, or all of them.
-
-        Returns:
-            A loader of ``train_batches`` batches per epoch.
-        """
         legs = self._built().legs["train"]
         if self.batch_size is None:
             return self._loader(WholeLeg(legs, self._position, self.train_batches))
@@ -239,73 +246,39 @@ class PathDataModule(pl.LightningDataModule):
             collate_fn=as_it_is,
         )
 
+    @override
     def val_dataloader(self) -> DataLoader[Particles]:
-        """All val particles of the current leg.
-
-        Returns:
-            A loader.
-        """
         return self._eval_loader("val")
 
+    @override
     def test_dataloader(self) -> DataLoader[Particles]:
-        """All test particles of the current leg.
-
-        Returns:
-            A loader.
-        """
         return self._eval_loader("test")
 
+    @override
     def predict_dataloader(self) -> DataLoader[Particles]:
-        """All test particles of the current leg.
-
-        Returns:
-            A loader.
-        """
         return self._eval_loader("test")
 
+    # on the device, so that no worker forms x at a t that is past
+    @override
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Form x(t) on the device; see :meth:`formed`.
-
-        Args:
-            batch: particles; a finished :class:`Batch` passes through.
-            dataloader_idx: not used.
-
-        Returns:
-            The batch at t.
-
-        Raises:
-            DataError: if the batch is neither.
-        """
         if isinstance(batch, Particles):
             return self.formed(batch)
         if isinstance(batch, Batch):
             return batch
         raise DataError(f"got a batch of {type(batch).__name__}; allowed: Particles, Batch")
 
+    @override
     def state_dict(self) -> dict[str, Any]:
-        """The position on the path and the seed of the draws.
-
-        Returns:
-            Plain Python values.
-        """
         fingerprint = self._restored_path if self._path is None else self._path.fingerprint
         return {"leg": self.leg, "t": self.t, "seed": self._seed, "path": fingerprint}
 
+    @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up a saved position. A seed given as an argument wins over the saved one.
-
-        Args:
-            state_dict: what :meth:`state_dict` gave.
-
-        Raises:
-            DataError: if the state was saved for another path; before :meth:`setup`, the latter
-                raises it.
-        """
-        if self._path is not None:
+        if self._path is not None:  # else the path is compared when it is built
             _check_same_path(state_dict["path"], self._path.fingerprint)
         self._restored_path = state_dict["path"]
         self.move_to(state_dict["leg"], state_dict["t"])
-        if self._configured_seed is None:
+        if self._configured_seed is None:  # a seed given as an argument wins
             self._seed = state_dict["seed"]
 
     def _built(self) -> DataPath:

@@ -47,7 +47,7 @@ class CoupledImages(Dataset[Particles]):
         target_label: Tensor,
         coupling: Coupling,
     ) -> None:
-        """Set it up.
+        """Hold the images, and the pairs as indices of images.
 
         Args:
             source: images x_a, shape ``(n, *image)``.
@@ -64,33 +64,13 @@ class CoupledImages(Dataset[Particles]):
         self.weight = (self.mass * len(coupling)).to(source.dtype)
 
     def __len__(self) -> int:
-        """The number of pairs.
-
-        Returns:
-            That number.
-        """
         return len(self._rows)
 
     def __getitem__(self, index: int) -> Particles:
-        """One pair, as a batch of one.
-
-        Args:
-            index: which pair.
-
-        Returns:
-            The pair.
-        """
         return self.__getitems__([index])
 
+    # a DataLoader asks for a whole batch by this name
     def __getitems__(self, indices: Sequence[int] | Tensor) -> Particles:
-        """A batch of pairs; a DataLoader calls this once per batch.
-
-        Args:
-            indices: which pairs.
-
-        Returns:
-            The pairs, with :attr:`weight`.
-        """
         index = torch.as_tensor(indices, dtype=torch.int64)
         rows, cols = self._rows[index], self._cols[index]
         return Particles(
@@ -134,10 +114,13 @@ class CoupledImages(Dataset[Particles]):
 
 
 class CurrentLeg(Dataset[Particles]):
-    """The leg the position points at when items are fetched, for drawn particles of weight one."""
+    """Pairs of the leg that is current when they are fetched, with weight one each.
+
+    They are meant to be drawn by their mass, which then must not count a second time.
+    """
 
     def __init__(self, legs: Sequence[CoupledImages], position: Position) -> None:
-        """Set it up.
+        """Hold all legs, and the position that tells the current one.
 
         Args:
             legs: one data set per leg.
@@ -151,41 +134,20 @@ class CurrentLeg(Dataset[Particles]):
         return self._legs[self._position.leg]
 
     def __len__(self) -> int:
-        """The number of pairs of the current leg.
-
-        Returns:
-            That number.
-        """
         return len(self.current)
 
     def __getitem__(self, index: int) -> Particles:
-        """One pair, as a batch of one.
-
-        Args:
-            index: which pair.
-
-        Returns:
-            The pair, with weight one.
-        """
         return self.__getitems__([index])
 
     def __getitems__(self, indices: Sequence[int]) -> Particles:
-        """A batch of pairs.
-
-        Args:
-            indices: which pairs.
-
-        Returns:
-            The pairs, with weight one.
-        """
         return with_unit_weight(self.current.__getitems__(indices))
 
 
 class WholeLeg(Dataset[Particles]):
-    """All pairs of the current leg with their masses, again and again: a full batch each time."""
+    """Full batches: each one is all pairs of the current leg, with their masses."""
 
     def __init__(self, legs: Sequence[CoupledImages], position: Position, count: int) -> None:
-        """Set it up.
+        """Hold all legs, and how often the current one is given.
 
         Args:
             legs: one data set per leg.
@@ -195,25 +157,9 @@ class WholeLeg(Dataset[Particles]):
         self._legs, self._position, self._count = legs, position, count
 
     def __len__(self) -> int:
-        """The number of batches.
-
-        Returns:
-            That number.
-        """
         return self._count
 
     def __getitem__(self, index: int) -> Particles:
-        """All pairs.
-
-        Args:
-            index: which batch; they are all the same.
-
-        Returns:
-            The pairs, with their weights.
-
-        Raises:
-            IndexError: if there is no such batch.
-        """
         if not 0 <= index < self._count:
             raise IndexError(index)
         return self._legs[self._position.leg].all()
@@ -222,12 +168,12 @@ class WholeLeg(Dataset[Particles]):
 class CurrentLegBatches(Dataset[Particles]):
     """All pairs of the current leg, in order, as a number of batches that no leg changes.
 
-    Lightning counts the batches of a loader once. If legs with more pairs had more batches, it
-    would silently leave pairs out; so every leg is cut into as many, nearly equal batches.
+    Lightning counts the batches of a loader once. Of a leg with more batches it would silently
+    leave some out. So every leg is cut into the same number of nearly equal batches.
     """
 
     def __init__(self, legs: Sequence[CoupledImages], position: Position, batch_size: int) -> None:
-        """Set it up.
+        """Count the batches, the same number for every leg.
 
         Args:
             legs: one data set per leg.
@@ -247,25 +193,9 @@ class CurrentLegBatches(Dataset[Particles]):
             )
 
     def __len__(self) -> int:
-        """The number of batches.
-
-        Returns:
-            That number.
-        """
         return self._count
 
     def __getitem__(self, index: int) -> Particles:
-        """One batch.
-
-        Args:
-            index: which batch.
-
-        Returns:
-            Its pairs, with their weights.
-
-        Raises:
-            IndexError: if there is no such batch.
-        """
         if not 0 <= index < self._count:
             raise IndexError(index)
         leg = self._legs[self._position.leg]
@@ -276,9 +206,9 @@ class CurrentLegBatches(Dataset[Particles]):
 class ParticleSampler(DistributedSampler[int]):
     """Draws pairs of the current leg with replacement, with probability equal to their mass.
 
-    The draws of an epoch depend on the seed, the epoch and the coupling only, so a resumed run
-    draws what the uninterrupted one would have drawn. It is a DistributedSampler so that Lightning
-    calls :meth:`set_epoch` on it and does not wrap it; every rank takes its share of one draw.
+    The draws of an epoch depend on the seed, the epoch and the coupling alone: a resumed run draws
+    what the uninterrupted one would have drawn. All ranks make the same draw, and each takes its
+    share. Of a DistributedSampler Lightning calls :meth:`set_epoch`, and leaves it as it is.
     """
 
     def __init__(
@@ -290,7 +220,7 @@ class ParticleSampler(DistributedSampler[int]):
         ranks: int = 1,
         rank: int = 0,
     ) -> None:
-        """Set it up.
+        """Begin with the draws of an epoch.
 
         Args:
             data: the pairs to draw from.
@@ -306,19 +236,9 @@ class ParticleSampler(DistributedSampler[int]):
         self.set_epoch(epoch)
 
     def __len__(self) -> int:
-        """Draws per epoch and rank.
-
-        Returns:
-            That number.
-        """
         return self._size
 
     def __iter__(self) -> Iterator[int]:
-        """Draw the particles of the epoch.
-
-        Yields:
-            Indices of pairs of the current leg.
-        """
         entropy = np.random.SeedSequence([self._seed, self.epoch])
         generator = torch.Generator().manual_seed(int(entropy.generate_state(1, np.uint64)[0]) >> 1)
         mass = self._data.current.mass
@@ -330,16 +250,11 @@ class ParticleSampler(DistributedSampler[int]):
 class LateLoader(DataLoader[Particles]):
     """A DataLoader that starts its workers when the first batch is asked for, not before.
 
-    Lightning makes the first iterator before a callback can move the data at the start of the
-    epoch; workers that started then would go on with the leg that was left.
+    Lightning makes the iterator of an epoch first, and then lets callbacks move the data. Workers
+    that had started by then would still give the leg that was left.
     """
 
     def __iter__(self) -> Iterator[Particles]:  # type: ignore[override] # what a loop needs of it
-        """Iterate over the batches.
-
-        Yields:
-            Batches.
-        """
         yield from super().__iter__()
 
 

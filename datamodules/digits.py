@@ -17,7 +17,7 @@ class Digits(ImageSource):
     """
 
     def __init__(self, val: float = 0.15, test: float = 0.2, split_seed: int = 0) -> None:
-        """Set it up.
+        """Choose the split; the images are read by :meth:`load`.
 
         Args:
             val: fraction of all images in the val split.

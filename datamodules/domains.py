@@ -24,13 +24,22 @@ class Waypoint:
         classes: classes that belong to the domain; None for all of the source.
         source: where the images come from; None for :class:`Digits` as it is by default.
         transform: applied once to all images of each split, before classes are selected. It must
-            give the same result every time: a random one must draw from a fixed seed of its own
-            (as :class:`GaussianNoise` does), so that the particles are fixed.
+            give the same result every time, so that the particles are fixed: a random one draws
+            from a seed of its own, as :class:`GaussianNoise` does.
         per_class: images of each class that the train split keeps, or one number for each of
             ``classes``, null for all of that class; all of them if not given. The other splits are
             left as they are.
         choice: seed of the random choice of these images. Of a class, the same images are kept in
             all waypoints of the same source and ``choice``.
+
+    Example:
+        >>> import thermo_pl as tp
+        >>> from thermo_pl.datamodules import Inversion
+        >>> plain = tp.Waypoint([0, 1], per_class=20)
+        >>> inverted = tp.Waypoint([0, 1], transform=Inversion(), per_class=20)
+        >>> data = tp.InterpolatedDataModule([plain, inverted, plain])
+        >>> data.n_legs, data.closed, len(data.coupling("train"))
+        (2, True, 40)
     """
 
     classes: list[int] | None = None

@@ -21,7 +21,7 @@ from thermo_pl.exact.bures import (
     transport_map,
     wasserstein2_squared,
 )
-from thermo_pl.laws.data_entropy import discrete_entropy
+from thermo_pl.exact.distributions import discrete_entropy
 from thermo_pl.transport.cache import content_hash
 from thermo_pl.transport.couplings import Coupling, identity_coupling
 
@@ -29,12 +29,11 @@ from thermo_pl.transport.couplings import Coupling, identity_coupling
 class GaussianDomains(PathDataModule):
     """Centred Gaussians that move along Bures geodesics, with linear labels y = Ax + noise.
 
-    Each Gaussian is stood for by 2d points ±√d S^½ e_i, which have its second moments exactly;
-    the map T of optimal transport takes them along, S(t) = G S G with G = (1-t)I + tT. With
-    linear networks and Gaussian likelihoods R, D and C depend on second moments alone, so that
-    means over these points are those over the Gaussians, without sampling error. All splits are
-    the same. A particle carries the mean Ax of its label; the label's noise is told to the
-    classifier.
+    2d points ±√d S^½ e_i stand for each Gaussian: their second moments are exactly its own. The
+    map T of optimal transport moves them, S(t) = G S G with G = (1-t)I + tT. With linear networks
+    and Gaussian likelihoods R, D and C depend on second moments alone. So a mean over the points is
+    the mean over the Gaussian, without sampling error. All splits are the same. A particle carries
+    the mean Ax of its label; the classifier is told the label's noise.
     """
 
     def __init__(
@@ -45,7 +44,7 @@ class GaussianDomains(PathDataModule):
         train_batches: int = 100,
         num_workers: int = 0,
     ) -> None:
-        """Set it up.
+        """Check the matrices.
 
         Args:
             covariances: the covariance S of each waypoint, d rows of d numbers; a single one is a
@@ -140,7 +139,7 @@ class FiniteAlphabet(PathDataModule):
         train_batches: int = 100,
         num_workers: int = 0,
     ) -> None:
-        """Set it up.
+        """Check the distributions.
 
         Args:
             p_x: probability of each letter.

@@ -1,8 +1,8 @@
 """A labelled domain and an unlabelled stream that leads away from it; labels are carried along.
 
-Gradual self-training (Kumar, Ma & Liang, "Understanding self-training for gradual domain
-adaptation", ICML 2020) as a path of couplings: a model trained on labelled images labels the first
-window of the stream, is trained on it, labels the next one, and so on.
+Gradual self-training as a path of couplings: a model trained on labelled images labels the first
+window of the stream. It is then trained on that window, labels the next one, and so on. Source:
+Kumar, Ma & Liang, "Understanding self-training for gradual domain adaptation", ICML 2020.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot, pad
+from typing_extensions import override
 
 from thermo_pl.datamodules.base import PathDataModule
 from thermo_pl.datamodules.coupled import CoupledImages, at_rest
@@ -22,8 +23,8 @@ from thermo_pl.datamodules.domains import check_split
 from thermo_pl.datamodules.legs import DataPath
 from thermo_pl.datamodules.sources import GradualImages, GradualSource, Split
 from thermo_pl.errors import DataError, require
-from thermo_pl.module import FreeEnergyModel
 from thermo_pl.particles import Particles
+from thermo_pl.process.data import Predictor
 from thermo_pl.progress import stage
 from thermo_pl.transport.cache import ArrayCache, content_hash
 from thermo_pl.transport.couplings import Coupling, Transport, exact_couplings, identity_coupling
@@ -37,18 +38,18 @@ AT_ONCE = 1024
 class GradualDataModule(PathDataModule):
     """Images of p(x(t)) from window to window of an unlabelled stream.
 
-    Leg 0 is the labelled domain at rest. Leg k goes from window k-1 (for k = 1 from the labelled
-    domain) to window k, counted from 1, along the displacement interpolation of an exact plan that
-    is blind to labels. **No labels but those of the first domain are used.** The images of a window
-    get theirs in one of two ways:
+    Leg 0 is the labelled domain at rest. Leg 1 goes from there to the first window, leg k from
+    window k-1 to window k. An exact plan, blind to labels, couples the two ends of a leg, and
+    images move along its displacement interpolation. **No labels but those of the first domain are
+    used.** The images of a window get theirs in one of two ways:
 
-    - ``predicted``: the model in training says which class is the most probable one, once, when the
-      data move onto the leg that leads to the window (self-training). Those that it is least sure
-      of are left out.
-    - ``transported``: the plans carry them; an image has the mean label of those coupled with it.
+    - ``predicted``: the model in training tells the most probable class. It is asked once, when
+      the data move onto the leg that leads to the window (self-training). Images whose class is
+      the least probable are left out.
+    - ``transported``: the plans carry labels. An image has the mean label of those coupled with it.
 
-    The val split is of the first domain, on all legs. So is the test split on leg 0, with the same
-    images; on all others it is that of the end of the stream. Its labels serve reports only.
+    The val split is of the first domain, on all legs. The test split is the same on leg 0, and of
+    the end of the stream on all others; its labels serve reports only.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class GradualDataModule(PathDataModule):
         seed: int | None = None,
         transport: Transport | None = None,
     ) -> None:
-        """Set it up.
+        """Keep the settings; images are read and coupled when they are first needed.
 
         Args:
             images: the labelled images and the stream.
@@ -114,20 +115,26 @@ class GradualDataModule(PathDataModule):
         """Number of classes. Loads the images if need be."""
         return int(self._all().source.labels.max()) + 1
 
-    def move_to(self, leg: int, t: float) -> None:
-        """Move the data. A window whose leg is new to them gets its labels now.
+    def label_with(self, predict: Predictor) -> None:
+        """Label the window that the current leg leads to, if it is new.
 
         Args:
-            leg: index of the leg.
-            t: domain coordinate on it.
+            predict: class probabilities by the model at this moment.
 
         Raises:
-            ConfigError: if there is no such leg, or t is outside [0, 1].
-            DataError: if a leg before has not been visited, or there is no model to predict.
+            DataError: if a leg before has not been visited.
         """
-        super().move_to(leg, t)
-        if self._train:
-            self._label_up_to(leg)
+        if self.leg <= len(self._carried):
+            return
+        if self.leg > len(self._carried) + 1:
+            raise DataError(
+                f"leg: got {self.leg}, where windows have labels up to leg {len(self._carried)}; "
+                "allowed: one leg after the other, as each window is labelled by a model that was "
+                "trained on the one before"
+            )
+        self._built()
+        self._carried.append(self._predicted(predict, self._windows()[self.leg]))
+        self._train[self.leg] = self._train_leg(self.leg)
 
     def build(self) -> DataPath:
         """Load the images and couple the windows.
@@ -145,7 +152,6 @@ class GradualDataModule(PathDataModule):
         if self.labels == "transported":
             self._carried = self._transported()
         self._train = [self._train_leg(leg) for leg in range(self.n_legs)]
-        self._label_up_to(self.leg)
         val, end = (
             at_rest(split.images, self._one_hot(split.labels))
             for split in (images.val, images.test)
@@ -162,20 +168,12 @@ class GradualDataModule(PathDataModule):
         )
         return DataPath(legs, names, fingerprint, closed=False)
 
+    @override
     def state_dict(self) -> dict[str, Any]:
-        """The position on the path, the seed of the draws and the labels carried so far.
-
-        Returns:
-            Plain Python values and tensors.
-        """
         return super().state_dict() | {"carried": list(self._carried)}
 
+    @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up a saved position, with the labels that were carried to it.
-
-        Args:
-            state_dict: what :meth:`state_dict` gave.
-        """
         self._carried = list(state_dict["carried"])
         if self._train:
             self._train[:] = [self._train_leg(leg) for leg in range(self.n_legs)]
@@ -221,29 +219,10 @@ class GradualDataModule(PathDataModule):
             carried.append(labels)
         return carried
 
-    def _label_up_to(self, leg: int) -> None:
-        # labels of the window at the end of a leg, by the model as it is now
-        if leg <= len(self._carried):
-            return
-        if leg > len(self._carried) + 1:
-            raise DataError(
-                f"leg: got {leg}, where windows have labels up to leg {len(self._carried)}; "
-                "allowed: one leg after the other, as each window is labelled by a model that was "
-                "trained on the one before"
-            )
-        model = None if self.trainer is None else self.trainer.lightning_module
-        if not (isinstance(model, FreeEnergyModel) and model.classifies):
-            raise DataError(
-                f"labels: got predicted, and a {type(model).__name__} to predict them; allowed: a "
-                "FreeEnergyModel with a classifier of classes, in training"
-            )
-        self._carried.append(self._predicted(model, self._windows()[leg]))
-        self._train[leg] = self._train_leg(leg)
-
-    def _predicted(self, model: FreeEnergyModel, images: Tensor) -> Tensor:
+    def _predicted(self, predict: Predictor, images: Tensor) -> Tensor:
         with torch.no_grad():
-            parts = [model.predict(x.to(model.device)) for x in torch.split(images, AT_ONCE)]
-        probability, label = torch.cat([part.probabilities.cpu() for part in parts]).max(-1)
+            parts = [predict(x).cpu() for x in torch.split(images, AT_ONCE)]
+        probability, label = torch.cat(parts).max(-1)
         sure = probability >= probability.quantile(self.drop)
         return self._one_hot(label) * sure[:, None]
 
@@ -258,7 +237,8 @@ class GradualDataModule(PathDataModule):
             kept = (labels[0].any(-1)[plan.rows] & labels[-1].any(-1)[plan.cols]).numpy()
             mass = plan.mass[kept] / plan.mass[kept].sum()
             plan = Coupling(plan.rows[kept], plan.cols[kept], mass, plan.cost)
-        return ShiftedPairs(windows[0], windows[-1], labels[0], labels[-1], plan, self.shift)
+        kind = ShiftedPairs if leg <= len(self._carried) else UnlabelledPairs
+        return kind(windows[0], windows[-1], labels[0], labels[-1], plan, self.shift)
 
 
 class ShiftedPairs(CoupledImages):
@@ -273,7 +253,7 @@ class ShiftedPairs(CoupledImages):
         coupling: Coupling,
         reach: int,
     ) -> None:
-        """Set it up.
+        """Repeat every pair once for each translation, with its share of the mass.
 
         Args:
             source: images x_a, shape ``(n, channels, height, width)``.
@@ -290,14 +270,6 @@ class ShiftedPairs(CoupledImages):
         self.mass, self.weight = self.mass.repeat(count) / count, self.weight.repeat(count)
 
     def __getitems__(self, indices: Sequence[int] | Tensor) -> Particles:
-        """A batch of translated pairs.
-
-        Args:
-            indices: which ones.
-
-        Returns:
-            The pairs, with :attr:`weight`.
-        """
         particles = super().__getitems__(indices)
         if not self._reach:
             return particles
@@ -306,6 +278,24 @@ class ShiftedPairs(CoupledImages):
         ends = (_cut(x, self._reach, down, right) for x in (particles.source, particles.target))
         source, target = ends
         return particles._replace(source=source, target=target)
+
+
+class UnlabelledPairs(ShiftedPairs):
+    """The pairs of a leg whose window has no labels yet: there are images, and no particles."""
+
+    def __getitems__(self, indices: Sequence[int] | Tensor) -> Particles:
+        """Refuse.
+
+        Args:
+            indices: which ones.
+
+        Raises:
+            DataError: always.
+        """
+        raise DataError(
+            "leg: got one whose window has no labels yet; allowed: a leg that the model has "
+            "labelled on its way, by GradualDataModule.label_with"
+        )
 
 
 def _cut(images: Tensor, reach: int, top: Tensor, left: Tensor) -> Tensor:

@@ -24,9 +24,9 @@ class InterpolatedDataModule(PathDataModule):
     All label modes use the labels of the *target* domains as well as those of the source: this is
     not unsupervised domain adaptation.
 
-    - ``matched``: on each leg the classes of the two domains are matched one to one, at the least
-      sum of W2² between classes of the train split, and the plan is exact inside each pair of
-      classes. A particle keeps one label all the way, the index of its class among the sorted
+    - ``matched``: on each leg the classes of the two domains are matched one to one, so that the
+      sum of W2² between classes of the train split is least. The plan is exact inside each pair
+      of classes. A particle keeps one label all the way, the index of its class among the sorted
       classes of the first waypoint. Every class carries the same mass at both ends.
     - ``ordered``: the same, but you declare the matching: the first class of a waypoint goes with
       the first of the next, in the order of its ``classes``, and so on. A closed path may need it,
@@ -37,6 +37,16 @@ class InterpolatedDataModule(PathDataModule):
 
     The position (leg, t) is state, moved by :meth:`move_to` and saved in checkpoints. Move to
     another leg between epochs: workers of a running epoch keep the leg they began with.
+
+    Example:
+        >>> import thermo_pl as tp
+        >>> data = tp.InterpolatedDataModule([tp.Waypoint([0, 1]), tp.Waypoint([5, 6])])
+        >>> data.setup()
+        >>> data.class_names
+        ['0→6', '1→5']
+        >>> data.move_to(leg=0, t=0.5)
+        >>> data.formed(data.draw("train", 4)).x.shape
+        torch.Size([4, 1, 8, 8])
     """
 
     def __init__(
@@ -52,7 +62,7 @@ class InterpolatedDataModule(PathDataModule):
         transport: Transport | None = None,
         mixture: bool = False,
     ) -> None:
-        """Set it up.
+        """Check the waypoints; they are loaded and coupled when they are first needed.
 
         Args:
             waypoints: the domains, in the order of the path.

@@ -16,11 +16,11 @@ CHUNK = 1024
 
 
 class Latents(nn.Module):
-    """Put Φ(μ(x)) in place of an image x, μ being the mean of a trained e(z|x).
+    """Put Φ(μ(x)) in place of an image x, where μ is the mean of a trained e(z|x).
 
-    Φ is the distribution function of the standard normal, the usual marginal of z: it takes each
-    latent to [0, 1], where images are, and spreads those that follow the marginal evenly. Plans and
-    interpolations of a waypoint with this transform are made between latents, not between pixels.
+    Φ is the distribution function of the standard normal, the usual marginal of z. It takes each
+    latent to [0, 1], where images are; latents that follow the marginal are spread evenly there.
+    Plans and interpolations of a waypoint with this transform are between latents, not pixels.
     """
 
     def __init__(self, encoder: Encoder, checkpoint: str | Path) -> None:

@@ -16,10 +16,10 @@ from thermo_pl.errors import require
 class RotatedMNIST(GradualSource):
     """MNIST's 60,000 training images, turned by an angle that grows along an unlabelled stream.
 
-    The split of Kumar, Ma & Liang (2020), made of the training images in random order: 5,000
-    labelled ones turned by 0-5°, 1,000 like them held out, a stream of 42,000 turned by angles that
-    grow evenly from 5° to 60°, and 2,000 turned by 55-60° to test on. Angles are
-    counterclockwise, bilinear; inside each part they grow with the (random) order of the images.
+    The split of Kumar, Ma & Liang (2020), of the training images in random order: 5,000 labelled
+    ones turned by 0-5°, and 1,000 like them held out; a stream of 42,000 turned by 5° to 60°; and
+    2,000 turned by 55-60° to test on. Inside each part the angle grows evenly from image to image.
+    Images turn counterclockwise, with bilinear interpolation.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class RotatedMNIST(GradualSource):
         target: tuple[float, float] = (55.0, 60.0),
         split_seed: int = 0,
     ) -> None:
-        """Set it up.
+        """Check sizes and angles; the images are read by :meth:`load`.
 
         Args:
             root: folder that holds ``MNIST/raw``; ``$THERMO_PL_DATA`` if not given.

@@ -20,12 +20,12 @@ from thermo_pl.errors import DataError, require
 class GaussianNoise(nn.Module):
     """Add Gaussian noise, drawn once and for all, and clamp to [0, 1].
 
-    The draw depends on ``seed`` and on the images given, on nothing else: the same split always
-    gets the same noise, while train, val and test get independent noise.
+    The draw depends on ``seed`` and on the images given, on nothing else. So a split always gets
+    the same noise; train, val and test get independent noise.
     """
 
     def __init__(self, std: float, seed: int = 0) -> None:
-        """Set it up.
+        """Fix the strength of the noise and its seed.
 
         Args:
             std: standard deviation of the noise, in units of the pixel range.
@@ -65,7 +65,7 @@ class Occlusion(nn.Module):
         contrast: float = 1.0,
         seed: int = 0,
     ) -> None:
-        """Set it up.
+        """Fix the rectangle and its static.
 
         Args:
             rows: where the rectangle begins and ends from the top, as shares of the height.
@@ -106,12 +106,12 @@ class Occlusion(nn.Module):
 class Rotation(nn.Module):
     """Turn every image about its centre, counterclockwise; what comes in from outside is black.
 
-    Two angles turn the first image of a split by the first, the last one by the second, and those
-    between by angles that grow evenly in the order of the data.
+    Of two angles, the first turns the first image of a split and the second the last one. In
+    between the angle grows evenly, in the order of the data.
     """
 
     def __init__(self, degrees: float | tuple[float, float]) -> None:
-        """Set it up.
+        """Fix the angles.
 
         Args:
             degrees: the angle of all images, or those of the first and of the last one.
@@ -166,7 +166,7 @@ class Blur(nn.Module):
     """Blur every image with a Gaussian, cut off at three standard deviations."""
 
     def __init__(self, sigma: float) -> None:
-        """Set it up.
+        """Fix the width.
 
         Args:
             sigma: standard deviation in pixels.

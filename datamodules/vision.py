@@ -39,7 +39,7 @@ class VisionDataset(ImageSource):
         val: float = 0.1,
         split_seed: int = 0,
     ) -> None:
-        """Set it up.
+        """Keep how the images are opened; they are read by :meth:`load`.
 
         Args:
             dataset: class path, such as ``torchvision.datasets.ImageFolder``.
@@ -139,7 +139,7 @@ class MNIST(VisionDataset):
         val: float = 0.1,
         split_seed: int = 0,
     ) -> None:
-        """Set it up.
+        """Name torchvision's data set; it is read by :meth:`load`.
 
         Args:
             root: folder that holds ``MNIST/raw``; ``$THERMO_PL_DATA`` if not given.

@@ -14,16 +14,17 @@ import torch
 import yaml
 from sklearn.datasets import load_digits
 
-from thermo_pl.callbacks import iso_classification, stroke_process
 from thermo_pl.cli import main
+from thermo_pl.cli.configs import load
+from thermo_pl.files import read_csv
 from thermo_pl.networks import ConvEncoder
-from thermo_pl.runs.directory import read_csv
+from thermo_pl.process import iso_classification, stroke_rule
 
 FOLDER = Path(__file__).parents[1] / "lightning_configs"
 # a sweep of W&B is no config; see tests/runs/test_wandb.py
 CONFIGS = sorted(path for path in FOLDER.glob("*.yaml") if path.stem != "sweep")
-# what is laid over a config, in a folder of its name
-OVERLAYS = sorted(FOLDER.glob("*/*.yaml"))
+# what is done in place of a config, or laid over it, in a folder of its name
+VARIANTS = sorted(path for path in FOLDER.glob("*/*.yaml") if path.parent.name != "base")
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +52,7 @@ def _shortened_runs(
     # what is run here is whether a config works, with whatever digits, wherever so short a training
     # leaves θ: C is held nowhere, and a process that loses it goes on
     monkeypatch.setenv("THERMO_PL_DATA", str(small_mnist))
-    for process in (iso_classification, stroke_process):
+    for process in (iso_classification, stroke_rule):
         monkeypatch.setattr(process, "LOST", math.inf)
 
 
@@ -65,13 +66,13 @@ def write(config: dict[str, Any], folder: Path) -> Path:
     return path
 
 
-def shortened(path: Path, folder: Path) -> Path:
+def shortened(folder: Path, *files: Path) -> Path:
     """A shipped config with few and short steps, otherwise as it is."""
-    config = yaml.safe_load(path.read_text())
+    config = load(*files)
     config["threads"] = 1  # two wait for each other where other tests run beside them
     if config["trainer"]["max_epochs"] > 0:
         config["trainer"]["max_epochs"] = 2
-    narrow(config)
+    narrow(config, folder)
     turned = "cubature_seed" in config["model"]["init_args"]  # which asks for all particles
     if turned:
         config["model"]["init_args"]["optimizer"]["init_args"]["rounds"] = 1
@@ -99,18 +100,22 @@ def shorten_processes(config: dict[str, Any], turned: bool) -> None:
                 },
             }
         if name in {"IsoClassification", "Adiabatic"} and pictures:
-            arguments["steps"] = 2
+            arguments["steps"] = min(arguments["steps"], 2)
         if name == "CarnotCycle" and pictures:
             arguments["steps"] = 1
         if name == "CarnotCycle":  # so short a cycle closes in no number of passes
             arguments |= {"closure": [10.0, 10.0], "passes": [1, 1]}
             if turned:
                 arguments["response"] |= {"max_iterations": 60, "tolerance": 0.3}
+        if name == "DomainSteps":
+            probes = {"measuring_particles": 64, "measuring_samples": 4}
+            arguments |= {"source_epochs": 2, "probes": probes}
+            arguments |= {key: min(arguments[key], 2) for key in ("steps", "epochs")}
         if name == "FreeEnergySurface":
             arguments |= {axis: arguments[axis][:2] for axis in ("lam", "gam")}
 
 
-def narrow(config: dict[str, Any]) -> None:
+def narrow(config: dict[str, Any], folder: Path) -> None:
     """Images stay as large, but are few; solves, plans and streams take no time."""
     encoder = config["model"]["init_args"]["encoder"]["init_args"]
     if "channels" in encoder:
@@ -119,6 +124,9 @@ def narrow(config: dict[str, Any]) -> None:
         encoder["hidden"] = [16]
     for waypoint in config["data"]["init_args"].get("waypoints", []):
         waypoint["per_class"] = 20
+        if waypoint.get("transform", {}).get("class_path") == "Latents":
+            arguments = waypoint["transform"]["init_args"]
+            arguments["checkpoint"] = encoder_of_no_training(arguments, folder)
     if config["data"]["class_path"] == "GradualDataModule":
         few = {"class_path": "RotatedMNIST", "init_args": {"sizes": [200, 50, 300, 50]}}
         config["data"]["init_args"] |= {"images": few, "windows": 2}
@@ -132,8 +140,7 @@ def callbacks_of(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def has_pictures(config: dict[str, Any]) -> bool:
     """Whether the data are images of classes with names, rather than points or letters."""
-    data = config.get("data", {"class_path": "InterpolatedDataModule"})  # a file laid over another
-    return data["class_path"] in {"InterpolatedDataModule", "GradualDataModule"}
+    return config["data"]["class_path"] in {"InterpolatedDataModule", "GradualDataModule"}
 
 
 def check_run(run: Path, config: dict[str, Any]) -> None:
@@ -208,7 +215,7 @@ def check_cycle(run: Path, rows: list[dict[str, Any]]) -> None:
 def test_config_fits_and_its_checkpoint_serves_the_other_commands(
     path: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    config = shortened(path, tmp_path)
+    config = shortened(tmp_path, path)
     assert main(["fit", "--config", str(config)]) == 0, capfd.readouterr().err
     runs = tmp_path / "runs"
     (checkpoint,) = (runs / "version_0" / "checkpoints").glob("*.ckpt")
@@ -227,87 +234,48 @@ def test_config_fits_and_its_checkpoint_serves_the_other_commands(
 
 
 def stack(path: Path) -> list[Path]:
-    """The files of the last command in the head of an overlay: what it is laid over, and itself."""
+    """The files of the last command in the head of a variant."""
     (*_, command) = path.read_text().split(" fit ")
     return [FOLDER.parent / name for name in re.findall(r"--config (\S+)", command)]
 
 
-def run_of_stack(path: Path, folder: Path) -> tuple[Path, list[dict[str, Any]], Path]:
-    """Run an overlay on all it belongs to, shortened: its run, the overlays, the lowest file."""
-    first, *others = stack(path)
-    base = shortened(first, folder)
-    changes, words = [], ["fit", "--config", str(base)]
-    for number, other in enumerate(others):
-        config = yaml.safe_load(other.read_text())
-        shorten_processes(config, turned=False)
-        for name, asked in callbacks_of(config).items():
-            if name == "DomainSteps":
-                probes = {"measuring_particles": 64, "measuring_samples": 4}
-                asked |= {"steps": min(asked["steps"], 2), "source_epochs": 2, "probes": probes}
-                asked["epochs"] = min(asked["epochs"], 2)
-            if name == "IsoClassification":  # so short a training holds nothing
-                asked["restoring"] = False
-        data = config.get("data", {}).get("init_args", {})
-        for waypoint in data.get("waypoints", []):
-            if "transform" in waypoint:
-                checkpoint = encoder_of_no_training(waypoint["transform"]["init_args"], folder)
-                waypoint["transform"]["init_args"]["checkpoint"] = str(checkpoint)
-        if "train_batches" in data:
-            data["train_batches"] = 4
-        config["trainer"]["default_root_dir"] = str(folder / "runs")
-        over = folder / f"over_{number}.yaml"
-        over.write_text(yaml.safe_dump(config))
-        changes.append(config)
-        words += ["--config", str(over)]
-    assert main(words) == 0
-    return folder / "runs" / "version_0", changes, base
+def run_variant(path: Path, folder: Path) -> tuple[Path, dict[str, Any]]:
+    """Run a variant, shortened: its run, and its config."""
+    file = shortened(folder, *stack(path))
+    config = yaml.safe_load(file.read_text())
+    for name, arguments in callbacks_of(config).items():
+        if name == "IsoClassification":  # so short a training holds nothing
+            arguments["restoring"] = False
+    file.write_text(yaml.safe_dump(config))
+    assert main(["fit", "--config", str(file)]) == 0
+    return folder / "runs" / "version_0", config
 
 
-def encoder_of_no_training(arguments: dict[str, Any], folder: Path) -> Path:
+def encoder_of_no_training(arguments: dict[str, Any], folder: Path) -> str:
     """A checkpoint with the weights that an encoder begins with."""
     encoder = ConvEncoder(**arguments["encoder"]["init_args"])
     state = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}
     path = folder / "encoder.ckpt"
     torch.save({"state_dict": state}, path)
-    return path
-
-
-def check_part(part: str, whole: dict[str, Any], files: list[dict[str, Any]]) -> None:
-    """A part of a model is what the files laid one over another make it."""
-    models = [file.get("model", {}).get("init_args", {}) for file in files]
-    first, *later = [model[part] for model in models if part in model]
-    name, expected = first["class_path"], dict(first["init_args"])
-    for over in later:  # another class keeps nothing that this check could know
-        same = over["class_path"] == name
-        name, expected = over["class_path"], (expected if same else {}) | over["init_args"]
-    found = whole["model"]["init_args"][part]
-    assert found["class_path"].rpartition(".")[2] == name.rpartition(".")[2]
-    assert expected.items() <= found["init_args"].items()
+    return str(path)
 
 
 def moves_by_domains(path: Path) -> bool:
-    """Whether an overlay, or another one below it, replaces the process by `DomainSteps`."""
-    return any("DomainSteps" in over.read_text() for over in stack(path)[1:])
+    """Whether the process of a variant is `DomainSteps`."""
+    return "DomainSteps" in callbacks_of(load(*stack(path)))
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in OVERLAYS if moves_by_domains(path)], ids=lambda path: path.stem
+    "path", [path for path in VARIANTS if moves_by_domains(path)], ids=lambda path: path.stem
 )
-def test_another_method_laid_over_a_config_runs(path: Path, tmp_path: Path) -> None:
-    run, overlays, base = run_of_stack(path, tmp_path)
-    (arguments,) = (callbacks_of(over)["DomainSteps"] for over in overlays if callbacks_of(over))
-    changes = overlays[-1].get("data", {}).get("init_args", {})
-    steps = 0 if "waypoints" in changes else arguments["steps"]
+def test_another_method_runs(path: Path, tmp_path: Path) -> None:
+    run, config = run_variant(path, tmp_path)
+    arguments, data = callbacks_of(config)["DomainSteps"], config["data"]["init_args"]
+    steps = 0 if len(data["waypoints"]) == 1 else arguments["steps"]
     rows = read_csv(run / "path.csv")
     assert [row["t"] for row in rows] == [k / max(steps, 1) for k in range(steps + 1)]
-    # the same networks, optimiser and batches; only what the overlays name is different
-    whole, below = (yaml.safe_load(file.read_text()) for file in (run / "config.yaml", base))
-    for part in ("encoder", "optimizer"):
-        check_part(part, whole, [below, *overlays])
-    assert whole["data"]["init_args"]["train_batches"] == 4
-    assert whole["data"]["init_args"]["mixture"] == changes.get("mixture", False)
     # images of 4 batches of 32 in each epoch; a mixture shows both ends of each pair on the way
-    twice = [1 + ("mixture" in changes and 0 < row["t"] < 1) for row in rows]
+    twice = [1 + (data.get("mixture", False) and 0 < row["t"] < 1) for row in rows]
     counts = [row["gradients"] / (4 * 32 * factor) for row, factor in zip(rows, twice, strict=True)]
     assert counts[0] == 2
     assert all(1 <= count <= arguments["epochs"] and count % 1 == 0 for count in counts[1:])
@@ -315,42 +283,98 @@ def test_another_method_laid_over_a_config_runs(path: Path, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     "path",
-    [path for path in OVERLAYS if not moves_by_domains(path)],
+    [path for path in VARIANTS if not moves_by_domains(path)],
     ids=lambda path: path.stem,
 )
-def test_another_path_or_network_laid_over_a_config_runs(path: Path, tmp_path: Path) -> None:
-    run, overlays, base = run_of_stack(path, tmp_path)
-    config = yaml.safe_load((run / "config.yaml").read_text())
+def test_another_path_or_network_runs(path: Path, tmp_path: Path) -> None:
+    run, config = run_variant(path, tmp_path)
     data, rows = config["data"]["init_args"], read_csv(run / "path.csv")
     # a stream has a leg to each of its windows, and one of the labelled images at rest
     legs = data["windows"] + 1 if "windows" in data else len(data["waypoints"]) - 1
     assert {row["leg"] for row in rows} == set(range(legs))
     assert rows[-1]["t"] == 1
     assert all(row["C_target"] == rows[0]["C_target"] for row in rows)
-    for part in ("encoder", "optimizer"):
-        check_part(part, config, [yaml.safe_load(base.read_text()), *overlays])
 
 
-@pytest.mark.parametrize("path", OVERLAYS, ids=lambda path: path.stem)
-def test_what_is_laid_over_a_config_says_how(path: Path) -> None:
-    first, *_, last = stack(path)
-    assert (first, last) == (FOLDER / f"{path.parent.name}.yaml", path)
-    assert all(other in OVERLAYS for other in stack(path)[1:])
-    folder = yaml.safe_load(path.read_text())["trainer"]["default_root_dir"]
-    assert folder == f"runs/{path.parent.name.removesuffix('_mnist')}_{path.stem}"
+def said(path: Path) -> dict[str, Any]:
+    """What a file says itself; its bases as a list."""
+    config: dict[str, Any] = yaml.safe_load(path.read_text())
+    if isinstance(config.get("base"), str):
+        config["base"] = [config["base"]]
+    return config
+
+
+@pytest.mark.parametrize("path", VARIANTS, ids=lambda path: path.stem)
+def test_a_variant_is_like_its_config_but_for_what_it_names(path: Path) -> None:
+    assert stack(path)[-1] == path
+    over, below = load(*stack(path)), load(FOLDER / f"{path.parent.name}.yaml")
+    named = load(path) if len(stack(path)) > 1 else yaml.safe_load(path.read_text())
+    different = {"callbacks", "default_root_dir"}
+    for section in ("model", "data"):
+        parts = named.get(section, {}).get("init_args", {})
+        if path.stem == "latents_from_scratch":  # by way of latents.yaml, too
+            parts |= yaml.safe_load((path.parent / "latents.yaml").read_text())[section][
+                "init_args"
+            ]
+        same = over[section]["init_args"].keys() - parts.keys()
+        for part in same:
+            assert over[section]["init_args"][part] == below[section]["init_args"][part]
+    for key in over["trainer"].keys() - different:
+        assert over["trainer"][key] == below["trainer"][key]
+    name = path.parent.name.removesuffix("_mnist")
+    assert over["trainer"]["default_root_dir"] == f"runs/{name}_{path.stem}"
+    processes = {"IsoClassification", "DomainSteps"}
+    assert len(processes & {c["class_path"] for c in over["trainer"]["callbacks"]}) == 1
+
+
+@pytest.mark.parametrize("path", [*CONFIGS, *VARIANTS], ids=lambda path: path.stem)
+def test_the_saved_config_is_the_one_that_was_laid_together(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [path] if path in CONFIGS else stack(path)
+    words = [word for file in files for word in ("--config", str(file))]
+    assert main(["fit", *words, "--print_config"]) == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert "base" not in printed
+    check_within(load(*files), printed)
+    parts = printed["model"]["init_args"]
+    for name in ("decoder", "classifier", "marginal"):
+        if parts[name] is not None and path.stem != "logistic_digits":
+            size = parts["encoder"]["init_args"]["latent_dim"]
+            assert parts[name]["init_args"]["latent_dim"] == size
+
+
+def check_within(part: Any, whole: Any) -> None:
+    """Everything in a config is in the resolved one, classes by their full names."""
+    if isinstance(part, dict):
+        for key, value in part.items():
+            if key == "class_path":
+                assert whole[key].rpartition(".")[2] == value.rpartition(".")[2]
+            else:
+                check_within(value, whole[key])
+    elif isinstance(part, list):
+        assert len(part) == len(whole)
+        for one, other in zip(part, whole, strict=True):
+            check_within(one, other)
+    else:
+        assert part == whole
+
+
+@pytest.mark.parametrize("path", [*CONFIGS, *VARIANTS], ids=lambda path: path.stem)
+def test_a_config_is_short(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 45
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_config_is_named_after_its_runs_and_says_what_it_does(path: Path) -> None:
-    text = path.read_text()
-    assert text.startswith("# ")
-    assert yaml.safe_load(text)["trainer"]["default_root_dir"] == f"runs/{path.stem}"
+    assert path.read_text().startswith("# ")
+    assert load(path)["trainer"]["default_root_dir"] == f"runs/{path.stem}"
 
 
 @pytest.mark.slow
 def test_main_job_holds_the_classification_loss_on_real_digits(tmp_path: Path) -> None:
     (path,) = (path for path in CONFIGS if path.stem == "iso_digits")
-    config = write(yaml.safe_load(path.read_text()), tmp_path)
+    config = write(load(path), tmp_path)
     assert main(["fit", "--config", str(config)]) == 0
     run = tmp_path / "runs" / "version_0"
     rows = read_csv(run / "path.csv")

@@ -1,12 +1,15 @@
-"""What the packages import: the light ones stay light, one module at a time."""
+"""What the packages import: arrows go one way, and the light ones stay light."""
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,68 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LIGHTNING = {"pytorch_lightning", "lightning_fabric", "wandb", "torchvision"}
 ROOMS = ("laws", "path", "process", "reports", "response", "runs", "transport")
-PAGES = ("thermo_pl.cli.compare", "thermo_pl.reports.page", "thermo_pl.runs.reader")
+PAGES = ("thermo_pl.cli.compare", "thermo_pl.runs.page", "thermo_pl.runs.reader")
+
+ARROWS = {
+    "callbacks": {"datamodules", "module", "runs", "reports", "process", "response", "laws"}
+    | {"path", "networks"},
+    "datamodules": {"transport", "exact", "process", "networks"},
+    "runs": {"reports", "path"},
+    "reports": {"process", "laws", "path"},
+    "process": {"response", "laws", "path", "networks"},
+    "response": {"networks"},
+    "laws": {"path", "exact", "networks"},
+    "module": {"networks"},
+    "networks": set(),
+    "exact": set(),
+    "path": set(),
+    "transport": set(),
+}
+"""What each room may import, beside the modules in the hall, which import no room; cli all."""
+
+
+def imports() -> Iterator[tuple[str, str, str]]:
+    """File, room and imported room of every import statement, also those for type checkers."""
+    hall = ROOT / "thermo_pl"
+    # the folders behind symbolic links are only found by name
+    folders = [folder for folder in hall.iterdir() if folder.is_dir()]
+    files = [*hall.glob("*.py"), *(file for folder in folders for file in folder.glob("**/*.py"))]
+    for file in files:
+        room = file.relative_to(hall).with_suffix("").parts[0]
+        for node in ast.walk(ast.parse(file.read_text())):
+            for name in imported(node):
+                if name not in {room, "__version__"} and room not in {"__init__", "__main__"}:
+                    yield str(file.relative_to(hall)), room, name
+
+
+def imported(node: ast.AST) -> list[str]:
+    """Rooms and modules in the hall that a statement imports."""
+    if isinstance(node, ast.Import):
+        names = [alias.name for alias in node.names]
+    elif isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "a relative import"
+        names = [f"{node.module}.{alias.name}" for alias in node.names]
+    else:
+        return []
+    return [name.split(".")[1] for name in names if name.startswith("thermo_pl.")]
+
+
+def test_arrows_between_packages_go_one_way() -> None:
+    hall = {path.stem for path in (ROOT / "thermo_pl").glob("*.py")} - {"module"}
+    wrong = {
+        f"{file} imports {name}"
+        for file, room, name in imports()
+        if room != "cli" and name not in ARROWS.get(room, set()) | hall
+    }
+    assert not wrong
+
+
+def test_there_are_no_circles_between_packages() -> None:
+    found: dict[str, set[str]] = {}
+    for _, room, name in imports():
+        found.setdefault(room, set()).add(name)
+    assert len(found) > len(ARROWS)  # all rooms were read
+    list(TopologicalSorter(found).static_order())  # raises, and names the circle
 
 
 def loaded(*modules: str) -> set[str]:

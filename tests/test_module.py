@@ -29,6 +29,7 @@ from thermo_pl.networks import (
     LinearClassifier,
     MLPEncoder,
 )
+from thermo_pl.optim import MacroStepCosine
 from thermo_pl.particles import Batch
 
 
@@ -430,6 +431,40 @@ def test_scheduler_counts_what_it_is_told(tmp_path: Path, interval: Any) -> None
     (optimizer,) = runner.optimizers
     times = {"epoch": 2, "step": 6}[interval]
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.08 * 0.5**times)
+
+
+class Rates(pl.Callback):
+    """The learning rate of each batch."""
+
+    def __init__(self) -> None:
+        """None yet."""
+        self.seen: list[float] = []
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        self.seen.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+
+@pytest.mark.parametrize("together", [1, 2])
+def test_a_macro_step_has_as_many_steps_as_its_epoch(tmp_path: Path, together: int) -> None:
+    def fitted(**arguments: Any) -> list[float]:
+        made = model(optimizer=partial(torch.optim.SGD, lr=0.08), **arguments)
+        watch = Rates()
+        runner = trainer(
+            tmp_path, max_epochs=3, callbacks=[watch], accumulate_grad_batches=together
+        )
+        runner.fit(made, loader(*[batch()] * 4))
+        return watch.seen
+
+    torchs = partial(torch.optim.lr_scheduler.CosineAnnealingWarmRestarts, T_0=4 // together)
+    expected = fitted(scheduler=torchs, scheduler_interval="step")
+    assert fitted(scheduler=MacroStepCosine) == expected
+    assert len(set(expected)) == 4 // together
+
+
+def test_a_macro_step_is_not_counted_in_epochs(tmp_path: Path) -> None:
+    made = model(scheduler=MacroStepCosine, scheduler_interval="epoch")
+    with pytest.raises(ConfigError, match="scheduler_interval: got 'epoch'"):
+        trainer(tmp_path, max_epochs=1).fit(made, loader(batch()))
 
 
 def test_training_lowers_the_objective(tmp_path: Path) -> None:

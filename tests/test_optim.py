@@ -1,8 +1,9 @@
-"""L-BFGS whose objective is moved between its steps."""
+"""L-BFGS whose objective is moved between its steps, and a learning rate that falls in each."""
 
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from thermo_pl.errors import ConfigError
-from thermo_pl.optim import QuasiStaticLBFGS
+from thermo_pl.optim import MacroStepCosine, QuasiStaticLBFGS
 
 TORCHS = partial(torch.optim.LBFGS, line_search_fn="strong_wolfe")
 
@@ -136,3 +137,37 @@ def test_its_state_is_saved_and_taken_up_again() -> None:
 def test_settings_that_make_no_sense_are_refused(name: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"{name}: got {value}"):
         QuasiStaticLBFGS([torch.zeros(2, requires_grad=True)], **{name: value})
+
+
+def rates(make: Callable[..., Any], count: int) -> list[float]:
+    """Learning rates of the steps after a scheduler was made."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.3)
+    scheduler, found = make(optimizer), []
+    for _ in range(count):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return found
+
+
+@pytest.mark.parametrize("eta_min", [0.0, 0.02])
+def test_the_rate_falls_as_a_cosine_in_each_macro_step(eta_min: float) -> None:
+    def told(optimizer: torch.optim.Optimizer) -> MacroStepCosine:
+        scheduler = MacroStepCosine(optimizer, eta_min)
+        scheduler.begin(7)
+        return scheduler
+
+    found = rates(told, 21)
+    torchs = partial(torch.optim.lr_scheduler.CosineAnnealingWarmRestarts, T_0=7, eta_min=eta_min)
+    assert found == rates(torchs, 21)  # to the last bit
+    assert found == rates(partial(MacroStepCosine, eta_min=eta_min, steps=7), 21)
+    for i, rate in enumerate(found):
+        height = 0.5 * (1 + math.cos(math.pi * (i % 7) / 7))
+        assert rate == pytest.approx(eta_min + (0.3 - eta_min) * height, rel=1e-12)
+
+
+def test_a_macro_step_of_unknown_length_is_refused() -> None:
+    with pytest.raises(ConfigError, match="steps: got None"):
+        rates(MacroStepCosine, 1)
+    with pytest.raises(ConfigError, match="steps: got 0"):
+        rates(lambda optimizer: MacroStepCosine(optimizer).begin(0), 1)

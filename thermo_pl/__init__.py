@@ -1,9 +1,101 @@
 """Thermodynamics of representation learning on PyTorch Lightning.
 
-Importing this package is cheap on purpose: it pulls in neither torch nor Lightning, so that
-``--version`` and the help answer at once. Import what you need from its modules, for example
-``from thermo_pl.module import FreeEnergyModel``. Packages hand on what is asked of them, and
-load no more than that.
+``import thermo_pl as tp`` is cheap on purpose. It loads neither torch nor Lightning, so that
+``--version`` and the help answer at once; each name below loads what it needs when it is asked for.
+What is not needed first stays in the packages: ``thermo_pl.networks``, ``thermo_pl.process``,
+``thermo_pl.callbacks``, ``thermo_pl.datamodules``, ``thermo_pl.laws`` and others.
 """
 
+from typing import TYPE_CHECKING
+
+from thermo_pl.lazy import on_demand
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from thermo_pl.callbacks import Adiabatic, CarnotCycle, FreeEnergySurface, IsoClassification
+    from thermo_pl.datamodules import InterpolatedDataModule, Waypoint
+    from thermo_pl.estimate import Estimate
+    from thermo_pl.module import FreeEnergyModel
+    from thermo_pl.networks import (
+        LinearClassifier,
+        MLPDecoder,
+        MLPEncoder,
+        Networks,
+        StandardNormal,
+    )
+    from thermo_pl.process import (
+        AdaptiveSteps,
+        ConstantSteps,
+        Continuation,
+        Equilibration,
+        IsoClassificationRule,
+        Probes,
+        Relaxation,
+        Settings,
+        System,
+        TensorPairs,
+        TensorPath,
+    )
+    from thermo_pl.response import Objective, Probe, ResponseSettings, linear_response
+    from thermo_pl.runs import compare, read_run
+    from thermo_pl.transport import optimal_plan
+else:
+    __getattr__, __dir__ = on_demand(
+        __name__,
+        callbacks=["Adiabatic", "CarnotCycle", "FreeEnergySurface", "IsoClassification"],
+        datamodules=["InterpolatedDataModule", "Waypoint"],
+        estimate=["Estimate"],
+        module=["FreeEnergyModel"],
+        networks=["LinearClassifier", "MLPDecoder", "MLPEncoder", "Networks", "StandardNormal"],
+        process=[
+            "AdaptiveSteps",
+            "ConstantSteps",
+            "Continuation",
+            "Equilibration",
+            "IsoClassificationRule",
+            "Probes",
+            "Relaxation",
+            "Settings",
+            "System",
+            "TensorPairs",
+            "TensorPath",
+        ],
+        response=["Objective", "Probe", "ResponseSettings", "linear_response"],
+        runs=["compare", "read_run"],
+        transport=["optimal_plan"],
+    )
+
+__all__ = [
+    "AdaptiveSteps",
+    "Adiabatic",
+    "CarnotCycle",
+    "ConstantSteps",
+    "Continuation",
+    "Equilibration",
+    "Estimate",
+    "FreeEnergyModel",
+    "FreeEnergySurface",
+    "InterpolatedDataModule",
+    "IsoClassification",
+    "IsoClassificationRule",
+    "LinearClassifier",
+    "MLPDecoder",
+    "MLPEncoder",
+    "Networks",
+    "Objective",
+    "Probe",
+    "Probes",
+    "Relaxation",
+    "ResponseSettings",
+    "Settings",
+    "StandardNormal",
+    "System",
+    "TensorPairs",
+    "TensorPath",
+    "Waypoint",
+    "compare",
+    "linear_response",
+    "optimal_plan",
+    "read_run",
+]

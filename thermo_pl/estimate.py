@@ -37,6 +37,11 @@ class Estimate:
         value: the number.
         error: its standard error; 0 where it is exact, nan where it is not known.
         draws: the noise draws that value and error come from, where they are known.
+
+    Example:
+        >>> import thermo_pl as tp
+        >>> tp.Estimate(2.0, 0.3) - 2 * tp.Estimate(0.5, 0.2)
+        Estimate(value=1.0, error=0.5)
     """
 
     value: float

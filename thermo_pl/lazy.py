@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
 
-def on_demand(package: str, **names: Sequence[str]) -> Callable[[str], Any]:
-    """A ``__getattr__`` for a package: it imports the module that has a name, and no other.
+def on_demand(
+    package: str, **names: Sequence[str]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """What makes a package import the module that has a name once the name is asked for.
 
     Args:
         package: the package's own name.
         **names: for each of its modules the names that the package hands on.
 
     Returns:
-        The function.
+        ``__getattr__`` and ``__dir__`` of the package; the latter lists names that are not loaded
+        yet, too, so that a notebook can complete them.
     """
     home = {name: module for module, handed in names.items() for name in handed}
 
@@ -24,4 +28,7 @@ def on_demand(package: str, **names: Sequence[str]) -> Callable[[str], Any]:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         return getattr(import_module(f"{package}.{home[name]}"), name)
 
-    return get
+    def listed() -> list[str]:
+        return sorted({*vars(sys.modules[package]), *home})
+
+    return get, listed

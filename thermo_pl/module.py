@@ -24,6 +24,7 @@ from thermo_pl.networks import (
     Prediction,
     Terms,
 )
+from thermo_pl.optim import MacroStepCosine
 from thermo_pl.particles import Batch, weighted_mean
 
 
@@ -39,6 +40,20 @@ class FreeEnergyModel(Networks, pl.LightningModule):  # type: ignore[misc]
         optimizer: builds the optimiser from the parameters.
         scheduler: builds the learning-rate scheduler from the optimiser, or None.
         scheduler_interval: what the scheduler counts.
+
+    Example:
+        >>> import torch
+        >>> import thermo_pl as tp
+        >>> model = tp.FreeEnergyModel(
+        ...     tp.MLPEncoder([1, 8, 8], latent_dim=3),
+        ...     tp.LinearClassifier(3, classes=10),
+        ...     tp.MLPDecoder([1, 8, 8], 3),
+        ...     tp.StandardNormal(3),
+        ...     lam=1.0,
+        ...     gam=5.0,
+        ... )
+        >>> model.predict(torch.rand(2, 1, 8, 8)).probabilities.shape
+        torch.Size([2, 10])
     """
 
     def __init__(
@@ -55,7 +70,7 @@ class FreeEnergyModel(Networks, pl.LightningModule):  # type: ignore[misc]
         turning: bool = False,
         optimizer: OptimizerCallable = torch.optim.Adam,
         scheduler: LRSchedulerCallable | None = None,
-        scheduler_interval: Literal["epoch", "step"] = "epoch",
+        scheduler_interval: Literal["epoch", "step"] | None = None,
         initial_weights: str | Path | None = None,
     ) -> None:
         """Put the parts together; more of each is in :class:`~thermo_pl.networks.Networks`.
@@ -67,18 +82,19 @@ class FreeEnergyModel(Networks, pl.LightningModule):  # type: ignore[misc]
             marginal: q(z); left out with a deterministic encoder, which has no rate.
             lam: λ at the start.
             gam: γ at the start.
-            samples: noise draws per image, used for D and C, and for R where it has no
+            samples: noise draws per image. D and C are taken on them, and so is R where it has no
                 closed form.
-            eval_samples: the same on validation and test images, where the draws stay the same
-                from one evaluation to the next (common random numbers).
-            cubature_seed: train on the fixed points of a cubature, turned at random with this seed,
-                in place of fresh draws; ``samples`` then counts rotations. The batches must be all
+            eval_samples: the same on validation and test images. These draws are the same in each
+                evaluation (common random numbers).
+            cubature_seed: train on the fixed points of a cubature in place of fresh draws. The seed
+                turns it at random, and ``samples`` counts rotations. The batches must be all
                 particles (``batch_size: null``).
-            turning: let the axes of z turn against those of the networks: the same models, but
-                equilibria at which latents turn into each other are found far sooner.
+            turning: let the axes of z turn against those of the networks. The models are the same,
+                but equilibria at which latents turn into each other are found far sooner.
             optimizer: builds the optimiser from the parameters.
             scheduler: builds the learning-rate scheduler from the optimiser.
-            scheduler_interval: what the scheduler counts.
+            scheduler_interval: what the scheduler counts; if not given, steps for a
+                :class:`~thermo_pl.optim.MacroStepCosine` and epochs for any other.
             initial_weights: checkpoint to start θ from; its λ, γ and optimiser are not used.
         """
         super().__init__(
@@ -99,10 +115,6 @@ class FreeEnergyModel(Networks, pl.LightningModule):  # type: ignore[misc]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """J of a batch, and nothing else.
-
-        Args:
-            batch: samples of p(x(t)).
-            batch_idx: not used.
 
         Returns:
             J in nats.
@@ -125,12 +137,7 @@ class FreeEnergyModel(Networks, pl.LightningModule):  # type: ignore[misc]
         self._log_and_reset(self.train_metrics)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """R, D, C, J, accuracy and calibration error on held-out samples.
-
-        Args:
-            batch: samples of p(x(t)).
-            batch_idx: seeds the noise.
-        """
+        """R, D, C, J, accuracy and calibration error on held-out samples."""
         self._evaluate(self.val_metrics, batch, batch_idx)
 
     def on_validation_epoch_end(self) -> None:
@@ -138,12 +145,7 @@ class FreeEnergyModel(Networks, pl.LightningModule):  # type: ignore[misc]
         self._log_and_reset(self.val_metrics)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """The same on test samples.
-
-        Args:
-            batch: samples of p(x(t)).
-            batch_idx: seeds the noise.
-        """
+        """The same on test samples."""
         self._evaluate(self.test_metrics, batch, batch_idx)
 
     def on_test_epoch_end(self) -> None:
@@ -152,10 +154,6 @@ class FreeEnergyModel(Networks, pl.LightningModule):  # type: ignore[misc]
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Prediction:
         """Representations, class probabilities and reconstructions.
-
-        Args:
-            batch: samples of p(x(t)).
-            batch_idx: not used.
 
         Returns:
             The prediction for each image.
@@ -171,15 +169,26 @@ class FreeEnergyModel(Networks, pl.LightningModule):  # type: ignore[misc]
         optimizer = self.optimizer(self.parameters())
         if self.scheduler is None:
             return optimizer
-        scheduler = {"scheduler": self.scheduler(optimizer), "interval": self.scheduler_interval}
-        return {"optimizer": optimizer, "lr_scheduler": scheduler}
+        scheduler = self.scheduler(optimizer)
+        counted = "step" if isinstance(scheduler, MacroStepCosine) else "epoch"
+        if isinstance(scheduler, MacroStepCosine):
+            got, allowed = self.scheduler_interval, "step or null, with a MacroStepCosine"
+            require(got != "epoch", "scheduler_interval", got, allowed)
+        settings = {"scheduler": scheduler, "interval": self.scheduler_interval or counted}
+        return {"optimizer": optimizer, "lr_scheduler": settings}
+
+    def on_train_start(self) -> None:
+        """Tell a scheduler that follows the macro-steps how many optimiser steps they have."""
+        scheduler = self.lr_schedulers()
+        if isinstance(scheduler, MacroStepCosine):
+            batches, together = (
+                self.trainer.num_training_batches,
+                self.trainer.accumulate_grad_batches,
+            )
+            scheduler.begin(math.ceil(batches / together))
 
     def setup(self, stage: str) -> None:
-        """Check that the data fit the networks; show an encoder that whitens what it will see.
-
-        Args:
-            stage: what begins.
-        """
+        """Check that the data fit the networks; an encoder that whitens learns their moments."""
         data = getattr(self.trainer, "datamodule", None)
         shape = getattr(data, "image_shape", None)
         if shape is not None:
@@ -201,18 +210,11 @@ class FreeEnergyModel(Networks, pl.LightningModule):  # type: ignore[misc]
             whitening.learn(*cast(Any, data).image_moments())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write down where λ and γ started.
-
-        Args:
-            checkpoint: what is being saved.
-        """
+        """Write down where λ and γ started."""
         checkpoint["thermo_start"] = dict(self.start)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint that would silently overrule the config.
-
-        Args:
-            checkpoint: what is being loaded.
 
         Raises:
             ConfigError: if the run of the checkpoint started at another λ or γ, or is not one of
@@ -244,7 +246,7 @@ class FreeEnergyModel(Networks, pl.LightningModule):  # type: ignore[misc]
             metrics[name].update(value.detach(), batch.weight)
 
     def _evaluate(self, metrics: MetricCollection, batch: Batch, batch_idx: int) -> None:
-        generator = torch.Generator().manual_seed(batch_idx)
+        generator = torch.Generator().manual_seed(batch_idx)  # the same noise at each evaluation
         noise = self.noise(self.eval_samples, len(batch.x), generator)
         terms = self.terms(self(batch.x, noise), batch.x, batch.y)
         self._update(metrics, terms, batch)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
 from thermo_pl.errors import require
 
@@ -79,3 +80,46 @@ class QuasiStaticLBFGS(torch.optim.LBFGS):
             if start - float(state.get("prev_loss", start)) < group["gain"]:
                 break
         return before
+
+
+class MacroStepCosine(CosineAnnealingWarmRestarts):
+    """Each macro-step relaxes from large steps to small ones, and the next one begins anew.
+
+    After i of the n optimiser steps of a macro-step the learning rate is
+    η_min + ½ (η - η_min) (1 + cos(π i / n)), as in Loshchilov & Hutter, SGDR, ICLR 2017, with the
+    macro-step (an epoch of Lightning's) as the period.
+    :class:`~thermo_pl.module.FreeEnergyModel` counts its steps and says how many a macro-step has.
+    """
+
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, eta_min: float = 0.0, steps: int | None = None
+    ) -> None:
+        """Keep the settings.
+
+        Args:
+            optimizer: whose learning rate η is changed.
+            eta_min: η_min.
+            steps: n, if nobody is going to say it.
+        """
+        self.told = steps is not None
+        super().__init__(optimizer, T_0=steps or 1, eta_min=eta_min)
+
+    def begin(self, steps: int) -> None:
+        """Say how long a macro-step is.
+
+        Args:
+            steps: n, optimiser steps.
+        """
+        require(steps > 0, "steps", steps, "a whole number > 0")
+        self.told = True
+        self.T_0 = self.T_i = steps
+
+    def step(self, epoch: float | None = None) -> None:
+        """Go on by a step.
+
+        Args:
+            epoch: as for the base class.
+        """
+        begun = self.last_epoch >= 0
+        require(self.told or not begun, "steps", None, "the optimiser steps of a macro-step")
+        super().step(epoch)

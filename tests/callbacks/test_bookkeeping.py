@@ -18,7 +18,8 @@ from torch.distributions import Bernoulli, Categorical, Normal, kl_divergence
 from torch.nn.utils import vector_to_parameters
 
 from support.process_runs import Run, fit, make_model, make_process, recorded_probes
-from thermo_pl.callbacks import Probes, quasi_static
+from thermo_pl.callbacks import Probes
+from thermo_pl.process import measuring
 from thermo_pl.response.objective import Probe
 
 pytestmark = [
@@ -179,14 +180,14 @@ def test_gradients_count_all_evaluations_of_an_optimiser_with_a_line_search(
     tmp_path: Path, data: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     products: list[int] = []  # of each solve
-    solve = quasi_static.linear_response
+    solve = measuring.linear_response
 
     def noted(*arguments: Any, **named: Any) -> Any:
         response = solve(*arguments, **named)
         products.append(response.solution.products)
         return response
 
-    monkeypatch.setattr(quasi_static, "linear_response", noted)
+    monkeypatch.setattr(measuring, "linear_response", noted)
 
     class Counting(torch.optim.LBFGS):
         """Counts how often it asks for the gradient of a batch."""

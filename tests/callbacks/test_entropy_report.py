@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from support.process_runs import SHAPE, make_model
 from thermo_pl.callbacks import EntropyReport
 from thermo_pl.cli import main
+from thermo_pl.cli.configs import load
 from thermo_pl.datamodules import FiniteAlphabet
 from thermo_pl.errors import ConfigError
 from thermo_pl.exact import alphabet
@@ -314,7 +315,7 @@ def test_the_command_line_reports_by_itself(
     tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shipped = Path(__file__).parents[2] / "lightning_configs" / "iso_digits.yaml"
-    config = yaml.safe_load(shipped.read_text())
+    config = load(shipped)
     config["trainer"] = {
         "accelerator": "cpu",
         "default_root_dir": str(tmp_path),

@@ -25,7 +25,6 @@ from support.process_runs import (
     same_path,
 )
 from thermo_pl.callbacks import Equilibration, FreeEnergySurface, LawMonitor, Probes
-from thermo_pl.callbacks.free_energy_surface import closed_tour
 from thermo_pl.datamodules import FiniteAlphabet
 from thermo_pl.errors import ConfigError
 from thermo_pl.exact.alphabet import Alphabet, Equilibrium
@@ -36,6 +35,7 @@ from thermo_pl.networks import (
     TableClassifier,
     TableDecoder,
 )
+from thermo_pl.process.surface import SurfaceRule, closed_tour
 from thermo_pl.response.linear import ResponseSettings
 
 pytestmark = [
@@ -67,7 +67,7 @@ def test_a_tour_visits_all_nodes_by_single_steps_and_returns(
     last = first[-1]
     way = lam.index(last[0]) + gam.index(last[1])
     assert len(tour) == columns * rows + way
-    assert FreeEnergySurface(lam, gam).length(None) == len(tour) - 1
+    assert SurfaceRule(tuple(lam), tuple(gam)).nodes == tour
 
 
 def test_a_tour_by_hand() -> None:
@@ -181,7 +181,7 @@ def test_the_path_is_the_tour(codes: Run) -> None:
         assert row["t"] == row["leg"] == 0
     assert [row["stroke"] for row in rows] == ["equilibration"] + 12 * ["surface"]
     assert [stroke["status"] for stroke in codes.strokes] == ["done", "done"]
-    assert codes.process.length(codes.data) == 12
+    assert codes.process.macro_steps == 12
 
 
 def test_the_surface_is_the_exact_one_at_every_node(codes: Run) -> None:

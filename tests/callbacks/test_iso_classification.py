@@ -385,7 +385,7 @@ def test_two_legs(legs: tuple[Run, Any]) -> None:
     third = round(1 / 3, 6), round(2 / 3, 6)
     one = [(0, 0.0), (0, third[0]), (0, third[1]), (0, 1.0)]
     assert where == one + [(1, t) for _, t in one]
-    assert run.process.length(run.data) == len(rows) - 1
+    assert run.process.macro_steps == len(rows) - 1
     lam = [row["lambda"] for row in rows]
     np.testing.assert_allclose(lam, [1, 4 / 3, 5 / 3, 2, 2, 7 / 3, 8 / 3, 3], rtol=1e-14)
     empty = [i for i, row in enumerate(rows) if row["first_law_residual"] is None]

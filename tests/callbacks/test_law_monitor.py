@@ -127,25 +127,6 @@ def test_the_monitor_steers_nothing(
     assert not (tmp_path / FILE).exists()
 
 
-def test_the_order_of_the_callbacks_does_not_matter(
-    tmp_path: Path, data: Data, watched: tuple[Run, Reader]
-) -> None:
-    # on the command line a monitor may be named before the process
-    pl.seed_everything(0, verbose=False)
-    trainer = pl.Trainer(
-        default_root_dir=tmp_path,
-        max_epochs=-1,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[LawMonitor(), make_process()],
-    )
-    trainer.fit(make_model(), datamodule=data())
-    assert json_of(tmp_path / FILE) == json_of(watched[0].directory / FILE)
-
-
 def test_tolerances_are_passed_on(tmp_path: Path, data: Data, watched: tuple[Run, Reader]) -> None:
     monitor = LawMonitor(tolerance=0.5, solver_tolerance=0.25)
     run = fit(tmp_path, data(), monitor)
@@ -215,21 +196,6 @@ def test_a_later_failure_is_not_about_the_laws(
         run.trainer.test(run.model, datamodule=run.data)
     assert "verdict" not in capsys.readouterr().out
     assert json_of(tmp_path / FILE) == written
-
-
-def test_a_monitor_without_a_process_is_told_so(tmp_path: Path, data: Data) -> None:
-    trainer = pl.Trainer(
-        default_root_dir=tmp_path,
-        max_epochs=1,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[LawMonitor()],
-    )
-    with pytest.raises(ConfigError, match="got 0 processes; allowed: exactly one"):
-        trainer.fit(make_model(), datamodule=data())
 
 
 # --- what it finds ---

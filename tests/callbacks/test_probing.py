@@ -10,9 +10,9 @@ import torch
 
 from support.process_runs import SHAPE, fit, make_model, make_process
 from thermo_pl.callbacks import Probes
-from thermo_pl.callbacks.probing import ProbeSource
 from thermo_pl.errors import ConfigError
 from thermo_pl.networks import CategoricalEncoder, CategoricalMarginal
+from thermo_pl.process.probing import ProbeSource
 from thermo_pl.response.measurement import classification_draws, measure
 
 Data = Callable[..., Any]

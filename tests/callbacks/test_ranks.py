@@ -17,9 +17,10 @@ from pytorch_lightning.strategies import DDPStrategy
 from support.command_line import CONFIG, PROCESS
 from support.process_runs import same_path
 from thermo_pl.callbacks.ranks import RanksDiffer, check_same, check_strategy, digest
+from thermo_pl.cli.configs import load
 from thermo_pl.errors import ConfigError
+from thermo_pl.files import read_csv
 from thermo_pl.response.slopes import Slopes
-from thermo_pl.runs.directory import read_csv
 
 ROOT = Path(__file__).parents[2]
 EXACT = ROOT / "lightning_configs" / "exact_gaussian.yaml"
@@ -71,7 +72,7 @@ def digits(cache: Path, batch_size: int) -> dict[str, Any]:
 
 def exact(batches: int) -> dict[str, Any]:
     """Every batch is all of the data, without noise: both ranks have the same gradient."""
-    config: dict[str, Any] = yaml.safe_load(EXACT.read_text())
+    config: dict[str, Any] = load(EXACT)
     config["model"]["init_args"]["optimizer"] = {
         "class_path": "torch.optim.Adam",
         "init_args": {"lr": 0.01},
@@ -155,13 +156,15 @@ def test_equal_ranks_pass_and_the_message_names_what_differs() -> None:
     )
     theta = torch.randn(7)
     equal: Any = SimpleNamespace(world_size=2, strategy=Together())
-    check_same(equal, theta, response, 0.25)
+    networks = SimpleNamespace(parameters=lambda: [theta[:3], theta[3:]])
+    system: Any = SimpleNamespace(networks=networks, data=SimpleNamespace(t=0.25))
+    check_same(equal, system, response)
     parts = [theta, *response.directions, response.slopes.tensor()]
     digests = torch.tensor([digest(part) for part in parts])
     digests[2] += 1
     trainer: Any = SimpleNamespace(world_size=2, strategy=Together(digests))
     with pytest.raises(RanksDiffer, match=r"t = 0\.25: .* rank 1 .* for theta_gamma; allowed"):
-        check_same(trainer, theta, response, 0.25)
+        check_same(trainer, system, response)
 
 
 def test_a_digest_sees_the_last_bit_and_not_the_layout() -> None:

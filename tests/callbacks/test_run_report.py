@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -16,7 +16,9 @@ from thermo_pl.callbacks.run_report import accuracy
 from thermo_pl.datamodules import InterpolatedDataModule, Waypoint
 from thermo_pl.datamodules.transforms import Occlusion
 from thermo_pl.particles import interpolate
+from thermo_pl.process.rule import ReportKind
 from thermo_pl.process.strokes import Stroke
+from thermo_pl.reports.kinds import REPORTS
 from thermo_pl.response.linear import ResponseSettings
 
 pytestmark = [
@@ -57,13 +59,13 @@ class Settled(RunReport):
         super().__init__()
         self.noted: dict[int, float] = {}
 
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        super().on_train_epoch_end(trainer, pl_module)
-        rows, data = trainer.callbacks[0].state.rows, trainer.datamodule
-        if rows and rows[-1]["t"] == 0:
-            assert (data.leg, data.t) == (rows[-1]["leg"], 0)
+    def on_row(self, trainer: Any, process: Any, row: Any) -> None:
+        super().on_row(trainer, process, row)
+        data = trainer.datamodule
+        if row["t"] == 0:
+            assert (data.leg, data.t) == (row["leg"], 0)
             particles = data.coupling("test").all()
-            self.noted[data.leg] = accuracy(pl_module, interpolate(particles, 0.0))
+            self.noted[data.leg] = accuracy(trainer.lightning_module, interpolate(particles, 0.0))
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +169,10 @@ def test_an_adiabat_has_a_report_of_its_own(tmp_path: Path, cache: Path) -> None
     heat = [row["lambda"] * row["D"] + row["gamma"] * row["C"] for row in run.rows]
     assert stroke["S"] == pytest.approx(heat[0] - heat[-1])
     assert f"S = ΔR - ΔF        {stroke['S']:.4g} ±" in run.out
+
+
+def test_every_kind_of_process_has_a_report() -> None:
+    assert set(REPORTS) == set(get_args(ReportKind))
 
 
 def test_a_cycle_that_never_left_its_equilibrium_shows_that(tmp_path: Path, cache: Path) -> None:

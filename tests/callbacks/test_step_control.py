@@ -31,10 +31,10 @@ from thermo_pl.callbacks import (
     RunReport,
     StepControl,
 )
-from thermo_pl.callbacks.step_control import Pace, Place, StepTooSmall, lengths_of_legs
 from thermo_pl.errors import ConfigError, DataError
+from thermo_pl.files import write_csv
 from thermo_pl.path.columns import COLUMNS
-from thermo_pl.runs.directory import write_csv
+from thermo_pl.process.step_control import Pace, Place, StepTooSmall, lengths_of_legs
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The '.*' does not have many workers"),

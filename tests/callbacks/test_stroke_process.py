@@ -32,16 +32,18 @@ from thermo_pl.callbacks import (
     Equilibration,
     Probes,
     StrokeProcess,
-    stroke_process,
 )
-from thermo_pl.callbacks.cycle import CycleOpen
 from thermo_pl.cli import main
+from thermo_pl.cli.configs import load
 from thermo_pl.datamodules import GaussianDomains
 from thermo_pl.errors import ConfigError, InfeasibleTarget
 from thermo_pl.exact.alphabet import Alphabet
+from thermo_pl.files import read_csv
+from thermo_pl.process import stroke_rule
+from thermo_pl.process.cycle_rule import CycleOpen
+from thermo_pl.process.data import Route
 from thermo_pl.process.strokes import Stroke
 from thermo_pl.response.linear import ResponseSettings
-from thermo_pl.runs.directory import read_csv
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The '.*' does not have many workers"),
@@ -70,7 +72,7 @@ ROUGH: dict[str, Any] = {
 def _rough_runs_go_on() -> Iterator[None]:
     # two epochs are no equilibrium: whether C is held then is a matter of luck
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stroke_process, "LOST", math.inf)
+        patch.setattr(stroke_rule, "LOST", math.inf)
         yield
 
 
@@ -103,8 +105,13 @@ def there_and_back() -> list[Stroke]:
 def refused(process: StrokeProcess, data: Any, **model: Any) -> str:
     """What is said before anything is trained."""
     with pytest.raises(ConfigError) as caught:
-        process.check(make_model(**model), data)
+        check(process, data, **model)
     return str(caught.value)
+
+
+def check(process: StrokeProcess, data: Any, **model: Any) -> None:
+    """What is asked before anything is trained."""
+    process.rule.check(make_model(**model), Route.of(data))
 
 
 def test_an_adiabat_on_data_that_do_not_move_is_refused(data: Data, tmp_path: Path) -> None:
@@ -124,7 +131,7 @@ def test_an_adiabat_on_data_that_do_not_move_is_refused(data: Data, tmp_path: Pa
 
 def test_a_stroke_of_gamma_and_s_that_drives_one_of_them_needs_no_moving_data(data: Data) -> None:
     driven = Stroke("driven", gam=0.0, S=0.1, moves=False)
-    StrokeProcess([driven]).check(make_model(), data((0, 1)))
+    check(StrokeProcess([driven]), data((0, 1)))
 
 
 @pytest.mark.parametrize("missing", ["decoder", "classifier"])
@@ -152,18 +159,18 @@ def test_moving_strokes_must_be_as_many_as_legs(data: Data, moving: int) -> None
 
 def test_strokes_that_do_not_move_the_data_fit_any_path(data: Data) -> None:
     strokes = [Stroke("a", lam=0.1, gam=0.0, moves=False)]
-    StrokeProcess(strokes).check(make_model(), data(*LOOP))
-    StrokeProcess(strokes).check(make_model(), data((0, 1)))
+    check(StrokeProcess(strokes), data(*LOOP))
+    check(StrokeProcess(strokes), data((0, 1)))
 
 
 def test_a_cycle_of_an_open_path_is_refused(data: Data) -> None:
     strokes = there_and_back()
-    Cycle(strokes).check(make_model(), data(*LOOP))
+    check(Cycle(strokes), data(*LOOP))
     message = refused(Cycle(strokes), data((0, 1), (5, 6), (2, 3)))
     assert message.startswith("data: got 'a path whose last domain is not its first'")
     with pytest.raises(ConfigError, match="a path whose last domain is not its first"):
-        Cycle(strokes).check(make_model(), gaussians(0, 2))
-    CarnotCycle(0.5, -0.5).check(make_model(), gaussians())
+        check(Cycle(strokes), gaussians(0, 2))
+    check(CarnotCycle(0.5, -0.5), gaussians())
 
 
 @pytest.mark.parametrize(
@@ -264,7 +271,7 @@ class Cycled(NamedTuple):
 
 @pytest.fixture(scope="module")
 def carnot(tmp_path_factory: pytest.TempPathFactory) -> Cycled:
-    config = yaml.safe_load((CONFIGS / "carnot_exact.yaml").read_text())
+    config = load(CONFIGS / "carnot_exact.yaml")
     assert config["data"]["init_args"]["covariances"] == COVARIANCES
     assert config["data"]["init_args"]["label_map"] == LABELS
     assert config["data"]["init_args"]["label_noise"] == NOISE
@@ -384,7 +391,7 @@ RECTANGLE = [
 
 
 def test_a_cycle_at_one_domain_returns_and_does_the_work_of_its_area(tmp_path: Path) -> None:
-    config = yaml.safe_load((CONFIGS / "exact_categorical.yaml").read_text())
+    config = load(CONFIGS / "exact_categorical.yaml")
     process = config["trainer"]["callbacks"][-1]
     settings = {key: process["init_args"][key] for key in ("equilibration", "response")}
     process["class_path"] = "Cycle"
@@ -545,7 +552,7 @@ def test_a_held_c_that_is_lost_stops_the_process(
     tmp_path: Path, data: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # wherever C is after the step, it is not there to the last digit
-    monkeypatch.setattr(stroke_process, "LOST", 1e-9)
+    monkeypatch.setattr(stroke_rule, "LOST", 1e-9)
     process = StrokeProcess([Stroke("jump", 1, lam=0.0, C=0.0)], **ROUGH)
     run = fit(tmp_path, data(), process=process, fails=True, model=make_model())  # type: ignore[arg-type]
     assert isinstance(run.error, InfeasibleTarget)

@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 from support.exact_runs import LABELS, STILL, fit_exact, make_linear_model, make_system
 from support.process_runs import Run, json_of
 from thermo_pl.callbacks import RunReport
-from thermo_pl.callbacks.transitions import TransitionMet, kick, transition
 from thermo_pl.path.columns import BACK, COLUMNS, FORWARD, Row
 from thermo_pl.path.segments import hysteresis
+from thermo_pl.process.transitions import TransitionMet, kick, transition
 from thermo_pl.reports.figures import control_figure
 
 pytestmark = [
@@ -187,7 +187,7 @@ def test_the_way_back_is_the_way_there_in_reverse(sweep: Run) -> None:
     assert [row["lambda"] for row in rows] == pytest.approx(
         [0.85 - 0.4 * row["t"] for row in rows], abs=1e-12
     )
-    assert sweep.process.length(sweep.data) == len(rows) - 1
+    assert sweep.process.macro_steps == len(rows) - 1
     # a transition of second order has no hysteresis, and states are those of the closed form
     found = json_of(sweep.directory / "summary.json")["hysteresis"]
     assert found.keys() == {"R", "D", "C", "gamma"}

@@ -22,8 +22,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thermo_pl.cli import main
+from thermo_pl.cli.configs import load
 from thermo_pl.path.columns import COLUMNS
-from thermo_pl.reports.page import COLOURS, DASHES, Curve, axis, coordinate, page, panel
+from thermo_pl.reports.curves import Curve, coordinate
+from thermo_pl.reports.svg import COLOURS, DASHES, axis, panel
+from thermo_pl.runs.page import page
 from thermo_pl.runs.reader import Run, find_runs, flatten, read_run
 from thermo_pl.runs.table import (
     Cell,
@@ -701,7 +704,7 @@ def test_ten_runs_are_compared_within_a_second_and_a_half(tmp_path: Path) -> Non
 
 def test_reading_runs_imports_neither_torch_nor_lightning_nor_matplotlib() -> None:
     code = (
-        "import sys, thermo_pl.reports.page;"
+        "import sys, thermo_pl.runs.page;"
         "print({'torch', 'pytorch_lightning', 'wandb', 'matplotlib'} & set(sys.modules))"
     )
     done = subprocess.run(
@@ -721,7 +724,7 @@ def test_real_runs_are_compared_by_what_they_wrote(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("THERMO_PL_RUN_DIR", raising=False)
-    config = yaml.safe_load((ROOT / "lightning_configs" / "exact_categorical.yaml").read_text())
+    config = load(ROOT / "lightning_configs" / "exact_categorical.yaml")
     config["trainer"]["default_root_dir"] = str(tmp_path / "runs")
     callbacks = config["trainer"]["callbacks"]
     callbacks[-1]["init_args"] |= {"steps": 2, "equilibration": {"stationarity": 1e-6}}

@@ -62,9 +62,16 @@ def ends(data: GradualDataModule, leg: int) -> Any:
     return data.coupling("train", leg).all()
 
 
+def arrive(data: GradualDataModule, leg: int, t: float) -> None:
+    """Move the data, and have the model label what has no labels there."""
+    model: Any = data.trainer.lightning_module  # type: ignore[union-attr]
+    data.move_to(leg, t)
+    data.label_with(lambda x: model.predict(x).probabilities)
+
+
 def test_a_window_gets_the_models_labels_but_for_the_least_sure(tmp_path: Path) -> None:
     data = module(tmp_path, labels="predicted", drop=0.25)
-    data.move_to(1, 0.0)
+    arrive(data, 1, 0.0)
     model: Any = data.trainer.lightning_module  # type: ignore[union-attr]
     with torch.no_grad():
         scores = model.classifier(model.encoder(window(1)).mean[None])[0].softmax(-1)
@@ -85,14 +92,14 @@ def test_a_window_gets_the_models_labels_but_for_the_least_sure(tmp_path: Path) 
 def test_labels_are_given_once_and_in_order(tmp_path: Path) -> None:
     data = module(tmp_path, labels="predicted", drop=0.0)
     with pytest.raises(DataError, match=r"leg: got 2, where windows have labels up to leg 0"):
-        data.move_to(2, 0.0)
-    data.move_to(1, 0.0)
+        arrive(data, 2, 0.0)
+    arrive(data, 1, 0.0)
     before = ends(data, 1)
     with torch.no_grad():
         data.trainer.lightning_module.classifier.layer.weight.neg_()  # type: ignore[union-attr]
-    data.move_to(1, 1.0)
+    arrive(data, 1, 1.0)
     assert torch.equal(ends(data, 1).target_label, before.target_label)
-    data.move_to(2, 0.0)  # and it begins where the last leg ended
+    arrive(data, 2, 0.0)  # and it begins where the last leg ended
     label = {
         tuple(x.flatten().tolist()): y.tolist()
         for x, y in zip(before.target, before.target_label, strict=True)
@@ -104,7 +111,7 @@ def test_labels_are_given_once_and_in_order(tmp_path: Path) -> None:
 
 def test_a_resumed_path_keeps_the_labels_that_were_carried(tmp_path: Path) -> None:
     first = module(tmp_path, labels="predicted", drop=0.25)
-    first.move_to(1, 1.0)
+    arrive(first, 1, 1.0)
     again = module(tmp_path, labels="predicted", drop=0.25)
     with torch.no_grad():
         again.trainer.lightning_module.classifier.layer.weight.neg_()  # type: ignore[union-attr]
@@ -143,11 +150,14 @@ def test_translations_of_a_pair_are_particles_of_their_own(tmp_path: Path) -> No
         np.testing.assert_array_equal(getattr(moved, part).numpy(), np.stack(expected))
 
 
-def test_without_a_model_nothing_can_be_predicted(tmp_path: Path) -> None:
+def test_a_window_without_labels_has_images_and_no_particles(tmp_path: Path) -> None:
     data = module(tmp_path, labels="predicted")
     data.trainer = None
-    with pytest.raises(DataError, match="labels: got predicted, and a NoneType to predict them"):
-        data.move_to(1, 0.0)
+    data.move_to(1, 0.0)  # a move changes the place, and nothing else
+    with pytest.raises(DataError, match="whose window has no labels yet"):
+        ends(data, 1)
+    with pytest.raises(DataError, match="whose window has no labels yet"):
+        next(iter(data.train_dataloader()))
 
 
 def test_validation_is_of_the_source_and_tests_of_both_ends(tmp_path: Path) -> None:

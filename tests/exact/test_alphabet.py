@@ -22,7 +22,7 @@ from thermo_pl.exact.alphabet import (
     log_partition,
     rate_distortion_classification,
 )
-from thermo_pl.laws.data_entropy import discrete_entropy, divergence
+from thermo_pl.exact.distributions import discrete_entropy, divergence
 
 # sums of a few dozen terms of order one
 CLOSE = {"rtol": 1e-12, "atol": 1e-12}

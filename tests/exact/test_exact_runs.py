@@ -17,9 +17,12 @@ from torch import Tensor
 
 from thermo_pl.callbacks import Equilibration, IsoClassification
 from thermo_pl.cli import main
+from thermo_pl.cli.configs import load
 from thermo_pl.datamodules import GaussianDomains
 from thermo_pl.exact.alphabet import Alphabet
-from thermo_pl.exact.gaussian import LinearGaussian, Weights, learned_pixel_variance, vae_state
+from thermo_pl.exact.gaussian import LinearGaussian, Weights
+from thermo_pl.exact.linear_vae import learned_pixel_variance, vae_state
+from thermo_pl.files import read_csv
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.networks import (
     Gaussian,
@@ -32,7 +35,6 @@ from thermo_pl.particles import interpolate
 from thermo_pl.path.segments import first_law_residual
 from thermo_pl.response.linear import ResponseSettings
 from thermo_pl.response.objective import Objective, Probe
-from thermo_pl.runs.directory import read_csv
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The '.*' does not have many workers"),
@@ -116,7 +118,7 @@ def energy(weights: Weights, system: LinearGaussian, lam: float, gam: float, t: 
 
 @pytest.fixture(scope="module")
 def shipped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Rows, LinearGaussian]:
-    config = yaml.safe_load((CONFIGS / "exact_gaussian.yaml").read_text())
+    config = load(CONFIGS / "exact_gaussian.yaml")
     return fit_config(config, tmp_path_factory.mktemp("gaussian")), system_of(config)
 
 
@@ -347,7 +349,7 @@ def test_a_learned_pixel_variance_relaxes_to_the_exact_one(lam: float) -> None:
 def alphabet_of(config: dict[str, Any]) -> Alphabet:
     """The closed form of a config with a finite alphabet, its marginal free."""
     data, model = config["data"]["init_args"], config["model"]["init_args"]
-    codes = model["marginal"]["init_args"]["latent_dim"]
+    codes = model["encoder"]["init_args"]["latent_dim"]
     return Alphabet(
         tensor(data["p_x"]),
         tensor(data["p_y_given_x"]),
@@ -359,7 +361,7 @@ def alphabet_of(config: dict[str, Any]) -> Alphabet:
 
 
 def categorical_run(folder: Path, steps: int | None = None) -> tuple[Rows, Alphabet]:
-    config = yaml.safe_load((CONFIGS / "exact_categorical.yaml").read_text())
+    config = load(CONFIGS / "exact_categorical.yaml")
     process = config["trainer"]["callbacks"][-1]["init_args"]
     process["steps"] = steps or process["steps"]
     rows = fit_config(config, folder)

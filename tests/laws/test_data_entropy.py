@@ -22,10 +22,9 @@ from torch import Tensor
 import thermo_pl.laws.data_entropy
 from thermo_pl.errors import ConfigError, DataError
 from thermo_pl.exact.alphabet import log_partition, rate_distortion_classification
+from thermo_pl.exact.distributions import discrete_entropy, divergence
 from thermo_pl.laws.data_entropy import (
     binarised_entropy,
-    discrete_entropy,
-    divergence,
     joint_knn_entropy,
     knn_entropy,
 )

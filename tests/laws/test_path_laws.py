@@ -23,12 +23,12 @@ from scipy.stats import norm
 
 from thermo_pl.errors import ConfigError
 from thermo_pl.estimate import Estimate
+from thermo_pl.files import read_csv, write_csv
 from thermo_pl.laws import path_laws, second_law
 from thermo_pl.laws.checks import Check, Verdict, allowed_errors, equality, inequality, judge, table
 from thermo_pl.laws.path_laws import check_path
 from thermo_pl.path.columns import Row
 from thermo_pl.path.segments import first_law_residual
-from thermo_pl.runs.directory import read_csv, write_csv
 
 Array = NDArray[np.float64]
 Point = tuple[float, float, float]

@@ -25,9 +25,10 @@ from thermo_pl.datamodules.exact import FiniteAlphabet, GaussianDomains
 from thermo_pl.errors import ConfigError
 from thermo_pl.estimate import Estimate
 from thermo_pl.exact import alphabet
+from thermo_pl.exact.distributions import discrete_entropy
 from thermo_pl.laws import model_entropy, partition, trajectories
 from thermo_pl.laws.checks import Verdict
-from thermo_pl.laws.data_entropy import discrete_entropy, joint_knn_entropy, knn_entropy
+from thermo_pl.laws.data_entropy import joint_knn_entropy, knn_entropy
 from thermo_pl.laws.model_entropy import DataEntropy, data_entropy
 from thermo_pl.laws.partition import log_partition
 from thermo_pl.laws.production import (

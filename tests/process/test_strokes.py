@@ -16,7 +16,9 @@ from scipy.optimize import root
 
 from support.carnot_system import CHANGES, LEGS, course, defect, point, slope
 from thermo_pl.errors import ConfigError, SolverBreakdown
-from thermo_pl.process.strokes import QUANTITIES, RETURN, Point, Stroke, closing_step, motion
+from thermo_pl.process.rule import Point
+from thermo_pl.process.strokes import QUANTITIES, RETURN, Stroke, closing_step, motion
+from thermo_pl.response.slopes import Gradient, Slopes
 
 Array = NDArray[np.float64]
 SYSTEM = LEGS[1]
@@ -98,7 +100,7 @@ def test_what_is_on_its_target_stays_where_it_is(pair: tuple[str, str]) -> None:
 
 def test_the_adiabat_follows_its_slope() -> None:
     start = point(SYSTEM, 1.2, 1.7, 0.3)
-    (d_lam, _, d_t), (c_lam, _, c_t) = start.slopes
+    (d_lam, _, d_t), (c_lam, _, c_t) = start.known.D, start.known.C
     by_formula = -(1.2 * d_t + 1.7 * c_t) / (start.D + 1.2 * d_lam + 1.7 * c_lam)
     d_lam, d_gam = motion(start, {"gam": 1.7, "S": start.value("S")}, 0.01)
     assert (d_lam, d_gam) == (pytest.approx(0.01 * by_formula, rel=1e-12), 0.0)
@@ -107,14 +109,20 @@ def test_the_adiabat_follows_its_slope() -> None:
 
 def test_iso_classification_follows_its_slope() -> None:
     start = point(SYSTEM, 1.2, 1.7, 0.3)
-    c_lam, c_gam, c_t = start.slopes[1]
+    c_lam, c_gam, c_t = start.known.C
     step = motion(start, {"lam": 1.2 + 0.5 * 0.01, "C": start.C}, 0.01)
     assert step == pytest.approx((0.005, -(0.5 * c_lam + c_t) / c_gam * 0.01), rel=1e-12)
 
 
+def point_with(by_distortion: Sequence[float], by_loss: Sequence[float]) -> Point:
+    """λ = 1, γ = 2, D = 3, C = 1; what R does plays no part."""
+    unknown = Gradient(math.nan, math.nan, math.nan)
+    return Point(1.0, 2.0, 3.0, 1.0, Slopes(unknown, Gradient(*by_distortion), Gradient(*by_loss)))
+
+
 def vanishing(excess: float) -> Point:
     """λ = 1, γ = 2, D = 3 and D + λ D_λ + γ C_λ = 3 - 1 - 2 + excess."""
-    return Point(1.0, 2.0, 3.0, 1.0, np.array([[-1.0 + excess, -1.0, 0.4], [-1.0, -0.5, 0.2]]))
+    return point_with([-1.0 + excess, -1.0, 0.4], [-1.0, -0.5, 0.2])
 
 
 @pytest.mark.parametrize("excess", [0.0, 1e-9, -1e-9])
@@ -143,7 +151,7 @@ def test_an_adiabat_whose_denominator_is_small_does_not() -> None:
 def test_conditions_that_do_not_fix_a_motion_break_down(
     pair: tuple[str, str], slopes: list[list[float]]
 ) -> None:
-    here = Point(1.0, 2.0, 3.0, 1.0, np.array(slopes))
+    here = point_with(*slopes)
     with pytest.raises(SolverBreakdown, match=r"conditions on .* and .* that do not fix"):
         motion(here, {name: here.value(name) for name in pair}, 0.1)
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.path import Path
 
 from support.cycle_rows import CORNERS, NAMES, STROKES, one_pass, two_passes
+from thermo_pl.files import read_csv, write_csv
 from thermo_pl.laws.cycle_ledger import summarise_cycle
 from thermo_pl.path.columns import Row
 from thermo_pl.reports.cycle_figures import (
@@ -23,7 +24,6 @@ from thermo_pl.reports.cycle_figures import (
     terms_figure,
 )
 from thermo_pl.reports.summary import strokes_of_pass
-from thermo_pl.runs.directory import read_csv, write_csv
 
 NAN = float("nan")
 ROWS = two_passes()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from thermo_pl.callbacks import Motion
+from thermo_pl.process.state import Motion
 from thermo_pl.response.slopes import CONTROLS, Slopes
 
 

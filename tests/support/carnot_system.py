@@ -15,7 +15,8 @@ from torch import Tensor
 
 from thermo_pl.exact.gaussian import LinearGaussian
 from thermo_pl.path.columns import Row
-from thermo_pl.process.strokes import Point
+from thermo_pl.process.rule import Point
+from thermo_pl.response.slopes import Slopes
 
 COVARIANCES = [  # A and B hot, C and D cold, and A again
     [[1.683, -0.16, 1.125], [-0.16, 5.461, 0.191], [1.125, 0.191, 5.408]],
@@ -74,7 +75,7 @@ def defect(k_hot: float, k_cold: float) -> tuple[float, float]:
 
 def point(system: LinearGaussian, lam: float, gam: float, t: float) -> Point:
     here = system.state(lam, gam, t)
-    return Point(lam, gam, here.D, here.C, system.derivatives(lam, gam, t)[1:].numpy())
+    return Point(lam, gam, here.D, here.C, Slopes.of(system.derivatives(lam, gam, t)))
 
 
 def make_row(system: LinearGaussian, lam: float, gam: float, t: float, **others: Any) -> Row:

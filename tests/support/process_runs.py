@@ -20,11 +20,13 @@ from torch.nn.utils import parameters_to_vector
 
 from thermo_pl.callbacks import Equilibration, IsoClassification, Probes, quasi_static
 from thermo_pl.datamodules import InterpolatedDataModule, Waypoint
+from thermo_pl.files import read_csv
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.networks import LinearClassifier, MLPDecoder, MLPEncoder, StandardNormal
+from thermo_pl.process import measuring as measuring_of
+from thermo_pl.process.state import Motion
 from thermo_pl.response.linear import ResponseSettings
 from thermo_pl.response.objective import Probe
-from thermo_pl.runs.directory import read_csv
 
 SHAPE = [1, 8, 8]
 Rows = list[dict[str, Any]]
@@ -116,7 +118,7 @@ def ids(trainer: pl.Trainer) -> list[int]:
 def snapshot(trainer: Any) -> dict[str, Any]:
     model, data = trainer.lightning_module, trainer.datamodule
     process = quasi_static.find_process(trainer)
-    state, directions = process.state, process.state.directions
+    state = process.state
     return {
         "phase": state.phase,
         "theta": theta_of(model),
@@ -124,8 +126,8 @@ def snapshot(trainer: Any) -> dict[str, Any]:
         "gam": float(model.gam),
         "t": data.t,
         "leg": data.leg,
-        "planned": tuple(state.planned),
-        "directions": None if directions is None else directions.clone(),
+        "planned": tuple(Motion() if state.proposal is None else state.proposal.motion),
+        "directions": None if state.known is None else state.known.directions.clone(),
         "rows": len(state.rows),
     }
 
@@ -239,7 +241,7 @@ def recorded_probes() -> Any:
     measuring: list[Probe] = []
     solving: list[Probe] = []
     witness: list[Probe] = []
-    measure, solve = quasi_static.measure, quasi_static.linear_response
+    measure, solve = measuring_of.measure, measuring_of.linear_response
 
     def measured(model: Any, probe: Probe, *rest: Any) -> Any:
         measuring.append(probe)
@@ -251,8 +253,8 @@ def recorded_probes() -> Any:
         return solve(objective, t, settings, other, **rest)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(quasi_static, "measure", measured)
-        patch.setattr(quasi_static, "linear_response", solved)
+        patch.setattr(measuring_of, "measure", measured)
+        patch.setattr(measuring_of, "linear_response", solved)
         yield measuring, solving, witness
 
 

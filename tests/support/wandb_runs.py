@@ -14,20 +14,25 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import wandb
 import yaml
 
 from thermo_pl.cli import main
-from thermo_pl.runs.directory import read_csv
+from thermo_pl.cli.configs import load
+from thermo_pl.files import read_csv
 
 ROOT = Path(__file__).parents[2]
 
 
 def tiny_config(name: str, folder: Path, reports: bool = True) -> Path:
     """A shipped config with two macro-steps on few images, otherwise as it is."""
-    config = yaml.safe_load((ROOT / "lightning_configs" / f"{name}.yaml").read_text())
+    config = load(ROOT / "lightning_configs" / f"{name}.yaml")
     trainer = config["trainer"]
     config["data"]["init_args"] |= {"train_batches": 4, "batch_size": 32}
     config["data"]["init_args"]["cache_dir"] = str(folder / "cache")
+    config["model"]["init_args"]["scheduler"] = (
+        None  # falling, it would learn too little in 4 batches
+    )
     if "callbacks" in trainer:
         config["data"]["init_args"]["waypoints"] = [{"classes": [0, 1]}, {"classes": [5, 6]}]
         config["model"]["init_args"]["classifier"]["init_args"]["classes"] = 2
@@ -97,9 +102,20 @@ class Recorded:
         return self.folder / "files" / str(self.series(f"{name}.path")[-1])
 
 
+def written(run: Path) -> Path:
+    """The directory that W&B made in a run directory, once all of it is on disk.
+
+    W&B's ``finish`` returns before its service has written the end of a run's file. Only when the
+    service itself has ended is everything there, as at the end of a program.
+    """
+    wandb.teardown()
+    (folder,) = (run / "wandb").glob("*run-*")
+    return folder
+
+
 def recorded(run: Path) -> Recorded:
     """Read a run back with W&B's own reader."""
-    (folder,) = (run / "wandb").iterdir()
+    folder = written(run)
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(folder)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return Recorded(folder, [json.loads(line) for line in done.stdout.splitlines()])

@@ -8,8 +8,8 @@ import shutil
 from typing import NoReturn
 
 from thermo_pl.errors import ConfigError, require
-from thermo_pl.reports.page import page
-from thermo_pl.runs.directory import write_atomic
+from thermo_pl.files import write_atomic
+from thermo_pl.runs.page import page
 from thermo_pl.runs.reader import find_runs, read_run
 from thermo_pl.runs.table import Table, compare, text_table
 

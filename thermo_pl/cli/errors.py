@@ -1,9 +1,8 @@
-"""One line out of the parser's many: which key, what was got, what is allowed.
+"""One line out of a refusal: which key, what was got, what is allowed.
 
-jsonargparse reports a mistake in a nested class as a tree of up to 67 lines with the cause
-somewhere inside, and without the place in a list. The chain of exceptions behind that text names
-the keys from the outside in; looking them up in the user's own files gives the full path and the
-value as it was written.
+jsonargparse tells a mistake in up to 67 lines, whose wording is its own affair. The mistake is
+looked for in the config itself, entry by entry, by what the constructors take; the parser's text
+is passed on only where nothing is found.
 """
 
 from __future__ import annotations
@@ -11,326 +10,201 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
+import traceback
 import typing
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from importlib import import_module
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from types import UnionType
 from typing import Any
 
-import yaml
+from jsonargparse import ArgumentError, ArgumentParser
 
-from thermo_pl.cli.lookup import MISSING, leaves, locate, one_line, search, short, value_at
-
-_KEY = re.compile(r'Parser key "([^"]+)"')
-_OWNER = re.compile(r"(?:given class_path |class_path=)'([^']+)'")
-_UNKNOWN = re.compile(r"(?:Option|accept option) '([^']+)'")
-_CLASS = re.compile(
-    r"Expected a dot import path string: (\S+)|Import path (\S+) does not|(No module named .*)"
-    r"|(module \S+ has no attribute .*)|Expected an instantiatable class, but (\S+)"
-    r"|Expected '?(?:<class ')?([\w.]+)\W* to be a subclass"
-)
-_GOT = re.compile(r"Got value: (.*)|Given value: (.*)")
+from thermo_pl.cli import classes
+from thermo_pl.cli.configs import short, walk
+from thermo_pl.errors import ConfigError, ThermoError
 
 
-@dataclass
-class _Mistake:
-    """What the chain of exceptions says."""
-
-    keys: list[str] = field(default_factory=list)
-    owners: list[str] = field(default_factory=list)  # import paths of the classes around it
-    union: str = ""  # the types allowed for it, where there are several
-    last: str = ""  # the innermost message
-
-
-def explain(
-    message: str,
-    cause: BaseException | None,
-    documents: Mapping[str, Any],
-    known: Iterable[str],
-    bases: Mapping[str, Any],
-    flags: Mapping[str, str],
-) -> str:
-    """Distil a parser's complaint.
+def explain(config: Mapping[str, Any], types: Mapping[str, Any], told: str) -> str:
+    """Find the mistake in a config that the parser refused.
 
     Args:
-        message: the parser's text.
-        cause: the exception behind it, if there was one.
-        documents: content of each config file that was given, by its name.
-        known: dotted names of the keys at the top of a config, such as ``trainer.max_epochs``.
-        bases: type expected at a top key, such as ``model``.
-        flags: value of each flag of the command line, by its key; it wins over a file's.
+        config: the whole config, flags included.
+        types: type of each key at the top; a class whose arguments stand there themselves, such as
+            the Trainer, in a tuple.
+        told: the parser's text.
 
     Returns:
-        One line: key, value got, what is allowed.
+        One line: key, value got, what is allowed. Up to five of the parser's own if nothing is
+        found.
     """
-    mistake = _follow(message, cause)
-    if broken := _broken_yaml(cause, documents):
-        return broken
-    if mistake.keys[:1] == ["config"]:
-        return f"--config: {mistake.last}; allowed: a YAML file that can be read"
-    if found := re.search(r"unrecognized arguments: (\S+)(.*)", message):
-        return _unknown_flag(found[1], found[2], known)
-    if found := re.search(r"arguments are required: (.*)", mistake.last):
-        return _missing(mistake, found[1].split(", "), documents)
-    if found := _UNKNOWN.search(mistake.last):
-        return _unknown_key(mistake, found[1], documents, known)
-    is_number = re.search(r"\b(?:int|float|str)\b", mistake.union)
-    if not is_number and (found := _CLASS.search(mistake.last) or _CLASS.search(message)):
-        named = next(group for group in found.groups() if group)
-        return _unknown_class(mistake, named.strip(". "), documents, bases)
-    if mistake.keys and "Unable to load config" not in message:
-        return _wrong_type(mistake, documents, flags)
-    return _other(message)
+    found = next(_mistakes(config, types), "")
+    lines = [line.strip() for line in told.splitlines() if line.strip()]
+    return found or " | ".join(line[:200] for line in lines[:3] + lines[3:][-2:])
 
 
-def hints(target: Any) -> dict[str, Any]:
-    """The type hints of a constructor's arguments, those handed on to a base class included.
+def refusal(error: Exception, config: Any) -> ThermoError:
+    """Name the place in a config whose class raised an error while it was built.
 
     Args:
-        target: a class.
+        error: what was raised.
+        config: the config, as plain data.
 
     Returns:
-        Type by argument; empty if the annotations cannot be resolved.
+        An error with the full path of the key, where one can be found.
     """
-    found: dict[str, Any] = {}
-    try:
-        for constructor in _constructors(target):
-            found = typing.get_type_hints(constructor) | found
-    except (TypeError, NameError):  # no annotations, or ones that name something not imported
-        return {}
-    return found
-
-
-def _constructors(target: Any) -> Iterator[Any]:
-    # the constructor, and those of the base classes that its **arguments are handed on to
-    if not inspect.isclass(target):
-        yield target
-        return
-    for kind in target.__mro__:
-        constructor = vars(kind).get("__init__")
-        if constructor is None:
-            continue
-        yield constructor
-        parameters = inspect.signature(constructor).parameters.values()
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            return
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def _broken_yaml(cause: BaseException | None, documents: Mapping[str, Any]) -> str | None:
-    for error in _chain(cause):
-        if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark):
-            name = next((name for name, data in documents.items() if data is None), "YAML")
-            where = f"line {mark.line + 1}, column {mark.column + 1}"
-            return f"{name}, {where}: got broken YAML ({error.problem}); allowed: valid YAML"
-    return None
-
-
-def _follow(message: str, cause: BaseException | None) -> _Mistake:
-    mistake = _Mistake(last=message)
-    previous = ""
-    for text in [message, *map(str, _chain(cause))]:
-        text = text.strip("'\"") if text.startswith("'") else text  # str(KeyError) is a repr
-        if text != previous and (key := _KEY.match(text)):
-            mistake.keys += key[1].split(".")
-            mistake.union = ""
-        elif union := re.search(r"^Subtypes: \[(.*)\]$", text, re.MULTILINE):
-            mistake.union = union[1]
-        if owner := _OWNER.search(text.splitlines()[0] if text else ""):
-            mistake.owners.append(owner[1])
-        mistake.last = text if _says_something(text) else mistake.last
-        previous = text
-    # Where several types are allowed the chain follows the first; another may have come further.
-    _, found, rest = message.partition("Not a valid subclass of")
-    if found and mistake.last.startswith(found) and "given class_path" in rest:
-        lines = rest[rest.index("Problem with given") :].splitlines()
-        for line in (line.strip(" -") for line in lines):
-            if owner := _OWNER.search(line):
-                mistake.owners.append(owner[1])
-            elif key := _KEY.match(line):
-                mistake.keys.append(key[1])
-            else:
-                mistake.last = line
-                mistake.union = ""
-                break
-    return mistake
-
-
-def _says_something(text: str) -> bool:
-    return bool(text) and not text.startswith("[Errno")
-
-
-def _path(keys: list[str], got: str | None, documents: Mapping[str, Any]) -> str:
-    # The full path of a value: from a file, else, for a flag, the canonical spelling.
-    for data in reversed(list(documents.values())):
-        if path := locate(keys, got, data):
-            return path
-    return ".".join(keys) if keys[:1] == ["trainer"] else ".init_args.".join(keys)
-
-
-def _unknown_key(
-    mistake: _Mistake, name: str, documents: Mapping[str, Any], known: Iterable[str]
-) -> str:
-    if mistake.keys:
-        path = _path([*mistake.keys, name], None, documents)
-        siblings = _arguments(mistake.owners[-1])
-    else:
-        # At the top: the first part of the dotted name that is not known.
-        parts, names = name.split("."), set(known)
-        prefixes = {".".join(n.split(".")[:i]) for n in names for i in range(1, 9)}
-        depth = next((i for i in range(1, len(parts)) if ".".join(parts[:i]) not in prefixes), 0)
-        path = ".".join(parts[: depth or len(parts)])
-        parent = path.rpartition(".")[0]
-        start = f"{parent}." if parent else ""
-        siblings = sorted({n[len(start) :].split(".")[0] for n in names if n.startswith(start)})
-        name = path.rpartition(".")[2]
-    value = value_at(path, documents)
-    got = "" if value is MISSING else f"got {short(value)}, but "
-    return f"{path}: {got}there is no such key; allowed: {_choices(name, siblings)}"
-
-
-def _unknown_flag(flag: str, rest: str, known: Iterable[str]) -> str:
-    if not flag.startswith("-"):
-        return f"{flag}: got a word too many; allowed: --KEY VALUE pairs after the command"
-    name, _, value = flag.partition("=")
-    value = value or rest.strip().split(" ")[0]
-    got = f"got {value!r}, but " if value and not value.startswith("--") else ""
-    flags = sorted(f"--{key}" for key in known)
-    close = difflib.get_close_matches(name, flags, 3) or [key for key in flags if "." not in key]
-    return f"{name}: {got}there is no such flag; allowed, in full only: {', '.join(close)}, …"
-
-
-def _other(message: str) -> str:
-    if found := re.search(r'Parser key "(.+)": Unable to load config "(.*)"', message):
-        return f"{found[1]}: got {found[2]!r}; allowed: an existing YAML file, or its keys"
-    if found := re.match(r"argument (?:-\w/)?(\S+): expected (.*)", message):
-        return f"{found[1]}: got nothing; allowed: {found[2]}"
-    if found := re.match(r"Unexpected config: *(.*)", message):
-        return f"--config: got {found[1]!r}; allowed: a YAML file"
-    return one_line(message)
-
-
-def _missing(mistake: _Mistake, names: list[str], documents: Mapping[str, Any]) -> str:
-    if mistake.keys:
-        (name, *_) = names
-        parent = _path_without(mistake.keys, name, documents) or _path(
-            mistake.keys, None, documents
-        )
-        node = value_at(parent, documents)
-        if isinstance(node, dict) and "class_path" in node:
-            parent += ".init_args"
-        kind = _allowed_type(mistake.owners, name) or "a value"
-        return f"{parent}.{name}: got nothing; allowed: {kind}, which it needs"
-    wanted = " and ".join(sorted(name.partition(".")[2] or name for name in names))
-    return f"{wanted}: got nothing; allowed: a class with its init_args, in --config FILE"
-
-
-def _path_without(keys: list[str], name: str, documents: Mapping[str, Any]) -> str | None:
-    # The entry at or below ``keys`` that lacks ``name``; only for dicts without a class path.
-    for data in documents.values():
-        for path, value in search(data, keys, ""):
-            for where, item in [(path, value), *leaves(value, path)]:
-                if isinstance(item, dict) and name not in {**item, **(item.get("init_args") or {})}:
-                    return where
-    return None
-
-
-def _unknown_class(
-    mistake: _Mistake, named: str, documents: Mapping[str, Any], bases: Mapping[str, Any]
-) -> str:
-    # Where the import itself failed, the message tells the module and not the class path.
-    got = mistake.owners[-1] if re.match(r"(no )?module ", named, re.IGNORECASE) else named
-    path = _path(mistake.keys, got, documents)
-    owner = next((owner for owner in reversed(mistake.owners) if owner != got), "")
-    base = bases.get(".".join(mistake.keys)) or hints(_import(owner)).get(mistake.keys[-1])
-    return f"{path}: got {short(got)}; allowed: {_classes(got, base)}"
-
-
-def _wrong_type(mistake: _Mistake, documents: Mapping[str, Any], flags: Mapping[str, str]) -> str:
-    found = _GOT.search(mistake.last)
-    got = (found[1] or found[2] or "") if found else None
-    path = _path(mistake.keys, got, documents)
-    value = flags.get(path, value_at(path, documents))
-    shown = value if got is None or str(value) == got else got
-    exact = mistake.last.partition(". Got value")[0].partition("\n")[0]
-    if path.endswith("]"):  # an item of a list: the other texts speak of the whole list
-        kinds = _readable(exact)
-    elif mistake.union:
-        kinds = _readable(mistake.union)
-    else:
-        kinds = _allowed_type(mistake.owners, mistake.keys[-1]) or _readable(exact)
-    return f"{path}: got {short(shown)}; allowed: {kinds}"
-
-
-def _readable(kinds: str) -> str:
-    # Type names as a YAML writer knows them.
-    kinds = re.sub(r"^(Expected an? |Not a valid subclass of )", "", kinds)
-    kinds = re.sub(r"<(?:class|enum) '([^']+)'>", r"\1", kinds)
-    kinds = re.sub(r"\b(?:[A-Za-z_]\w*\.)+(\w+)", r"\1", kinds)
-    kinds = re.sub(r"Literal\[([^\]]*)\]", r"\1", kinds)
-    kinds = re.sub(r"^Optional\[(.*)\]$", r"\1, null", kinds)
-    kinds = re.sub(r"^Union\[(.*)\]$", r"\1", kinds)
-    kinds = kinds.replace("PositiveInt", "a whole number > 0")
-    return re.sub(r"\bNone(Type)?\b", "null", kinds.replace(" | ", ", "))
-
-
-def _import(path: str) -> Any:
-    module, _, name = path.rpartition(".")
-    try:
-        return getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError):
-        return None
-
-
-def _allowed_type(owners: list[str], key: str) -> str:
-    hint = hints(_import(owners[-1])).get(key) if owners else None
-    return "" if hint is None else _readable(hint.__name__ if type(hint) is type else str(hint))
-
-
-def _arguments(owner: str) -> list[str]:
-    target = _import(owner)
-    try:
-        parameters = [
-            parameter
-            for constructor in _constructors(target)
-            for parameter in inspect.signature(constructor).parameters.values()
+    frames = list(traceback.walk_tb(error.__traceback__))
+    by = str(frames[-1][0].f_globals.get("__name__"))
+    if isinstance(error.__cause__, Exception) and by.startswith("jsonargparse"):
+        return refusal(error.__cause__, config)  # it wraps what a constructor raised
+    text = str(error)
+    if isinstance(error, ThermoError):
+        name, _, rest = text.partition(": got ")
+        places = [
+            path
+            for path, value in walk(config)
+            if re.sub(r"\.init_args|\[\d+\]", "", path).endswith(f".{name}")
+            and rest.startswith((f"{value!r};", f"{value};"))
         ]
-    except (TypeError, ValueError):
-        return []
-    several = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
-    return [p.name for p in parameters if p.name != "self" and p.kind not in several]
+        return type(error)(f"{places[0]}: got {rest}") if len(places) == 1 else error
+    built = [
+        type(frame.f_locals["self"]).__name__
+        for frame, _ in frames
+        if frame.f_code.co_name == "__init__" and "self" in frame.f_locals
+    ]
+    frame, line = frames[-1]
+    where = f"{Path(frame.f_code.co_filename).name}:{line}"
+    return ConfigError(f"{_place(built, text, config)}: {text} ({where})")
 
 
-def _classes(got: str, hint: Any) -> str:
-    # Names of classes that fit a type hint: the close ones, else a few, our own first.
-    todo, seen = [hint], set()
-    while todo:
-        kind = todo.pop()
-        # What a Callable takes comes as a list, which is no class; what it returns is wanted.
-        todo += typing.get_args(kind)
-        if inspect.isclass(kind) and kind not in seen and not typing.get_origin(kind):
-            seen.add(kind)
-            todo += type.__subclasses__(kind)
-    names = {
-        kind.__name__: kind
-        for kind in seen
-        if not (kind.__name__.startswith("_") or kind.__module__ == "builtins")
-        and not inspect.isabstract(kind)
+def _place(built: list[str], text: str, config: Any) -> str:
+    # the entry whose class was being built, and its argument if the text names one, or a value
+    entries = {
+        value["class_path"].rpartition(".")[2]: path
+        for path, value in walk(config)
+        if isinstance(value, dict) and isinstance(value.get("class_path"), str)
     }
-    own_first = sorted(names, key=lambda n: (not names[n].__module__.startswith("thermo_pl"), n))
-    close = difflib.get_close_matches(got.rpartition(".")[2], names, 3)
-    some = close or own_first
-    listed = ", ".join(some[:12]) + (", …" if len(some) > 12 or (close and len(names) > 3) else "")
-    return f"an importable class, such as {listed}" if some else "the path of an importable class"
+    path = next((entries[name] for name in reversed(built) if name in entries), "trainer")
+    place = path if path == "trainer" else f"{path}.init_args"
+    arguments = dict(walk(config)).get(place) or {}
+    words = [word.strip(".") for word in re.split(r"[^\w.+-]+", text)]
+    named = [key for word in words for key in arguments if word == key]
+    named += [key for key, value in arguments.items() if str(value) in words]
+    return f"{place}.{named[0]}: got {short(arguments[named[0]])}" if named else path
 
 
-def _choices(name: str, names: list[str]) -> str:
-    close = difflib.get_close_matches(name, names, 3)
-    if close:
-        return f"{', '.join(close)}, …" if len(names) > len(close) else ", ".join(close)
-    return ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
+def _bare(path: str) -> str:
+    return re.sub(r"\.init_args|\[\d+\]", "", path)
+
+
+def _mistakes(config: Mapping[str, Any], types: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in config.items():
+        if key not in types:
+            yield _unknown(key, value, types)
+        elif not isinstance(types[key], tuple):
+            yield from _entry(key, value, types[key])
+        elif isinstance(value, dict):
+            yield from _arguments(key, value, *types[key])
+        else:
+            yield f"{key}: got {short(value)}; allowed: keys, such as max_epochs"
+    for key in ("model", "data"):
+        if config.get(key) is None:
+            yield f"{key}: got nothing; allowed: a class with its init_args, in --config FILE"
+
+
+def _entry(path: str, value: Any, hint: Any) -> Iterator[str]:
+    # the mistakes at a place in a config and below it, the deepest first
+    if hint is None or _fits(value, hint):
+        return
+    kinds, name = classes.named(hint), value
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _entry(f"{path}[{index}]", item, _item(hint, index))
+    elif isinstance(value, dict) and "class_path" in value:
+        name, where = value["class_path"], f"{path}.init_args"
+        kind = classes.resolve(name, kinds)
+        if kind is not None and issubclass(kind, tuple(kinds)):
+            handed = int(any(typing.get_origin(part) is Callable for part in _parts(hint)))
+            yield from _arguments(where, value.get("init_args") or {}, kind, handed)
+        path = f"{path}.class_path"
+    elif isinstance(value, dict):
+        for kind in kinds:
+            if not inspect.isabstract(kind):
+                yield from _arguments(path, value, kind)
+    is_class = isinstance(name, str) and kinds and {str, float}.isdisjoint(_parts(hint))
+    allowed = _classes(name, kinds) if is_class else _readable(hint)
+    yield f"{path}: got {short(name)}; allowed: {allowed}"
+
+
+def _arguments(path: str, given: Any, kind: type, handed: int = 0) -> Iterator[str]:
+    # ``handed``: how many arguments are not the config's to give
+    taken, hints = classes.parameters(kind), classes.hints(kind)
+    for key, value in given.items():
+        if key not in taken:
+            yield _unknown(f"{path}.{key}", value, taken)
+        else:
+            yield from _entry(f"{path}.{key}", value, hints.get(key))
+    for key, parameter in list(taken.items())[handed:]:
+        if parameter.default is parameter.empty and key not in given:
+            yield f"{path}.{key}: got nothing; allowed: {_readable(hints.get(key))}, which it needs"
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    parser = ArgumentParser(exit_on_error=False)
+    try:
+        parser.add_argument("--value", type=hint)
+    except ValueError:  # a type that only Python can give
+        return True
+    try:
+        parser.parse_object({"value": value})
+    except ArgumentError:
+        return False
+    return True
+
+
+def _parts(hint: Any) -> list[Any]:
+    # the alternatives of a union
+    if typing.get_origin(hint) in {typing.Union, UnionType}:
+        return [part for one in typing.get_args(hint) for part in _parts(one)]
+    return [hint]
+
+
+def _item(hint: Any, index: int) -> Any:
+    # the type of an item of a list
+    for part in _parts(hint):
+        if (items := typing.get_args(part)) and typing.get_origin(part) is not typing.Literal:
+            return items[index] if index < len(items) and items[index] is not ... else items[0]
+    return None
+
+
+def _unknown(path: str, value: Any, known: Iterable[str]) -> str:
+    names = list(known)
+    close = difflib.get_close_matches(path.rpartition(".")[2], names, 3)
+    more = ", …" if len(names) > len(close or names[:12]) else ""
+    allowed = ", ".join(close or names[:12]) + more
+    return f"{path}: got {short(value)}, but there is no such key; allowed: {allowed}"
+
+
+def _classes(got: Any, kinds: list[type]) -> str:
+    # names of classes that fit: the close ones, else a few, our own first
+    found = [kind for kind in classes.subclasses(kinds) if not inspect.isabstract(kind)]
+    own_first = sorted(found, key=lambda k: (not k.__module__.startswith("thermo_pl"), k.__name__))
+    names = list(dict.fromkeys(k.__name__ for k in own_first if k.__name__[0] != "_"))
+    close = difflib.get_close_matches(str(got).rpartition(".")[2], names, 3)
+    some = close or names[:12]
+    more = ", …" if len(names) > len(some) else ""
+    return f"an importable class, such as {', '.join(some)}{more}"
+
+
+def _readable(hint: Any) -> str:
+    # a type as a YAML writer knows it
+    if typing.get_origin(hint) is typing.Literal:
+        return ", ".join(map(repr, typing.get_args(hint)))
+    parts = _parts(hint)
+    if len(parts) > 1:
+        return ", ".join(map(_readable, parts))
+    if hint is None or hint is type(None):
+        return "null"
+    if not typing.get_args(hint):
+        name = getattr(hint, "__name__", str(hint))
+        return "a whole number > 0" if name == "PositiveInt" else str(name)
+    return re.sub(r"\b(?:[A-Za-z_]\w*\.)+(\w+)", r"\1", str(hint))

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import traceback
+import typing
 import warnings
 import zipfile
 from importlib import import_module
@@ -25,14 +26,16 @@ from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from thermo_pl.callbacks import EntropyReport, PathLogger, PredictionWriter, QuasiStatic
-from thermo_pl.cli import errors, lookup
-from thermo_pl.errors import ConfigError, ThermoError
+from thermo_pl.callbacks.checks import check_trainer
+from thermo_pl.cli import configs, errors
+from thermo_pl.errors import ConfigError
+from thermo_pl.files import write_atomic
 from thermo_pl.module import FreeEnergyModel
-from thermo_pl.runs.directory import create_run_directory, write_atomic
+from thermo_pl.runs.directory import create_run_directory
 from thermo_pl.runs.wandb import WandbRunLogger, checkpoint_version
 
 # Short class names in a config resolve only to classes that were imported before it is parsed.
-for _package in ("networks", "callbacks", "datamodules"):
+for _package in ("networks", "callbacks", "datamodules", "optim"):
     import_module(f"thermo_pl.{_package}")
 
 RUN_DIR_VARIABLE = "THERMO_PL_RUN_DIR"
@@ -60,22 +63,16 @@ _NOISE = (
 class _Refused(SystemExit):
     """A parser's complaint on its way out; SystemExit, as jsonargparse may catch ValueErrors."""
 
-    def __init__(self, message: str, cause: Exception | None) -> None:
+    def __init__(self, told: str) -> None:
         super().__init__(2)
-        self.message = message
-        self.cause = cause
+        self.told = told
 
 
 class ThermoParser(LightningArgumentParser):
     """A parser that takes no abbreviated flags and leaves the wording of errors to others."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Build a parser.
-
-        Args:
-            *args: as for the base class.
-            **kwargs: as for the base class.
-        """
+        """Build a parser, as the base class does."""
         super().__init__(*args, **{**kwargs, "allow_abbrev": False})
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
@@ -90,7 +87,7 @@ class ThermoParser(LightningArgumentParser):
         """
         if not self.exit_on_error:
             super().error(message, ex)
-        raise _Refused(message, ex)
+        raise _Refused(message) from ex
 
 
 class ThermoCLI(LightningCLI):
@@ -103,11 +100,7 @@ class ThermoCLI(LightningCLI):
     run_dir: Path
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the key that Lightning lacks.
-
-        Args:
-            parser: the parser of a command.
-        """
+        """Add the key that Lightning lacks."""
         parser.add_argument(
             "--threads",
             type=PositiveInt | None,
@@ -126,23 +119,29 @@ class ThermoCLI(LightningCLI):
             ConfigError: if anything in them, or in the files they name, is wrong.
         """
         words = cast(list[str], args)  # as run() gives them
-        documents = lookup.read_documents(words)
-        subparser = self._parser(words[0])
-        known = [
-            action.dest for action in subparser._actions if action.dest.split(".")[-1] != "help"
-        ]
+        files, others = configs.split(words[1:])
+        config, flags = configs.load(*files), configs.read_flags(others)
+        configs.check(config)
+        configs.follow(config, flags, FreeEnergyModel)
+        if files:  # one text, below the flags
+            words = [words[0], "--config", yaml.safe_dump(config, sort_keys=False), *others]
         try:
             self.config = parser.parse_args(words)
         except _Refused as refused:
-            bases = {"model": self._model_class, "data": self._datamodule_class}
-            bases |= {f"trainer.{name}": hint for name, hint in errors.hints(pl.Trainer).items()}
-            flags = lookup.read_flags(words)
-            line = errors.explain(refused.message, refused.cause, documents, known, bases, flags)
-            raise ConfigError(line) from refused.cause
+            whole, types = configs.with_flags(config, flags), self._types(words[0])
+            raise ConfigError(errors.explain(whole, types, refused.told)) from refused.__cause__
         self.settings = self.config[words[0]]
         # LightningCLI would let the hyperparameters in a checkpoint overrule the config: λ, γ are
         # state, so it does not get to see the path.
         self._ckpt_path = _checkpoint(self.settings.pop("ckpt_path", None))
+
+    def _types(self, command: str) -> dict[str, Any]:
+        # of each key at the top; LightningCLI has no public way to the parser of a command
+        keys = vars(self._parser(command).get_defaults()).keys() - {"config"}
+        hints = typing.get_type_hints(getattr(pl.Trainer, command))
+        hints |= {"seed_everything": bool | int, "threads": PositiveInt | None}
+        hints |= {"model": self._model_class, "data": self._datamodule_class}
+        return {key: hints.get(key) for key in sorted(keys)} | {"trainer": (pl.Trainer,)}
 
     def before_instantiate_classes(self) -> None:
         """Make the run directory and write ``config.yaml``, so that even a failed run has one."""
@@ -174,25 +173,20 @@ class ThermoCLI(LightningCLI):
         try:
             super().instantiate_classes()
         except (TypeError, ValueError, ImportError, MisconfigurationException) as error:
-            told = _refusal(error, self._plain)
+            told = errors.refusal(error, self._plain)
             raise told from error
 
     def fit(self, model: pl.LightningModule, **kwargs: Any) -> None:
-        """Train; LightningCLI calls this in place of the trainer's method.
-
-        Args:
-            model: the model.
-            **kwargs: arguments of ``Trainer.fit``.
-        """
+        """Train; LightningCLI calls this in place of the trainer's method."""
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, QuasiStatic):
-                callback.check_trainer(self.trainer)  # before other processes are launched
+                check_trainer(self.trainer)  # before other processes are launched
         try:
             self.trainer.fit(model, **kwargs)
         except (TypeError, ValueError) as error:
             # An optimiser is built from the config too, but only once the fit has begun.
             names = {frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)}
-            told = _refusal(error, self._plain) if "configure_optimizers" in names else error
+            told = errors.refusal(error, self._plain) if "configure_optimizers" in names else error
             raise told from told.__cause__
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
@@ -214,15 +208,11 @@ class ThermoCLI(LightningCLI):
                 callback.dirpath = str(self.run_dir / "checkpoints")
         for logger in trainer.loggers:
             if isinstance(logger, WandbRunLogger):
-                self._describe(logger)
+                # a resumed fit goes on with the run of its checkpoint; other commands are new ones
+                fits = self.subcommand == "fit"
+                version = checkpoint_version(self._ckpt_path) if fits else None
+                logger.describe(self._plain, None if fits else self.subcommand, version)
         return trainer
-
-    def _describe(self, logger: WandbRunLogger) -> None:
-        # a resumed fit goes on with the W&B run of its checkpoint; other commands are new ones
-        if self.subcommand == "fit":
-            logger.describe(self._plain, version=checkpoint_version(self._ckpt_path))
-        else:
-            logger.describe(self._plain, job_type=self.subcommand)
 
 
 def run(args: list[str]) -> int:
@@ -282,23 +272,3 @@ def _checkpoint(path: Any) -> Any:
     if not zipfile.is_zipfile(path):  # what torch.save writes
         raise ConfigError(f"ckpt_path: got {str(path)!r}; allowed: a checkpoint, which this is not")
     return path
-
-
-def _refusal(error: Exception, config: Any) -> ThermoError:
-    # Name the place in the config whose class raised ``error`` while it was built.
-    while str(error).startswith("Does not validate") and isinstance(error.__cause__, Exception):
-        error = error.__cause__  # jsonargparse wraps what a constructor raised
-    text = str(error)
-    if isinstance(error, ThermoError):
-        named = re.match(r"([\w.]+): got (.*?);", text)
-        place = named and lookup.locate_argument(named[1], named[2], config)
-        return type(error)(text.replace(named[1], place, 1)) if named and place else error
-    frames = list(traceback.walk_tb(error.__traceback__))
-    built = [
-        type(frame.f_locals["self"]).__name__
-        for frame, _ in frames
-        if frame.f_code.co_name == "__init__" and "self" in frame.f_locals
-    ]
-    frame, line = frames[-1]
-    where = f"{Path(frame.f_code.co_filename).name}:{line}"
-    return ConfigError(f"{lookup.locate_class(built, text, config)}: {text} ({where})")

@@ -1,13 +1,13 @@
 r"""Finite alphabets: R, D, C, F, log Z and their derivatives, by sums over all letters.
 
-A system has letters x, y, z, data p(x) p(y|x), and of the four distributions of the model the
-encoder e(z|x) is always at its optimum; the marginal q(z), the decoder d(x|z) and the classifier
-c(y|z) are each frozen or optimised as well. All in float64 and in nats.
+A system has letters x, y, z and data p(x) p(y|x). Its model has four distributions. The encoder
+e(z|x) is always at its optimum. The marginal q(z), the decoder d(x|z) and the classifier c(y|z) are
+each frozen, or optimised as well. All in float64 and in nats.
 
 With everything frozen the surface is a Gibbs state in closed form. With the marginal free it is
 a rate-distortion function, convex, and one optimum is all there is. **With everything free there
 is no two-parameter surface**: the best marginal and decoder make R + D = H(x), whatever the
-encoder, so F = H(x) + (λ-1) D + γ C, and D and C depend on the ratio of γ to λ-1 alone.
+encoder. So F = H(x) + (λ-1) D + γ C, and D and C depend on the ratio of γ to λ-1 alone.
 
 Sources: Blahut, "Computation of channel capacity and rate-distortion functions", and Arimoto,
 "An algorithm for computing the capacity of arbitrary discrete memoryless channels", both IEEE
@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from thermo_pl.errors import NotEquilibrated, SolverBreakdown, require
-from thermo_pl.laws.data_entropy import divergence, require_distribution
+from thermo_pl.exact.distributions import divergence, require_distribution
 
 FREE = ("decoder", "classifier", "marginal")
 """The distributions of the backward process: each may be frozen or optimised."""

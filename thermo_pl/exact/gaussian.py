@@ -4,8 +4,7 @@ Data x ~ N(0, S(t)) with labels y = A x + ε, ε ~ N(0, S_ε); encoder N(U x, di
 N(W z, σ² I), classifier N(V z, ρ² I), marginal N(0, I), k latents. The minimum of J is that of
 probabilistic PCA on B^½ x with unit noise, B = λ I/σ² + γ AᵀA/ρ²: everything follows from the
 eigenpairs (ν_i, u_i), in descending order, of M = Lᵀ B L where S = L Lᵀ. A latent i ≤ k is
-*active* if ν_i > 1; the others equal the marginal and carry nothing. The linear VAE with labels
-left out comes first, also with a learned σ².
+*active* if ν_i > 1; the others equal the marginal and carry nothing.
 
 Source: Tipping & Bishop, "Probabilistic principal component analysis", 1999; Lucas et al.,
 "Don't blame the ELBO!", 2019 (the linear VAE, and that it has no other minima); Lewis & Sendov,
@@ -15,132 +14,18 @@ Source: Tipping & Bishop, "Probabilistic principal component analysis", 1999; Lu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 import torch
-from scipy.optimize import brentq
 from torch import Tensor
 
-from thermo_pl.errors import ConfigError, InfeasibleTarget, SolverBreakdown, require
+from thermo_pl.errors import SolverBreakdown, require
 from thermo_pl.exact.bures import covariance_matrix, power, transport_map
+from thermo_pl.exact.modes import Modes, active, curvature
+from thermo_pl.exact.surface import VANISHES, State, Surface
 from thermo_pl.functionals import LOG_2PI
-
-ROOT = {"xtol": 1e-15, "rtol": 4 * torch.finfo(torch.float64).eps, "maxiter": 500}
-"""Roots to the last digits; a bracket of many decades is halved some hundred times."""
-ON_TARGET = 1e-9
-"""How far a root may be from its target, relative; a jump across the target is farther."""
-VANISHES = 1e-10
-"""What counts as zero, relative to the terms it is the difference of."""
-BRACKET = (1e-6, 1e6)
-"""Where γ is looked for unless told."""
-
-
-class VAEState(NamedTuple):
-    """The minimum of R + λ D: rate, distortion, free energy in nats, number of active latents."""
-
-    R: float
-    D: float
-    F: float
-    active: int
-
-
-def vae_state(variances: Tensor, lam: float, pixel_variance: float, latent_dim: int) -> VAEState:
-    """Equilibrium of the linear VAE, from the eigenvalues τ of the data's covariance.
-
-    Active are the latents i ≤ k with τ_i > σ²/λ. R = Σ_active ½ log(λτ_i/σ²) and
-    D = (d/2) log 2πσ² + [n σ²/λ + Σ_inactive τ_i]/(2σ²), n the number of active latents.
-
-    Args:
-        variances: τ in any order, shape ``(d,)``.
-        lam: λ > 0.
-        pixel_variance: σ².
-        latent_dim: k.
-
-    Returns:
-        R, D, F in nats and the number of active latents.
-
-    Raises:
-        ConfigError: if an argument is not allowed.
-    """
-    tau = _descending(variances)
-    _require_vae(lam, latent_dim)
-    require(pixel_variance > 0, "pixel_variance", pixel_variance, "a positive number")
-    ratio = lam * tau / pixel_variance
-    active = _active(ratio, latent_dim)
-    rate = 0.5 * ratio[active].log().sum()
-    left = torch.where(active, pixel_variance / lam, tau).sum()
-    log_norm = 0.5 * len(tau) * (LOG_2PI + math.log(pixel_variance))
-    distortion = log_norm + left / (2 * pixel_variance)
-    free_energy = rate + lam * distortion
-    return VAEState(rate.item(), distortion.item(), free_energy.item(), int(active.sum()))
-
-
-def learned_pixel_variance(variances: Tensor, lam: float, latent_dim: int) -> float:
-    r"""The σ² that minimises the free energy of the linear VAE.
-
-    σ² = Σ_inactive τ_i / (d - n/λ). F is convex in log σ²,
-
-      2 ∂F/∂log σ² = λd - Σ_{i≤k} min(1, λτ_i/σ²) - Σ_{i>k} λτ_i/σ²,
-
-    so that one n is consistent with itself and it is the global minimum: latent i ≤ k is active
-    if F still rises at σ² = λτ_i. As σ² → 0 the slope tends to λd - rank if k ≥ rank, and to -∞
-    otherwise: without a direction left to the noise there is a minimum only if λd < rank.
-
-    Args:
-        variances: eigenvalues τ of the data's covariance in any order, shape ``(d,)``.
-        lam: λ > 0.
-        latent_dim: k.
-
-    Returns:
-        σ², in squared units of x.
-
-    Raises:
-        ConfigError: if an argument is not allowed, or if no single σ² minimises F.
-    """
-    tau = _descending(variances)
-    _require_vae(lam, latent_dim)
-    d, rank = len(tau), int((tau > len(tau) * torch.finfo(torch.float64).eps * tau[0]).sum())
-    if latent_dim >= rank and lam * d >= rank:
-        raise ConfigError(
-            f"latent_dim: got {latent_dim} for data of rank {rank} in {d} dimensions at lam={lam}; "
-            f"the free energy has no minimum in the pixel variance (it falls, or stays level, "
-            f"towards zero); take fewer latents than the rank, lam < {rank / d:.6g}, or a fixed "
-            "pixel variance"
-        )
-    candidates = tau[: min(latent_dim, rank)]
-    ratio = tau[:, None] / candidates  # λτ_j/σ² at σ² = λτ_i
-    ratio[:latent_dim].clamp_(max=1)
-    active = int((lam * d > ratio.sum(0)).sum())
-    return (tau[active:].sum() / (d - active / lam)).item()
-
-
-def _descending(variances: Tensor) -> Tensor:
-    tau = variances.double().sort(descending=True).values
-    ok = tau.ndim == 1 and len(tau) > 0 and bool(tau.isfinite().all() and (tau >= 0).all())
-    require(ok, "variances", variances.tolist(), "a list of numbers, none negative")
-    return tau
-
-
-def _require_vae(lam: float, latent_dim: int) -> None:
-    require(0 < lam < math.inf, "lam", lam, "a positive number")
-    require(latent_dim >= 1, "latent_dim", latent_dim, "at least 1")
-
-
-# the first k of the descending eigenvalues, where they exceed one
-def _active(values: Tensor, latent_dim: int) -> Tensor:
-    return (values > 1) & (torch.arange(len(values)) < latent_dim)
-
-
-class State(NamedTuple):
-    """A point of the equilibrium surface, in nats."""
-
-    R: float
-    D: float
-    C: float
-    F: float
 
 
 class Weights(NamedTuple):
@@ -156,29 +41,12 @@ class Weights(NamedTuple):
     classifier: Tensor
 
 
-# M at one point, in its eigenbasis: the columns of ``vectors`` are v_i = L u_i, and the (d, d)
-# matrices M_λ, M_γ and their derivatives in t make up M = λ M_λ + γ M_γ = diag(values).
-class _Modes(NamedTuple):
-    values: Tensor
-    active: Tensor
-    vectors: Tensor
-    pixels: Tensor
-    labels: Tensor
-    pixels_moving: Tensor
-    labels_moving: Tensor
-
-    # g_i, how much of its variance a latent leaves unexplained
-    @property
-    def left(self) -> Tensor:
-        return torch.where(self.active, 1 / self.values, 1.0)
-
-
 @dataclass(frozen=True, eq=False)
-class LinearGaussian:
+class LinearGaussian(Surface):
     """A linear-Gaussian model whose data move on the geodesic of Gaussians; see the module.
 
-    With a latent active for every dimension of x, det S factors out of det M and D and C do not
-    feel the data at all (D_t = C_t = 0): processes that are to show the data's motion need
+    With a latent active for every dimension of x, det S factors out of det M. D and C then do not
+    feel the data at all: D_t = C_t = 0. A process that is to show the data's motion needs
     latent_dim < d, or a latent switched off.
 
     Attributes:
@@ -230,6 +98,11 @@ class LinearGaussian:
     def _hold(self, name: str, value: Tensor) -> None:
         object.__setattr__(self, name, value)
 
+    @property
+    def moves(self) -> bool:
+        """Whether the data move with t."""
+        return self.end is not None
+
     def covariance(self, t: float) -> Tensor:
         """Covariance of x at t, on the W2 geodesic from ``start`` to ``end``.
 
@@ -251,8 +124,8 @@ class LinearGaussian:
         With v_i = L u_i and g_i = 1/ν_i for active latents, 1 otherwise: R = Σ_active ½ log ν_i,
         D = (d/2) log 2πσ² + Σ g_i |v_i|²/(2σ²),
         C = (m/2) log 2πρ² + tr S_ε/(2ρ²) + Σ g_i |A v_i|²/(2ρ²).
-        Where two latents compete for the last place (ν_k = ν_{k+1} > 1) there are several minima
-        with the same R and different D, C; this is one of them.
+        Where two latents compete for the last place (ν_k = ν_{k+1} > 1) there are several minima.
+        They have the same R and different D, C; this is one of them.
 
         Args:
             lam: λ ≥ 0.
@@ -317,7 +190,7 @@ class LinearGaussian:
         slopes = torch.stack([modes.pixels, modes.labels, moving])
         force = torch.where(modes.active, 0.5 / modes.values, 0.0)
         rate = slopes.diagonal(dim1=1, dim2=2) @ force
-        response = torch.einsum("ij,aij,bij->ab", _response(modes), slopes[:2], slopes)
+        response = torch.einsum("ij,aij,bij->ab", curvature(modes), slopes[:2], slopes)
         explicit = torch.stack([modes.pixels_moving, modes.labels_moving])
         response[:, 2] += 0.5 * explicit.diagonal(dim1=1, dim2=2) @ modes.left
         return torch.cat([rate[None], response])
@@ -392,129 +265,6 @@ class LinearGaussian:
         pull += gam / self.label_variance * classifier.T @ self.label_map
         return Weights(variance[:, None] * pull, variance.log(), decoder, classifier)
 
-    def gamma_at(
-        self,
-        classification: float,
-        lam: float,
-        t: float = 0.0,
-        bracket: tuple[float, float] = BRACKET,
-    ) -> float:
-        """The γ at which the classification loss C(λ, γ, t) has a given value.
-
-        C falls with γ; the root is found to the last digits.
-
-        Args:
-            classification: the target C, in nats.
-            lam: λ ≥ 0.
-            t: between 0 and 1.
-            bracket: where γ is looked for, the smaller end first.
-
-        Returns:
-            γ.
-
-        Raises:
-            ConfigError: if an argument is not allowed.
-            InfeasibleTarget: if C is not reached in the bracket, or jumps across the target.
-        """
-        low, high = bracket
-        require(0 <= low < high < math.inf, "bracket", bracket, "two numbers, 0 <= low < high")
-        least, most = (self.state(lam, gam, t).C for gam in (high, low))
-        if not least <= classification <= most:
-            raise InfeasibleTarget(
-                f"C={classification:.9g} at lam={lam}, t={t}: C goes from {most:.9g} at gam={low} "
-                f"to {least:.9g} at gam={high}; take a target in between, or a wider bracket"
-            )
-        gam = _root(lambda gam: self.state(lam, gam, t).C - classification, low, high)
-        reached = self.state(lam, gam, t).C
-        if abs(reached - classification) > ON_TARGET * max(1, abs(classification)):
-            raise InfeasibleTarget(
-                f"C={classification:.9g} at lam={lam}, t={t}: C jumps across it at gam={gam:.9g}, "
-                "where two latents swap the last place; take another target or latent_dim"
-            )
-        return gam
-
-    def iso_classification(
-        self,
-        classification: float,
-        lam_start: float,
-        lam_rate: float,
-        times: Sequence[float],
-        bracket: tuple[float, float] = BRACKET,
-    ) -> Tensor:
-        """γ(t) of the iso-classification process, C constant while λ(t) = λ_0 + k t.
-
-        Every γ is a root, so nothing accumulates: the solution of γ̇ = -(k C_λ + C_t)/C_γ.
-
-        Args:
-            classification: the constant C, in nats.
-            lam_start: λ_0.
-            lam_rate: k.
-            times: values of t between 0 and 1, n of them.
-            bracket: where γ is looked for, the smaller end first.
-
-        Returns:
-            γ, shape ``(n,)``.
-
-        Raises:
-            ConfigError: if an argument is not allowed.
-            InfeasibleTarget: if C cannot be held somewhere; the message says at which λ and t.
-        """
-        gams = [self.gamma_at(classification, lam_start + lam_rate * t, t, bracket) for t in times]
-        return torch.tensor(gams, dtype=torch.float64)
-
-    def adiabat(self, lam_start: float, gam: float, times: Sequence[float]) -> Tensor:
-        """λ(t) of the adiabatic process: γ constant and S = -Δ(λD + γC) = 0 while the data move.
-
-        The solution of dλ/dt = -(λ D_t + γ C_t)/(D + λ D_λ + γ C_λ), as the root of
-        λD + γC = its value at the start, the one nearest to the λ before.
-
-        Args:
-            lam_start: λ at the first time.
-            gam: γ ≥ 0.
-            times: values of t between 0 and 1 in the order they are passed, n of them; between
-                two of them λ may at most double or halve.
-
-        Returns:
-            λ, shape ``(n,)``, the first being lam_start.
-
-        Raises:
-            ConfigError: if an argument is not allowed, or the data do not move.
-            SolverBreakdown: if the denominator D + λ D_λ + γ C_λ vanishes on the way.
-        """
-        allowed = "a covariance: on an adiabat the data move, or else λ cannot either"
-        require(self.end is not None, "end", None, allowed)
-        require(len(times) > 0, "times", times, "at least one t")
-        heat, slope = self._heat(lam_start, gam, times[0])
-        lams = [lam_start]
-        for t in times[1:]:
-            lams.append(self._adiabatic_step(heat, math.copysign(1, slope), lams[-1], gam, t))
-        return torch.tensor(lams, dtype=torch.float64)
-
-    # λD + γC and its derivative in λ, refused where that vanishes
-    def _heat(self, lam: float, gam: float, t: float) -> tuple[float, float]:
-        here, (_, d_lam, c_lam) = (
-            self.state(lam, gam, t),
-            self.derivatives(lam, gam, t)[:, 0].tolist(),
-        )
-        terms = here.D, lam * d_lam, gam * c_lam
-        if abs(sum(terms)) <= VANISHES * sum(map(abs, terms)):
-            raise SolverBreakdown(_no_adiabat(lam, gam, t))
-        return lam * here.D + gam * here.C, sum(terms)
-
-    # the root nearest to ``lam``; past a fold there is none, or one where the slope has turned
-    def _adiabatic_step(self, heat: float, sign: float, lam: float, gam: float, t: float) -> float:
-        def excess(value: float) -> float:
-            here = self.state(value, gam, t)
-            return value * here.D + gam * here.C - heat
-
-        for factor in (1 + 2.0**-halvings for halvings in range(10, -1, -1)):
-            if excess(lam / factor) * excess(lam * factor) <= 0:
-                found = _root(excess, lam / factor, lam * factor)
-                if sign * self._heat(found, gam, t)[1] > 0:
-                    return found
-                break
-        raise SolverBreakdown(_no_adiabat(lam, gam, t))
-
     @cached_property
     def _factors(self) -> tuple[Tensor, Tensor]:
         root = power(self.start, 0.5)
@@ -528,7 +278,7 @@ class LinearGaussian:
         at_start, velocity = self._factors
         return at_start + t * velocity, velocity
 
-    def _modes(self, lam: float, gam: float, t: float) -> _Modes:
+    def _modes(self, lam: float, gam: float, t: float) -> Modes:
         for name, value in (("lam", lam), ("gam", gam)):
             require(0 <= value < math.inf, name, value, "a number, not negative")
         factor, velocity = self._factor(t)
@@ -538,15 +288,15 @@ class LinearGaussian:
         here, moving = factor @ basis, velocity @ basis
         pixels, labels = self._products(here, here)
         pixels_moving, labels_moving = (p + p.T for p in self._products(here, moving))
-        active = _active(values, self.latent_dim)
-        return _Modes(values, active, here, pixels, labels, pixels_moving, labels_moving)
+        on = active(values, self.latent_dim)
+        return Modes(values, on, here, pixels, labels, pixels_moving, labels_moving)
 
     # XᵀY/σ² and (AX)ᵀ(AY)/ρ²
     def _products(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         a = self.label_map
         return x.T @ y / self.pixel_variance, (a @ x).T @ (a @ y) / self.label_variance
 
-    def _state(self, modes: _Modes, lam: float, gam: float) -> State:
+    def _state(self, modes: Modes, lam: float, gam: float) -> State:
         rate = 0.5 * modes.values[modes.active].log().sum().item()
         pixels = (modes.pixels.diagonal() @ modes.left).item()
         labels = (modes.labels.diagonal() @ modes.left).item()
@@ -569,25 +319,3 @@ class LinearGaussian:
                 f"{where}: two latents compete for the last place, their eigenvalues agree to "
                 f"{self._gap(values):.3g}: D and C jump here; go around, or take another latent_dim"
             )
-
-
-# Γ_ij, the second divided differences of F in the eigenvalues of M
-def _response(modes: _Modes) -> Tensor:
-    active, inverse = modes.active, 1 / modes.values
-    both = active[:, None] & active
-    one = active[:, None] ^ active
-    gap = modes.values[:, None] - modes.values
-    mixed = 0.5 * (modes.left[:, None] - modes.left) / torch.where(one, gap, 1.0)
-    return torch.where(both, -0.5 * inverse[:, None] * inverse, torch.where(one, mixed, 0.0))
-
-
-def _root(function: Callable[[float], float], low: float, high: float) -> float:
-    return float(brentq(function, low, high, **ROOT))
-
-
-def _no_adiabat(lam: float, gam: float, t: float) -> str:
-    return (
-        f"no adiabat near lam={lam:.9g}, gam={gam:.9g}, t={t:.9g}: the denominator "
-        "D + lam D_lam + gam C_lam vanishes there or the steps in t are too long; take shorter "
-        "steps or another pixel variance, which moves the zero of D"
-    )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from thermo_pl.laws.production import EntropyProduction, entropy_production
     from thermo_pl.laws.trajectories import sample_trajectories
 else:
-    __getattr__ = on_demand(
+    __getattr__, __dir__ = on_demand(
         __name__,
         checks=["Check", "Verdict"],
         cycle_ledger=["summarise_cycle"],

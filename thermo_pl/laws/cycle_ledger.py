@@ -3,9 +3,9 @@ r"""The ledger of a closed cycle: efficiency, Carnot's theorem, and what both of
 Over a closed cycle W = W_λ + W_s = ∮ C dγ. With Q_h what is taken in (dγ > 0) and Q_c what is given
 off, η = W/Q_h = 1 - Q_c/Q_h, and no cycle within C_c ≤ C ≤ C_h has more than η_C = 1 - C_c/C_h.
 
-These are statements about a cycle that closes, whose isotherms hold their C, and that takes heat in
-at the high C. Where a premise fails, η, η_C and the checks that rest on it are *not applicable*,
-and the reasons are given: :mod:`thermo_pl.laws.cycle_premises`.
+These are statements about a cycle that closes, whose iso-classifications hold their C, and that
+takes heat in at the high C. Where a premise fails, η, η_C and the checks that rest on it are
+*not applicable*, and the reasons are given: :mod:`thermo_pl.laws.cycle_premises`.
 """
 
 from __future__ import annotations

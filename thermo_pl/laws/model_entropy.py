@@ -11,10 +11,10 @@ from torch import Tensor
 
 from thermo_pl.errors import DataError, require
 from thermo_pl.estimate import Estimate
+from thermo_pl.exact.distributions import discrete_entropy
 from thermo_pl.laws.checks import ROUNDING
 from thermo_pl.laws.data_entropy import (
     binarised_entropy,
-    discrete_entropy,
     joint_knn_entropy,
     knn_entropy,
 )

@@ -18,8 +18,8 @@ from torch import Tensor
 from thermo_pl.errors import require
 from thermo_pl.estimate import Estimate, add
 from thermo_pl.exact.alphabet import rate_distortion_classification
+from thermo_pl.exact.distributions import discrete_entropy, divergence, require_distribution
 from thermo_pl.laws.checks import ROUNDING, Check, judge
-from thermo_pl.laws.data_entropy import discrete_entropy, divergence, require_distribution
 from thermo_pl.laws.model_entropy import DataEntropy
 from thermo_pl.laws.trajectories import Trajectories, mean_of
 

@@ -140,7 +140,15 @@ class MLPClassifier(Classifier):
 
 
 class LinearClassifier(MLPClassifier):
-    """A single linear layer."""
+    """A single linear layer.
+
+    Example:
+        >>> import torch
+        >>> import thermo_pl as tp
+        >>> logits = tp.LinearClassifier(latent_dim=3, classes=10)(torch.randn(1, 2, 3))
+        >>> logits.shape  # of one draw of z for each of two images
+        torch.Size([1, 2, 10])
+    """
 
     def __init__(self, latent_dim: int, classes: int) -> None:
         """Build the layer.

@@ -13,8 +13,8 @@ def turned_cubature(n: int, k: int, seed: int, count: int = 1) -> Tensor:
     Each normal has the points ±r e_1 … ±r e_k on two spheres, each turned by a random rotation of
     its own. The radii are antithetic quantiles of |z|, at u and 1 - u, with u spread evenly over
     the n normals in random order. Means over the points of one normal are exact for odd
-    polynomials; the mean over all n has no bias for any function, and far less noise than as many
-    independent draws: what is left of the error averages out over the n.
+    polynomials. The mean over all n has no bias for any function. It has far less noise than as
+    many independent draws, as what is left of the error averages out over the n.
 
     Source: spherical-radial rules with random rotations and radii, Genz & Monahan, "Stochastic
     integration rules for infinite regions", SIAM J. Sci. Comput. 19 (1998), of degree 3; the

@@ -82,7 +82,16 @@ class Decoder(nn.Module):
 
 
 class MLPDecoder(Decoder):
-    """A multilayer perceptron."""
+    """A multilayer perceptron.
+
+    Example:
+        >>> import torch
+        >>> import thermo_pl as tp
+        >>> decoder = tp.MLPDecoder([1, 8, 8], latent_dim=3)
+        >>> pixels = decoder.likelihood.mean(decoder(torch.randn(1, 2, 3)))
+        >>> pixels.shape, bool((pixels > 0).all() and (pixels < 1).all())
+        (torch.Size([1, 2, 1, 8, 8]), True)
+    """
 
     def __init__(
         self,

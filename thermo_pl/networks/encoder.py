@@ -76,7 +76,15 @@ class Encoder(nn.Module):
 
 
 class MLPEncoder(Encoder):
-    """A multilayer perceptron on the flattened image."""
+    """A multilayer perceptron on the flattened image.
+
+    Example:
+        >>> import torch
+        >>> import thermo_pl as tp
+        >>> posterior = tp.MLPEncoder([1, 8, 8], latent_dim=3)(torch.rand(2, 1, 8, 8))
+        >>> posterior.mean.shape, posterior.log_var.shape
+        (torch.Size([2, 3]), torch.Size([2, 3]))
+    """
 
     def __init__(
         self,

@@ -18,9 +18,9 @@ from thermo_pl.networks.posterior import GaussianPosterior
 class LinearGaussianEncoder(Encoder):
     """A linear mean and a variance that is the same for all images, drawn by cubature.
 
-    The draws are the 2k points ±√k e_i: means over them are exact for whatever is at most cubic
-    in z, as D and C are with a linear decoder and classifier and Gaussian likelihoods. With other
-    parts they are an approximation.
+    The draws are the 2k points ±√k e_i. Means over them are exact for whatever is at most cubic in
+    z. D and C are, with a linear decoder and classifier and Gaussian likelihoods. With other parts
+    they are an approximation.
 
     Source: the spherical cubature rule of degree 3; Stroud 1971, formula U_n 3-1.
     """

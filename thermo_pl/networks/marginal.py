@@ -117,7 +117,16 @@ class Marginal(nn.Module):
 
 
 class StandardNormal(Marginal):
-    """N(0, I); the rate is analytic."""
+    """N(0, I); the rate is analytic.
+
+    Example:
+        >>> import torch
+        >>> import thermo_pl as tp
+        >>> from thermo_pl.networks import GaussianPosterior
+        >>> posterior = GaussianPosterior(torch.tensor([[2.0]]), torch.zeros(1, 1))
+        >>> float(tp.StandardNormal(1)(posterior, posterior.mean[None]))  # ½ |mean|² nats
+        2.0
+    """
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log density of N(0, I).

@@ -46,9 +46,10 @@ class Networks(nn.Module):
         cubature_seed: of the points that take the place of draws in training, or None.
 
     Example:
-        >>> from thermo_pl.networks import LinearClassifier, MLPEncoder, Networks, StandardNormal
-        >>> encoder, classifier = MLPEncoder((1, 2, 2), 2), LinearClassifier(2, 3)
-        >>> made = Networks(encoder, classifier, marginal=StandardNormal(2), lam=0.0, gam=5.0)
+        >>> import torch
+        >>> import thermo_pl as tp
+        >>> encoder, classifier = tp.MLPEncoder((1, 2, 2), 2), tp.LinearClassifier(2, 3)
+        >>> made = tp.Networks(encoder, classifier, marginal=tp.StandardNormal(2), lam=0.0, gam=5.0)
         >>> x, y = torch.rand(4, 1, 2, 2), torch.eye(3)[[0, 1, 2, 0]]
         >>> terms = made.terms(made(x, made.training_noise(4)), x, y)
         >>> made.objective(terms).mean().backward()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
         stroke_paths,
     )
 else:
-    __getattr__ = on_demand(
+    __getattr__, __dir__ = on_demand(
         __name__,
         columns=["COLUMNS", "SCHEMA", "Column", "Row"],
         segments=[

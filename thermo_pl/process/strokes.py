@@ -1,8 +1,7 @@
-r"""Strokes: quasi-static motions that are told two of the changes of λ, γ, C and λD + γC.
+r"""Strokes: quasi-static motions with two conditions on λ, γ, C and λD + γC.
 
-While the data move by dt, a motion (dλ, dγ) of the control is two numbers, so that two conditions
-fix it. Each condition holds a quantity X, or drives it at a constant rate, and is linear in the
-motion:
+While the data move by dt, a motion (dλ, dγ) of the control is two numbers, so two conditions fix
+it. A condition holds a quantity X, or drives it at a constant rate. It is linear in the motion:
 
     X_λ dλ + X_γ dγ = ΔX - X_t dt,
 
@@ -15,14 +14,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from thermo_pl.errors import SolverBreakdown, require
-
-Array = NDArray[np.float64]
+from thermo_pl.process.rule import Array, Point
 
 QUANTITIES = ("lam", "gam", "C", "S")
 """What a stroke can hold or drive; S stands for the slides' ΔR - ΔF."""
@@ -31,54 +28,9 @@ RETURN: Literal["return"] = "return"
 FARTHEST = 0.5
 """By how much λ and γ at a corner may change at once, relative, while a cycle is closed."""
 LIGHTLY = 0.1
-"""By how much of its size a change is moved as lightly as all of the allowed defect is left."""
+"""Share of its quantity by which a change counts as much as the whole allowed defect."""
 VANISHES = 1e-6
 """What counts as zero, relative to the terms it is made of."""
-
-
-class Point(NamedTuple):
-    """A point of the equilibrium surface and its slopes there.
-
-    Attributes:
-        lam: λ.
-        gam: γ.
-        D: distortion, nats.
-        C: classification loss, nats.
-        slopes: total derivatives of D and C, columns λ, γ, t; shape ``(2, 3)``.
-    """
-
-    lam: float
-    gam: float
-    D: float
-    C: float
-    slopes: Array
-
-    def value(self, name: str) -> float:
-        """One of the quantities.
-
-        Args:
-            name: λ, γ, C, or S for -(λD + γC), of which S is the change.
-
-        Returns:
-            Its value; C and S in nats.
-        """
-        values = {"lam": self.lam, "gam": self.gam, "C": self.C}
-        return values[name] if name in values else -(self.lam * self.D + self.gam * self.C)
-
-    def gradient(self, name: str) -> Array:
-        """Total derivatives of one of the quantities.
-
-        Args:
-            name: as for :meth:`value`.
-
-        Returns:
-            With respect to λ, γ and t, shape ``(3,)``.
-        """
-        by_distortion, by_loss = self.slopes
-        rows: dict[str, Array] = {"lam": np.eye(3)[0], "gam": np.eye(3)[1], "C": by_loss}
-        rows["S"] = -(np.array([self.D, self.C, 0.0]) + self.lam * by_distortion)
-        rows["S"] -= self.gam * by_loss
-        return rows[name]
 
 
 Change = float | Literal["return"]
@@ -117,7 +69,6 @@ class Stroke:
     clock: float | None = None
 
     def __post_init__(self) -> None:
-        """Check the values."""
         require(bool(self.name), "name", self.name, "a name")
         require(self.steps > 0, f"{self.name}.steps", self.steps, "a whole number > 0")
         given = self.changes
@@ -164,7 +115,7 @@ def motion(point: Point, targets: Mapping[str, float], dt: float) -> tuple[float
 
 
 def _conditions(point: Point, names: Sequence[str]) -> Array:
-    # the gradients of two quantities, refused where they do not fix a motion in λ and γ
+    # The gradients of two quantities. They are refused where they do not fix a motion in λ and γ.
     rows = np.stack([point.gradient(name) for name in names])
     size = np.stack([_terms(point, name) for name in names])
     # a determinant of terms that cancel is zero within the solver's error
@@ -183,10 +134,11 @@ def _conditions(point: Point, names: Sequence[str]) -> Array:
 
 def _terms(point: Point, name: str) -> Array:
     # absolute sizes of the terms that the derivatives in λ and γ are sums of
-    slopes: Array = np.abs(point.slopes[:, :2])
     sizes: Array = np.abs(point.gradient(name)[:2])
     if name == "S":
-        sizes = np.abs(np.array([point.D, point.C])) + point.lam * slopes[0] + point.gam * slopes[1]
+        by_distortion, by_loss = np.abs(point.gradient("D")[:2]), np.abs(point.gradient("C")[:2])
+        sizes = np.abs(np.array([point.D, point.C])) + point.lam * by_distortion
+        sizes += point.gam * by_loss
     return sizes
 
 
@@ -198,19 +150,20 @@ def closing_step(
 ) -> list[float]:
     """A step towards a closed cycle in the changes that may be adjusted.
 
-    The ends of a stroke are points of the equilibrium surface, and its two quantities have there
-    the values at its start plus the changes. So the end (λ, γ) follows the start and the changes by
+    Both ends of a stroke lie on the equilibrium surface. At its end its two quantities have their
+    values at the start plus the changes. So
 
         G_end d(λ, γ)_end = G_start d(λ, γ)_start + d(changes),
 
-    G the total derivatives of both quantities in λ and γ. Chained over the strokes this is the
-    derivative of the closure, exact on the surface, from responses that are known anyway.
+    where G are the total derivatives of both quantities in λ and γ. Chained over the strokes this
+    is the derivative of the closure. It is exact on the surface, and costs nothing: the responses
+    at the corners are known anyway.
 
-    The step is Newton's, in the sense of least squares: the defect counts in units of what is
-    allowed of it, and a change in units of a tenth of its quantity, so that one on which the
-    closure hardly depends is left alone where the other will do. As the allowed defect goes to zero
-    it is Newton's step itself. Steps that would move λ or γ at a corner by more than half are
-    shortened: the closure is no linear function so far away.
+    The step is Newton's, by least squares. The defect counts in units of what is allowed of it, a
+    change in units of a tenth of its quantity. So a change on which the closure hardly depends is
+    left alone where the other one will do. As the allowed defect goes to zero, it is Newton's step
+    itself. A step that would move λ or γ at a corner by more than half is shortened, as the closure
+    is not linear so far away.
 
     Args:
         strokes: the strokes of the cycle; two of them have ``adjust``.

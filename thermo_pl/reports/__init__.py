@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from thermo_pl.reports.ledger import ledger_table, summarise_ledger
     from thermo_pl.reports.summary import summarise
 else:
-    __getattr__ = on_demand(
+    __getattr__, __dir__ = on_demand(
         __name__,
         figures=["control_figure", "space_figure", "strip_figure"],
         ledger=["ledger_table", "summarise_ledger"],

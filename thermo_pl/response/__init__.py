@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from thermo_pl.response.objective import Objective, Probe
     from thermo_pl.response.slopes import Gradient, Slopes
 else:
-    __getattr__ = on_demand(
+    __getattr__, __dir__ = on_demand(
         __name__,
         curvature=["Curvature", "gauss_newton", "hessian"],
         damping=["damping_effect", "relaxation_damping"],

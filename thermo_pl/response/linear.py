@@ -97,6 +97,13 @@ class ResponseSettings:
         rank: of the Nyström preconditioner of the conjugate gradients; 0 for none. 60 to 100 pay
             where a solve takes more than about 40 iterations.
         memory: MiB that the graphs of a solve may take; a larger probe is run in parts.
+
+    Example:
+        >>> import thermo_pl as tp
+        >>> exact = tp.ResponseSettings(damping=0.01, curvature="hessian", solver="minres")
+        >>> tp.ResponseSettings(rank=80, curvature="hessian")
+        Traceback (most recent call last):
+        thermo_pl.errors.ConfigError: response.rank: got 80; allowed: 0, unless the solver...
     """
 
     damping: float | Literal["auto"] = 1.0
@@ -156,6 +163,20 @@ def linear_response(
 
     Raises:
         ConfigError: if a damping is missing, or given and not wanted, or not positive.
+
+    Example:
+        C falls as γ rises, whatever θ is:
+
+        >>> import torch
+        >>> import thermo_pl as tp
+        >>> x, y = torch.rand(8, 1, 2, 2), torch.eye(2).repeat(4, 1)
+        >>> parts = tp.MLPEncoder([1, 2, 2], 2), tp.LinearClassifier(2, 2)
+        >>> networks = tp.Networks(*parts, marginal=tp.StandardNormal(2), lam=0.0, gam=5.0)
+        >>> probe = tp.Probe(tp.TensorPairs(x, 1 - x, y).all(), networks.noise(3, 8))
+        >>> settings = tp.ResponseSettings(damping=1.0)
+        >>> response = tp.linear_response(tp.Objective(networks, probe), t=0.0, settings=settings)
+        >>> response.slopes.C.gam < 0
+        True
     """
     return ResponseSystem(objective, t, settings, damping).response(witness, start)
 

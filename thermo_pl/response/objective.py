@@ -24,6 +24,14 @@ class Probe(NamedTuple):
         noise: what the encoder is drawn with, shape ``(samples, n, k)``; ``samples`` is free here.
         points: how many of the samples, one after the other, make one independent draw: 1, or the
             points of a cubature, of which only the mean means anything.
+
+    Example:
+        >>> import torch
+        >>> import thermo_pl as tp
+        >>> x, y = torch.rand(8, 1, 2, 2), torch.eye(2).repeat(4, 1)
+        >>> probe = tp.Probe(tp.TensorPairs(x, x, y).all(), noise=torch.randn(3, 8, 2))
+        >>> probe.take(slice(5)).noise.shape
+        torch.Size([3, 5, 2])
     """
 
     particles: Particles
@@ -50,6 +58,18 @@ class Objective:
         theta: the trainable parameters as one vector, shape ``(p,)``.
         weights: what J = R + λD + γC weighs its terms with, shape ``(3,)``.
         mass: what sums over the particles are divided by.
+
+    Example:
+        >>> import torch
+        >>> import thermo_pl as tp
+        >>> x, y = torch.rand(8, 1, 2, 2), torch.eye(2).repeat(4, 1)
+        >>> parts = tp.MLPEncoder([1, 2, 2], 2), tp.LinearClassifier(2, 2)
+        >>> networks = tp.Networks(*parts, marginal=tp.StandardNormal(2), lam=0.0, gam=5.0)
+        >>> probe = tp.Probe(tp.TensorPairs(x, x, y).all(), networks.noise(3, 8))
+        >>> objective = tp.Objective(networks, probe)
+        >>> rate, distortion, loss = means = objective.means(objective.theta, t=0.0)
+        >>> abs(objective.value(means) - (rate + 5.0 * loss)).item() < 1e-6, distortion.item()
+        (True, 0.0)
     """
 
     def __init__(self, model: Networks, probe: Probe, dtype: torch.dtype | None = None) -> None:

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 from thermo_pl.lazy import on_demand
 
 if TYPE_CHECKING:
-    from thermo_pl.runs.directory import create_run_directory, read_csv
+    from thermo_pl.runs.directory import create_run_directory
     from thermo_pl.runs.reader import Run, find_runs, read_run
     from thermo_pl.runs.table import Table, compare
     from thermo_pl.runs.wandb import WandbRunLogger
 else:
-    __getattr__ = on_demand(
+    __getattr__, __dir__ = on_demand(
         __name__,
-        directory=["create_run_directory", "read_csv"],
+        directory=["create_run_directory"],
         reader=["Run", "find_runs", "read_run"],
         table=["Table", "compare"],
         wandb=["WandbRunLogger"],
@@ -25,6 +25,5 @@ __all__ = [
     "compare",
     "create_run_directory",
     "find_runs",
-    "read_csv",
     "read_run",
 ]

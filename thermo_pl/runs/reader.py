@@ -17,9 +17,9 @@ from typing import Any
 import yaml
 
 from thermo_pl.errors import DataError, require
+from thermo_pl.files import read_csv
 from thermo_pl.path.columns import COLUMNS, COMPARED, WORDS, Row
 from thermo_pl.reports.summary import moving, summarise
-from thermo_pl.runs.directory import read_csv
 
 Value = float | str | None
 
@@ -101,6 +101,19 @@ def read_run(directory: Path) -> Run:
 
     Raises:
         DataError: if a file is not what a run writes.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import mkdtemp
+        >>> import thermo_pl as tp
+        >>> from thermo_pl.files import write_csv
+        >>> directory = Path(mkdtemp())  # or runs/iso_digits/version_0
+        >>> _ = (directory / "config.yaml").write_text("trainer: {max_epochs: 2}")
+        >>> epochs = [{"epoch": 0, "val/C": 0.7}, {"epoch": 1, "val/C": 0.5}]
+        >>> write_csv(directory / "metrics.csv", epochs, ["epoch", "val/C"])
+        >>> run = tp.read_run(directory)
+        >>> run.status, run.results
+        ('done', {'epochs': 2, 'val_C': 0.5})
     """
     config = flatten(_read(directory / "config.yaml", _parse_yaml, dict))
     if (directory / "path.csv").exists():

@@ -134,6 +134,16 @@ def compare(runs: Sequence[Run]) -> Table:
 
     Returns:
         A table with a row for each run, in their order.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import thermo_pl as tp
+        >>> from thermo_pl.runs import Run
+        >>> one = Run(Path("runs/one"), {"model.lam": 1.0}, [], "done", {"C": 0.51})
+        >>> two = Run(Path("runs/two"), {"model.lam": 0.5}, [], "done", {"C": 0.48})
+        >>> table = tp.compare([one, two])
+        >>> [[cell.text for cell in row.values()] for row in table.rows]
+        [['one', '1.0', 'done', '0.51'], ['two', '0.5', 'done', '0.48']]
     """
     keys = differing([run.config for run in runs])
     results = [name for name in _result_names(runs) if any(_known(run, name) for run in runs)]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     )
     from thermo_pl.transport.matching import match_classes, matched_coupling
 else:
-    __getattr__ = on_demand(
+    __getattr__, __dir__ = on_demand(
         __name__,
         cache=["ArrayCache", "content_hash"],
         column_generation=["optimal_plan"],

@@ -56,12 +56,12 @@ def content_hash(kind: str, inputs: Sequence[npt.NDArray[Any]]) -> str:
 class ArrayCache:
     """Results on disk, one ``.npz`` file each, named by the hash of their inputs.
 
-    Files are written to a temporary name and moved into place, so a reader never meets half a
-    file, and two runs that compute the same thing at once merely write it twice.
+    Files are written under a temporary name and moved into place: a reader never meets half a file.
+    Two runs that compute the same thing at once merely write it twice.
     """
 
     def __init__(self, directory: str | Path | None = None) -> None:
-        """Set it up.
+        """Choose the folder.
 
         Args:
             directory: where the files lie; None for :func:`default_cache_dir`. It is created when

@@ -1,10 +1,11 @@
 """One exact plan between two sets of points: dense where they are few, else by column generation.
 
 Of the n·m pairs of two sets only n + m - 1 have mass in an optimal plan. Column generation solves
-the plan on few pairs, takes the reduced costs c_ij - u_i - v_j of all pairs by its potentials, row
-by row, adds those pairs that are cheapest, and does so until no reduced cost is negative: the plan
-is then optimal among all plans, by linear-programming duality, and no matrix of n × m costs was
-ever held. Potentials of a plan between some of the points say where to begin [1]_.
+the plan on few pairs. Its potentials u, v give the reduced costs c_ij - u_i - v_j of all pairs,
+which are computed row by row. The cheapest pairs are added, and the plan is solved again, until no
+reduced cost is negative. By linear-programming duality the plan is then optimal among all plans. A
+matrix of n × m costs is never held. Potentials of a plan between some of the points say where to
+begin [1]_.
 
 References:
     .. [1] B. Schmitzer, "A sparse multiscale algorithm for dense optimal transport",
@@ -82,6 +83,14 @@ def optimal_plan(x_a: Points, x_b: Points) -> Plan:
 
     Raises:
         TransportError: if the solver fails, or its plan is not optimal.
+
+    Example:
+        >>> import numpy as np
+        >>> import thermo_pl as tp
+        >>> x_a, x_b = np.array([[0.0], [1.0], [2.0]]), np.array([[2.1], [0.2], [1.3]])
+        >>> plan = tp.optimal_plan(x_a, x_b)
+        >>> x_b[plan["cols"]].ravel()  # the partners of x_a
+        array([0.2, 1.3, 2.1])
     """
     n, m = len(x_a), len(x_b)
     found = _dense(x_a, x_b) if _few(n, m) else _generated(x_a, x_b)

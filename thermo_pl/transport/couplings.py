@@ -99,11 +99,6 @@ class Coupling:
     cost: float
 
     def __len__(self) -> int:
-        """The number of pairs.
-
-        Returns:
-            That number.
-        """
         return len(self.rows)
 
 

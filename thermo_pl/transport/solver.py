@@ -111,7 +111,7 @@ def check_gap(excess: float, lowest: float, largest: float) -> None:
     """Make sure that a plan costs no more than the optimum.
 
     For any potentials u, v every plan of unit mass costs at least
-    Σ w_a u + Σ w_b v + min_ij (c_ij - u_i - v_j), so that bound certifies the plan whatever the
+    Σ w_a u + Σ w_b v + min_ij (c_ij - u_i - v_j). This bound certifies the plan, whatever the
     solver says of itself.
 
     Args:
@@ -135,8 +135,8 @@ def squared_distances(x_a: npt.NDArray[Any], x_b: npt.NDArray[Any]) -> FloatArra
     """Squared distances between two sets of points.
 
     |a|² - 2ab + |b|² is several times faster than summing squared differences. Taken from the mean
-    of x_a it is off by rounding of the largest distance, and nothing finer is asked of the solver
-    (see ``OPTIMALITY_BOUND``); costs of plans are summed over their pairs afterwards.
+    of x_a it is off by rounding of the largest distance. Nothing finer is asked of the solver (see
+    ``OPTIMALITY_BOUND``). Costs of plans are summed over their pairs afterwards.
 
     Args:
         x_a: points, shape ``(n, d)``.

@@ -1,8 +1,8 @@
 """How long a macro-step is: controllers that propose a step and judge it once it is predicted.
 
-The interface is that of diffrax's step-size controllers: a controller is a constant object, and
-what it remembers between steps is handed to it and back, so that it lies in checkpoints. Steps are
-measured by s, the share of a leg that lies behind, from 0 to 1 in the direction of the process.
+The interface is that of diffrax's step-size controllers. A controller is constant; what it
+remembers between steps is handed to it and back, and lies in checkpoints. A step is measured in s,
+the share of a leg that lies behind. s goes from 0 to 1 in the direction of the process.
 """
 
 from __future__ import annotations
@@ -13,13 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from thermo_pl.errors import DataError, ProcessStopped, require
-from thermo_pl.module import FreeEnergyModel
+from thermo_pl.files import read_csv
 from thermo_pl.path.columns import FORWARD
-from thermo_pl.runs.directory import read_csv
 
 NAN = float("nan")
 SAFETY = 0.9
@@ -104,10 +101,17 @@ class StepControl(ABC):
 
 
 class ConstantSteps(StepControl):
-    """Equal steps in t."""
+    """Equal steps in t.
+
+    Example:
+        >>> import thermo_pl as tp
+        >>> from thermo_pl.process import Pace, Place
+        >>> tp.ConstantSteps(4).propose(Place(leg=0, s=0.5, speed=1.0), Pace())
+        0.75
+    """
 
     def __init__(self, steps: int = 40) -> None:
-        """Keep the settings.
+        """Cut each leg into equal parts.
 
         Args:
             steps: macro-steps on one leg.
@@ -118,10 +122,6 @@ class ConstantSteps(StepControl):
     def propose(self, place: Place, pace: Pace) -> float:
         """The next node of a regular grid.
 
-        Args:
-            place: where the process stands.
-            pace: not used.
-
         Returns:
             The next s.
         """
@@ -129,10 +129,6 @@ class ConstantSteps(StepControl):
 
     def remaining(self, place: Place, pace: Pace) -> int:
         """Nodes of the grid that lie ahead.
-
-        Args:
-            place: where the process stands.
-            pace: not used.
 
         Returns:
             The count.
@@ -146,16 +142,24 @@ class AdaptiveSteps(StepControl):
     The error |C/C* - 1| after the predictor is of second order in the step, so
     h' = h · 0.9 (tol/e)^(0.7/2) (e_last/tol)^(0.4/2), within a factor of 0.2 and 3; after a
     rejection h' = h · 0.9 (tol/e)^(1/2). A rejected try costs a forward pass, no gradient.
+
+    Example:
+        >>> import thermo_pl as tp
+        >>> from thermo_pl.process import Pace
+        >>> steps = tp.AdaptiveSteps(tolerance=0.02)
+        >>> kept, pace = steps.judge(size=0.1, error=0.08, pace=Pace())
+        >>> kept, round(pace.size, 6)  # 0.1 · 0.9 (0.02/0.08)^(1/2)
+        (False, 0.045)
     """
 
     def __init__(
         self, tolerance: float = 0.02, min_step: float = 1e-3, max_step: float = 0.1
     ) -> None:
-        """Keep the settings.
+        """Say what error is allowed, and how long a step may be.
 
         Args:
             tolerance: |C/C* - 1| after the predictor, at most.
-            min_step: the smallest step in t; where it misses the tolerance, the run ends with
+            min_step: the smallest step in t. Where even it misses the tolerance, the run ends with
                 exit code 3. Only the last step of a leg can be smaller.
             max_step: the largest step in t, and the first one tried.
         """
@@ -170,10 +174,6 @@ class AdaptiveSteps(StepControl):
     def propose(self, place: Place, pace: Pace) -> float:
         """The remembered size; the rest of the leg is cut into equal parts.
 
-        Args:
-            place: where the process stands.
-            pace: what is remembered.
-
         Returns:
             The next s.
         """
@@ -184,12 +184,7 @@ class AdaptiveSteps(StepControl):
         return place.s + (rest / 2 if rest < 2 * size else size)
 
     def judge(self, size: float, error: float, pace: Pace) -> tuple[bool, Pace]:
-        """Take a step that is within the tolerance.
-
-        Args:
-            size: of the try, in s.
-            error: |C/C* - 1| after the predictor; a nan is refused.
-            pace: what is remembered.
+        """Take a step that is within the tolerance; an error of nan is not.
 
         Returns:
             Whether it is accepted, and what to remember.
@@ -218,10 +213,6 @@ class AdaptiveSteps(StepControl):
     def remaining(self, place: Place, pace: Pace) -> int:
         """Macro-steps to the end of the leg, if all were as long as the next one.
 
-        Args:
-            place: where the process stands.
-            pace: what is remembered.
-
         Returns:
             The count.
         """
@@ -237,8 +228,8 @@ class AdaptiveSteps(StepControl):
 class EqualLengthSteps(StepControl):
     """Steps of equal thermodynamic length, which dissipate least: about L²/2N nats in all.
 
-    With a ``length`` each step is as long as the metric at its start says. With a ``count`` the
-    steps are laid out on an earlier run of the same process, its pilot, which says where on the
+    With a ``length`` the metric at the start of each step says how far it goes. With a ``count``
+    the steps are laid out on an earlier run of the same process, its pilot: it says where on the
     leg how much of the length lies.
     """
 
@@ -248,7 +239,7 @@ class EqualLengthSteps(StepControl):
         count: int | None = None,
         pilot: str | Path | None = None,
     ) -> None:
-        """Keep the settings.
+        """Say how long the steps are, or how many there are on a pilot.
 
         Args:
             length: of each step, in nats^½.
@@ -275,10 +266,6 @@ class EqualLengthSteps(StepControl):
     def propose(self, place: Place, pace: Pace) -> float:
         """One length further on.
 
-        Args:
-            place: where the process stands.
-            pace: not used.
-
         Returns:
             The next s.
 
@@ -295,10 +282,6 @@ class EqualLengthSteps(StepControl):
 
     def remaining(self, place: Place, pace: Pace) -> int:
         """Steps to the end of the leg, at the speed of the moment or by the pilot.
-
-        Args:
-            place: where the process stands.
-            pace: not used.
 
         Returns:
             The count, at least 1 before the end.
@@ -337,49 +320,3 @@ def lengths_of_legs(rows: list[dict[str, Any]]) -> dict[int, tuple[list[float], 
             s.append(row["t"])
             lengths.append(lengths[-1] + row["length"])
     return legs
-
-
-class Snapshot(NamedTuple):
-    """All that a try moves: θ, λ, γ and the data. Nothing in it draws a random number.
-
-    Attributes:
-        parameters: of the model, in order.
-        lam: λ.
-        gam: γ.
-        leg: the leg.
-        t: domain coordinate.
-    """
-
-    parameters: list[Tensor]
-    lam: Tensor
-    gam: Tensor
-    leg: int
-    t: float
-
-    @classmethod
-    def take(cls, model: FreeEnergyModel, data: Any) -> Snapshot:
-        """Copy everything.
-
-        Args:
-            model: the model.
-            data: the DataModule.
-
-        Returns:
-            The copy.
-        """
-        parameters = [p.detach().clone() for p in model.parameters()]
-        return cls(parameters, model.lam.clone(), model.gam.clone(), data.leg, data.t)
-
-    @torch.no_grad()
-    def restore(self, model: FreeEnergyModel, data: Any) -> None:
-        """Put everything back, in place, to the last bit.
-
-        Args:
-            model: the model.
-            data: the DataModule.
-        """
-        for parameter, value in zip(model.parameters(), self.parameters, strict=True):
-            parameter.copy_(value)
-        model.lam.copy_(self.lam)
-        model.gam.copy_(self.gam)
-        data.move_to(self.leg, self.t)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 
-from thermo_pl.callbacks.settings import Probes
 from thermo_pl.errors import require
-from thermo_pl.module import FreeEnergyModel
+from thermo_pl.networks.parts import Networks
 from thermo_pl.particles import Particles
+from thermo_pl.process.data import MovingData
+from thermo_pl.process.settings import Probes
 from thermo_pl.response.objective import Probe
 
 Kind = Literal["control", "measuring", "solving", "witness"]
@@ -20,7 +21,7 @@ class ProbeSource:
     """Draws probes from random streams of their own, and keeps those that stay on a leg."""
 
     def __init__(self, settings: Probes) -> None:
-        """Keep the settings.
+        """Begin without a probe.
 
         Args:
             settings: sizes of the probes.
@@ -28,13 +29,13 @@ class ProbeSource:
         self.settings = settings
         self._kept: dict[str, tuple[int, Probe]] = {}
 
-    def kept(self, kind: Kind, model: FreeEnergyModel, data: Any, seed: int) -> Probe:
+    def kept(self, kind: Kind, model: Networks, data: MovingData, seed: int) -> Probe:
         """The probe of the leg, drawn when it is first asked for.
 
         Args:
             kind: which one.
             model: the model.
-            data: the DataModule.
+            data: the data, where they are.
             seed: root of the random streams.
 
         Returns:
@@ -46,14 +47,14 @@ class ProbeSource:
             self._kept[kind] = known
         return known[1]
 
-    def drawn(self, kind: Kind, key: int, model: FreeEnergyModel, data: Any, seed: int) -> Probe:
+    def drawn(self, kind: Kind, key: int, model: Networks, data: MovingData, seed: int) -> Probe:
         """A new probe of training particles.
 
         Args:
             kind: which one; a witness has the size of the solving probe.
             key: tells draws of one kind apart.
             model: the model.
-            data: the DataModule.
+            data: the data, where they are.
             seed: root of the random streams.
 
         Returns:
@@ -65,7 +66,7 @@ class ProbeSource:
         noise_seed = stream(seed, kind, data.leg, key)
         generator = torch.Generator().manual_seed(noise_seed)
         coupling = data.coupling("train")
-        # all of them with their mass, where there are no more: nothing is left to chance but noise
+        # a probe that asks for all particles takes each once: only its noise is left to chance
         everything = count >= len(coupling)
         drawn = coupling.all() if everything else coupling.draw(count, generator)
         n = len(drawn.weight)

@@ -1,15 +1,17 @@
 """Where the equilibrium is singular or jumps: told from the rows of a path and from the solver.
 
-Three signs, each compared with the steps before it, as all of them are smooth elsewhere:
+There are three signs in the rows. Each is smooth in the step elsewhere, so it is compared with the
+steps before.
 
-- ``kink``: the metric changes within one step far more than in those before. The second
-  derivatives of F jump, as where a latent switches off (a transition of second order).
-- ``jump``: relaxation gives off far more than the ½ L² of its step, compared with the steps before
-  (a transition of first order: the state itself jumps).
-- ``miss``: the predictor misses C* by far more than its error of second order in the step.
+- ``kink``: the metric changes far more within this step than within those before. The second
+  derivatives of F jump: a transition of second order, such as a latent that switches off.
+- ``jump``: relaxation gives off far more, beside the ½ L² of its step, than before. The state
+  itself jumps: a transition of first order.
+- ``miss``: the predictor misses C* by far more, beside L², than before. Its error is of second
+  order in the step.
 
-A fourth one, ``saddle``, is told by the solver: negative curvature at a stationary point means that
-the equilibrium followed so far is no minimum any more, as where a latent switches on.
+The solver tells a fourth sign, ``saddle``: negative curvature at a stationary point. The
+equilibrium that was followed is no minimum any more. So it is where a latent switches on.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from torch import Tensor
 from torch.nn.utils import parameters_to_vector
 
 from thermo_pl.errors import ProcessStopped
-from thermo_pl.module import FreeEnergyModel
+from thermo_pl.networks.parts import Networks
 from thermo_pl.path.columns import Row
 from thermo_pl.response.objective import shift_parameters
 
@@ -99,10 +101,10 @@ SIGNS: Sequence[tuple[str, Callable[[Row], float], Callable[[Row], bool]]] = (
 )
 
 
-def kick(model: FreeEnergyModel, seed: int) -> None:
+def kick(model: Networks, seed: int) -> None:
     """Leave a saddle: add a little noise to θ, which relaxation then amplifies.
 
-    Training noise does the same; without any, gradients on a saddle are zero and stay so.
+    On a saddle gradients are zero, and without any noise they stay so.
 
     Args:
         model: the model.

@@ -85,7 +85,9 @@ def response_columns(response: Response | None) -> Row:
 def length_columns(
     before: Row | None, after: Row, metric_before: Tensor | None, metric_after: Tensor | None
 ) -> Row:
-    """Thermodynamic length of a step, by the trapezoidal rule, and how far its two ends disagree.
+    """Thermodynamic length of a step, as the mean over the metrics at its two ends.
+
+    How far these two disagree tells a transition.
 
     Args:
         before: row at the start of the step; None before any step.

@@ -1,0 +1,88 @@
+"""What reads a process: told of each check, of each row, and once of the ending."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytorch_lightning as pl
+
+from thermo_pl.callbacks.attached import callbacks_of
+from thermo_pl.path.columns import Row
+
+if TYPE_CHECKING:
+    from thermo_pl.callbacks.quasi_static import QuasiStatic
+
+
+class Monitor(pl.Callback):
+    """Base of all that reads a process. A monitor steers nothing and stops nothing.
+
+    The process calls the hooks once it has written path.csv. They do not depend on the order of
+    the trainer's callbacks.
+
+    Example:
+        >>> class Watch(Monitor):
+        ...     def on_row(self, trainer, process, row):
+        ...         print(f"t = {row['t']:.2f}, C = {row['C']:.3f} nats")
+        >>> Watch().on_row(None, None, {"t": 0.5, "C": 0.1})
+        t = 0.50, C = 0.100 nats
+    """
+
+    def on_check(self, trainer: pl.Trainer, process: QuasiStatic, check: dict[str, float]) -> None:
+        """The stationarity was checked during equilibration.
+
+        Args:
+            trainer: the trainer.
+            process: the process.
+            check: a row of equilibration.csv.
+        """
+
+    def on_row(self, trainer: pl.Trainer, process: QuasiStatic, row: Row) -> None:
+        """A macro-step was measured.
+
+        Args:
+            trainer: the trainer.
+            process: the process.
+            row: the last row of its path.
+        """
+
+    def on_ending(self, trainer: pl.Trainer, process: QuasiStatic) -> None:
+        """The process is over; called once, also after an exception.
+
+        Args:
+            trainer: the trainer.
+            process: the process; its ``ending`` says how.
+        """
+
+    def on_written(self, trainer: pl.Trainer, process: QuasiStatic) -> None:
+        """All monitors have written what they have to say of the ending.
+
+        Args:
+            trainer: the trainer.
+            process: the process.
+        """
+
+    def metrics(self, process: QuasiStatic) -> dict[str, float]:
+        """What this monitor adds to the numbers of the last row in the loggers.
+
+        It is asked while the row is being told: say what follows from the rows, whatever this
+        monitor has been told so far.
+
+        Args:
+            process: the process.
+
+        Returns:
+            By the name in the loggers; nothing by default.
+        """
+        return {}
+
+
+def monitors(trainer: pl.Trainer) -> list[Monitor]:
+    """The monitors among the trainer's callbacks.
+
+    Args:
+        trainer: the trainer.
+
+    Returns:
+        In the order of the list.
+    """
+    return [callback for callback in callbacks_of(trainer) if isinstance(callback, Monitor)]

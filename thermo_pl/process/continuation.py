@@ -1,0 +1,321 @@
+"""Predictor-corrector continuation of an equilibrium: predict, relax, correct, measure.
+
+A macro-step has five parts:
+
+1. a rule says where the control goes;
+2. the predictor moves θ along the linear response;
+3. an optimiser relaxes θ at fixed (λ, γ, t);
+4. the corrector takes out what relaxation left, by small steps along the response;
+5. the state is measured.
+
+Relaxation is the caller's. A trainer with epochs of its own calls :meth:`Continuation.begin` before
+it, :meth:`~Continuation.correct` and :meth:`~Continuation.end` after it. :meth:`Continuation.run`
+does all of that with a function that relaxes.
+
+Source: Allgower & Georg, "Introduction to Numerical Continuation Methods", SIAM 2003.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, Generic, cast
+
+import torch
+
+from thermo_pl.errors import NotEquilibrated, ProcessStopped
+from thermo_pl.path.columns import Row
+from thermo_pl.process.data import Route
+from thermo_pl.process.measuring import Instruments, Solved
+from thermo_pl.process.moves import PredictorCorrector, begun
+from thermo_pl.process.probing import stream
+from thermo_pl.process.recording import measured_row, placed_row
+from thermo_pl.process.rule import Equilibrium, Relaxed, Rule, Seen
+from thermo_pl.process.settings import Settings
+from thermo_pl.process.state import C, Control, Knowledge, State
+from thermo_pl.process.steps import Result, Step
+from thermo_pl.process.system import System
+from thermo_pl.process.transitions import SADDLE, TransitionMet, kick
+from thermo_pl.response.metric import metric
+
+CHECK_COLUMNS = ("epoch", "stationarity", "R", "D", "C", "J")
+"""Columns of equilibration.csv, one row per check."""
+NOTHING_SEEN = Seen()
+
+Relax = Callable[[int, int], Relaxed]
+"""Relaxes one part of an epoch: its index and the number of parts → what it took."""
+
+
+class Continuation(Generic[C]):
+    """Drives a system by a rule. It holds no state: that is handed in and out.
+
+    Example:
+        >>> import torch
+        >>> import thermo_pl as tp
+        >>> _ = torch.manual_seed(0)
+        >>> y = torch.eye(2).repeat(100, 1)
+        >>> x = 0.3 + 0.4 * y[:, :1, None, None] + 0.2 * torch.randn(200, 1, 2, 2)
+        >>> data = tp.TensorPath(tp.TensorPairs(x, x + 0.2, y))
+        >>> parts = tp.MLPEncoder([1, 2, 2], 2), tp.LinearClassifier(2, 2)
+        >>> networks = tp.Networks(*parts, marginal=tp.StandardNormal(2), lam=0.0, gam=5.0)
+        >>> system = tp.System(networks, data, torch.optim.Adam(networks.parameters()))
+        >>> rule = tp.IsoClassificationRule(k=0.0, steps=tp.ConstantSteps(2))
+        >>> settings = tp.Settings(tp.Equilibration(stationarity=0.1))
+        >>> process = tp.Continuation(system, rule, settings, seed=0)
+        >>> results = list(process.run(process.start(), tp.Relaxation(system)))
+        >>> [result.row["t"] for result in results]
+        [0.0, 0.5, 1.0]
+        >>> last = results[-1]
+        >>> abs(last.row["C"] / last.row["C_target"] - 1) < 0.02, last.state.phase
+        (True, 'done')
+    """
+
+    def __init__(self, system: System, rule: Rule[C], settings: Settings, seed: int) -> None:
+        """Put the parts together.
+
+        Args:
+            system: the networks and the data.
+            rule: where to go.
+            settings: of the process.
+            seed: root of all random streams.
+
+        Raises:
+            ConfigError: if they do not fit together.
+        """
+        self.system, self.rule, self.settings, self.seed = system, rule, settings, seed
+        rule.check(system.networks, Route.of(system.data))
+        self._measuring = Instruments(system, settings, seed)
+        self._moves = PredictorCorrector(system, rule, settings, self._measuring)
+
+    def start(self) -> State[C]:
+        """The state of a run that has not begun.
+
+        Returns:
+            The state, in equilibration.
+        """
+        return State(self.seed)
+
+    def run(self, state: State[C], relax: Relax) -> Iterator[Result[C]]:
+        """Go on to the end of the process.
+
+        Args:
+            state: where to go on from.
+            relax: takes θ towards the minimum of J at fixed λ, γ and data.
+
+        Yields:
+            One result for each macro-step, the equilibrium at its start first.
+
+        Raises:
+            ProcessStopped: if the process cannot go on; the last result has all that was measured.
+        """
+        since = time.monotonic()
+        while state.phase != "done":
+            seed_relaxation(state)
+            step = self.begin(state)
+            for part in range(self.settings.parts):
+                took = relax(part, self.settings.parts)
+                so_far = [a + b for a, b in zip(step.relaxed, took, strict=True)]
+                step = self.correct(step, Relaxed(int(so_far[0]), so_far[1]))
+            now = time.monotonic()
+            result = self.end(step, Seen(now - since))
+            state = result.state
+            if result.row is not None:
+                since = now
+                yield result
+            if result.failure is not None:
+                raise result.failure
+
+    def begin(self, state: State[C]) -> Step[C]:
+        """Move the control, the data and θ: to be called before an epoch of relaxation.
+
+        Args:
+            state: where the process stands.
+
+        Returns:
+            The step.
+
+        Raises:
+            ProcessStopped: if no proposal can be kept.
+        """
+        if state.phase != "process" or state.proposal is None or state.course is None:
+            return Step(state, None, state.course, state.stand, state.known)
+        if state.proposal.place is not None:
+            self.system.settle(*state.proposal.place)
+        if not self.rule.solves:
+            return self._moves.move_only(state, state.proposal)
+        start = state.stand
+        if start is None or start.leg != self.system.data.leg:
+            start = self._measuring.stand()
+        step = self._moves.predict(state, state.proposal, start)
+        if state.rows[-1]["transition"] == SADDLE:
+            kick(self.system.networks, stream(self.seed, "kick", state.epoch))
+        return step
+
+    def correct(self, step: Step[C], relaxed: Relaxed) -> Step[C]:
+        """Take out what relaxation left: to be called after each part of an epoch.
+
+        Args:
+            step: the step under way.
+            relaxed: what relaxation took since the step began.
+
+        Returns:
+            The step.
+        """
+        step = replace(step, relaxed=relaxed, control=None)
+        if step.proposal is None or not self.rule.solves:
+            return step
+        if self.settings.newton:
+            solved = self._respond(step)
+            self.system.newton_step(solved.response.newton)
+            known = self._knowledge(solved, step.known)
+            step = replace(step, known=known, solves=step.solves + solved.gradients)
+        # Without the predictor θ stays, and so does C. The next proposal takes the miss out; a
+        # correction here would take it out twice.
+        return self._moves.correct(step) if self.settings.predictor else step
+
+    def end(self, step: Step[C], seen: Seen = NOTHING_SEEN) -> Result[C]:
+        """Check the equilibrium, or measure the macro-step, and ask the rule what comes next.
+
+        Args:
+            step: the step under way, relaxed and corrected.
+            seen: what the caller knows.
+
+        Returns:
+            The result.
+
+        Raises:
+            ProcessStopped: if the state cannot be measured.
+        """
+        spent = step.state.gradients + step.relaxed.gradients + step.solves
+        state = replace(
+            step.state, epoch=step.state.epoch + 1, gradients=spent, predicted=step.predicted
+        )
+        if state.phase == "equilibration":
+            return self._equilibrated(step, state, seen)
+        if step.course is not None:
+            more = self.rule.more(step.course, float(self.system.networks.lam), seen)
+            if more is not None:
+                return Result(replace(state, proposal=more))
+        return self._measured(step, state, self._solve(step), seen)
+
+    def here(self, state: State[C]) -> Equilibrium:
+        """What the rule is told.
+
+        Args:
+            state: where the process stands.
+
+        Returns:
+            What is known there.
+        """
+        return self._moves.here(state)
+
+    def results(self, state: State[C]) -> dict[str, dict[str, Any]]:
+        """What the process comes to beside its path.
+
+        Args:
+            state: where it stands.
+
+        Returns:
+            By the name of a file in the run directory, without its ending.
+        """
+        return {} if state.course is None else self.rule.results(state.course, self.here(state))
+
+    def _respond(self, step: Step[C]) -> Solved:
+        past_saddles = step.state.phase == "process" and self.settings.on_transition != "mark"
+        return self._measuring.respond(step.state.epoch, step.relaxed.time, past_saddles)
+
+    def _solve(self, step: Step[C]) -> Solved | None:
+        return self._respond(step) if self.rule.solves else None
+
+    def _knowledge(self, solved: Solved, before: Knowledge | None) -> Knowledge:
+        # Rows alone have a metric. In the middle of a step nothing asks for one, and that of the
+        # last row is handed on.
+        response = solved.response
+        known = metric(response) if before is None else before.metric
+        return Knowledge(response.directions, response.slopes, known)
+
+    def _equilibrated(self, step: Step[C], state: State[C], seen: Seen) -> Result[C]:
+        settings, epochs = self.settings.equilibration, state.epoch
+        if not settings.due(epochs):
+            return Result(state)
+        solved = self._solve(step)
+        if solved is None:
+            return self._measured(step, state, None, seen)
+        response, measured = solved.response, self._measuring.state()
+        terms = (measured.rate, measured.distortion, measured.classification, measured.free_energy)
+        values = (epochs, response.stationarity, *(term.value for term in terms))
+        check = dict(zip(CHECK_COLUMNS, values, strict=True))
+        state = replace(state, checks=[*state.checks, check])
+        if settings.reached(state.checks):
+            return self._measured(step, state, solved, seen)
+        if epochs < settings.max_epochs:
+            gradients = state.gradients + solved.gradients
+            return Result(replace(state, gradients=gradients), solved=solved)
+        result = self._measured(step, state, solved, seen, ends=True)
+        stationarity = settings.mean_stationarity(state.checks)
+        failure = NotEquilibrated(
+            f"equilibration: got a stationarity of {stationarity:.3g} nats after "
+            f"{epochs} epochs; allowed: at most {settings.stationarity:g}; raise "
+            "equilibration.max_epochs or equilibration.stationarity, or lower the learning rate"
+        )
+        return replace(result, failure=failure)
+
+    def _measured(
+        self,
+        step: Step[C],
+        state: State[C],
+        solved: Solved | None,
+        seen: Seen,
+        ends: bool = False,
+    ) -> Result[C]:
+        # append the row, and ask the rule what comes next
+        stand = self._measuring.stand()
+        known = None if solved is None else self._knowledge(solved, None)
+        control = step.control or (
+            self._measuring.control(self.rule.steers_distortion) if self.rule.solves else Control()
+        )
+        spent = state.gradients + (0 if solved is None else solved.gradients)
+        state = replace(state, gradients=spent)
+        row = measured_row(self.system, step, state, stand, solved, known, control, seen)
+        state = replace(
+            state, rows=[*state.rows, row], known=known, control=control, gradients=0, stand=stand
+        )
+        course = step.course
+        if course is None:
+            course = (
+                cast(type[C], self.rule.course)() if ends else self.rule.begin(self.here(state))
+            )
+        row = placed_row(self.rule, course, state.rows[:-1], row)
+        state = replace(state, rows=[*state.rows[:-1], row], proposal=None)
+        if ends:
+            return Result(state, row, solved=solved)
+        return self._next(replace(state, course=course, phase="process"), row, solved)
+
+    def _next(self, state: State[C], row: Row, solved: Solved | None) -> Result[C]:
+        failure: ProcessStopped | None = None
+        if row["transition"] and self.settings.on_transition == "stop":
+            failure = TransitionMet(
+                f"transition: got a {row['transition']} of the equilibrium at t = {row['t']:.4g}, "
+                f"lambda = {row['lambda']:.4g}, gamma = {row['gamma']:.4g}; allowed: none "
+                "with on_transition: stop; take on_transition: continue to go on past it"
+            )
+            return Result(state, row, failure, solved)
+        try:
+            proposal = self.rule.propose(begun(state), self.here(state))
+        except ProcessStopped as stopped:
+            return Result(state, row, stopped, solved)
+        if proposal is None:
+            state = replace(state, phase="done")
+        return Result(replace(state, proposal=proposal), row, solved=solved)
+
+
+def seed_relaxation(state: State[Any], rank: int = 0) -> None:
+    """Give an epoch its own stream of noise: a resumed run draws what this one would have.
+
+    Args:
+        state: where the process stands.
+        rank: of this process among several.
+    """
+    keys = (rank,) if rank else ()
+    torch.manual_seed(stream(state.seed, "relax", state.epoch, *keys))

@@ -1,0 +1,253 @@
+"""Iso-classification: the classification loss stays constant while the data move.
+
+The slides' isothermal process. Three requirements at once: (1) dC/dt = 0, (2) stationarity
+∇J = 0, (3) λ̇ = k. With the linear response of (2), (1) gives
+
+    γ̇ = -(k C_λ + ṫ C_t) / C_γ.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from thermo_pl.errors import InfeasibleTarget, require
+from thermo_pl.networks.parts import Networks
+from thermo_pl.path.columns import BACK, FORWARD
+from thermo_pl.process.data import Route
+from thermo_pl.process.rule import Equilibrium, Point, Rule
+from thermo_pl.process.state import Course, Motion, Proposal
+from thermo_pl.process.step_control import ConstantSteps, Pace, Place, StepControl
+from thermo_pl.response.metric import length
+
+HELD = (FORWARD, BACK)
+"""The strokes on which C is held."""
+CORRECTED = 1e-3
+"""|C/C* - 1| on the control probe below which nothing is corrected."""
+LOST = 0.5
+"""|C/C* - 1| on the control probe at which the constraint counts as lost."""
+
+
+FORTY = ConstantSteps(40)
+
+
+@dataclass(frozen=True)
+class IsoCourse(Course):
+    """How far an iso-classification has come.
+
+    Attributes:
+        pace: what the step control remembers: the next size and the last error.
+    """
+
+    pace: tuple[float, float] = Pace()
+
+
+@dataclass(frozen=True)
+class IsoClassificationRule(Rule[IsoCourse]):
+    """Moves the data from t = 0 to 1 on every leg with C held at C*.
+
+    Attributes:
+        k: λ̇, the change of λ on one leg.
+        steps: how long a macro-step is.
+        c_target: C* in nats; C at the first equilibrium if not given.
+        gamma_range: where γ may go.
+        approach_tolerance: |C/C* - 1| at which the approach to a given C* ends.
+        approach_steps: macro-steps of the approach at most.
+        restoring: steer γ by C* - C as well.
+        there_and_back: go back to t = 0 and λ0 afterwards.
+        predictor: whether θ is moved by the response; if not, C may go where it goes.
+
+    Example:
+        A step of 0.1 in t at C_λ = 0.02, C_γ = -0.05, C_t = 0.24, where γ̇ = -(k C_λ + C_t)/C_γ = 5:
+
+        >>> import torch
+        >>> import thermo_pl as tp
+        >>> from thermo_pl.process import Equilibrium, Point, Route
+        >>> from thermo_pl.response import Gradient, Slopes
+        >>> known = Slopes(Gradient(0, 0, 0), Gradient(0, 0, 0), Gradient(0.02, -0.05, 0.24))
+        >>> point = Point(lam=1.0, gam=5.0, D=10.0, C=0.5, slopes=known)
+        >>> route = Route(n_legs=1, closed=False, static=False)
+        >>> rows = [{"C": 0.5, "stroke": "equilibration"}]
+        >>> here = Equilibrium(point, 0, 0.0, route, None, torch.zeros(0), rows)
+        >>> rule = tp.IsoClassificationRule(k=0.5, steps=tp.ConstantSteps(10))
+        >>> motion = rule.propose(rule.begin(here), here).motion
+        >>> [round(step, 6) for step in motion]  # in λ, γ and t
+        [0.05, 0.5, 0.1]
+    """
+
+    course: ClassVar[type[Course]] = IsoCourse
+    k: float
+    steps: StepControl = FORTY
+    c_target: float | None = None
+    gamma_range: tuple[float, float] = (1e-2, 1e4)
+    approach_tolerance: float = 0.005
+    approach_steps: int = 40
+    restoring: bool = True
+    there_and_back: bool = False
+    predictor: bool = True
+
+    def __post_init__(self) -> None:
+        require(math.isfinite(self.k), "k", self.k, "a finite number")
+        ok = self.c_target is None or 0 < self.c_target < math.inf
+        require(ok, "c_target", self.c_target, "a finite number > 0 (nats), or null")
+        low, high = self.gamma_range
+        require(0 < low < high, "gamma_range", [low, high], "two numbers, 0 < low < high")
+        ok = self.approach_tolerance > 0
+        require(ok, "approach_tolerance", self.approach_tolerance, "a number > 0")
+        ok = self.approach_steps > 0
+        require(ok, "approach_steps", self.approach_steps, "a whole number > 0")
+
+    def check(self, networks: Networks, route: Route) -> None:
+        """Refuse a path on which λ would turn negative, or a γ that cannot hold C."""
+        allowed = "a Classifier: its loss is what is held"
+        require(networks.classifier is not None, "classifier", None, allowed)
+        lam, gam = networks.start["lam"], networks.start["gam"]
+        least = -lam / route.n_legs
+        require(self.k >= least, "k", self.k, f"at least {least:g}, so that λ stays ≥ 0")
+        require(gam > 0, "gam", gam, "a number > 0, as γ holds C constant")
+
+    def begin(self, here: Equilibrium) -> IsoCourse:
+        """Set C*.
+
+        Returns:
+            The course.
+        """
+        if self.c_target is None:
+            return IsoCourse(target=here.last["C"], control_target=here.point.C)
+        return IsoCourse(target=self.c_target, control_target=self.c_target)
+
+    def propose(self, course: IsoCourse, here: Equilibrium) -> Proposal[IsoCourse] | None:
+        """Requirements (1) and (3), and the restoring term towards C*.
+
+        Returns:
+            The proposal, or None at the end of the last leg.
+        """
+        if self._approaching(course, here):
+            step = self._gamma_step(course, here.point, here.point, here.point.C)
+            return Proposal(Motion(gam=step), replace(course, stroke="approach"))
+        if course.stroke in HELD:
+            self._check_held(course, here)
+        else:
+            course = replace(course, stroke=FORWARD)
+        back = course.stroke == BACK
+        if self._place(here, back).s >= 1:
+            onward = here.leg + (-1 if back else 1)
+            if 0 <= onward < here.route.n_legs:  # the same domain, other particles: settle there
+                return Proposal(Motion(), course, (onward, 1.0 if back else 0.0))
+            if back or not self.there_and_back:
+                return None
+            course, back = replace(course, stroke=BACK), True
+        return self._onward(course, here, back)
+
+    def judge(
+        self, course: IsoCourse, proposal: Proposal[IsoCourse], miss: float
+    ) -> tuple[bool, IsoCourse]:
+        """Let the step control judge a motion of the data.
+
+        Returns:
+            Whether it is kept, and the course.
+        """
+        if not proposal.motion.t:
+            return True, proposal.course
+        size, pace = abs(proposal.motion.t), Pace(*proposal.course.pace)
+        kept, pace = self.steps.judge(size, miss, pace)
+        return kept, replace(proposal.course if kept else course, pace=pace)
+
+    def correct(self, course: IsoCourse, start: Point, here: Point) -> Motion:
+        """Take out what relaxation left of C - C*.
+
+        Returns:
+            A step in γ; none without the restoring term.
+        """
+        close = abs(here.C / course.control_target - 1) <= CORRECTED
+        if not self.restoring or close:
+            return Motion()
+        return Motion(gam=self._gamma_step(course, start, here, here.C))
+
+    def macro_steps(self, course: IsoCourse | None, here: Equilibrium) -> int:
+        """Macro-steps on all legs, there and back, and one to settle on each leg after the first.
+
+        Returns:
+            The count; an approach comes on top.
+        """
+        course = course or IsoCourse()
+        back = course.stroke == BACK
+        taken = sum(row["stroke"] in HELD for row in here.rows)
+        place, pace = self._place(here, back), Pace(*course.pace)
+        rest = self.steps.remaining(place, pace) if place.s < 1 else 0
+        leg = self.steps.remaining(place._replace(s=0.0), pace) + 1
+        later = (here.leg if back else here.route.n_legs - 1 - here.leg) * leg
+        if self.there_and_back and not back:
+            later += here.route.n_legs * leg - 1
+        return int(taken + rest + later)
+
+    def _onward(self, course: IsoCourse, here: Equilibrium, back: bool) -> Proposal[IsoCourse]:
+        s = self.steps.propose(self._place(here, back), Pace(*course.pace))
+        dt = (1 - s if back else s) - here.t
+        dlam = self.k * dt
+        loss = here.point.C if self.restoring else course.control_target
+        dgam = self._gamma_step(course, here.point, here.point, loss, dlam, dt)
+        return Proposal(Motion(dlam, dgam, dt), course)
+
+    def _check_held(self, course: IsoCourse, here: Equilibrium) -> None:
+        # Where a part is switched off, for comparison, nothing holds C, and nothing is lost.
+        miss, last = here.point.C / course.control_target - 1, here.last
+        if self.restoring and self.predictor and abs(miss) > LOST:
+            raise InfeasibleTarget(
+                f"C: got {last['C']:.4g} nats at t = {last['t']:.4g}, gamma = "
+                f"{last['gamma']:.4g}, where C* = {course.target:.4g}; allowed: within "
+                f"{LOST:.0%} of C*, which may be out of reach here: choose another c_target, more "
+                "steps, or more relaxation"
+            )
+
+    def _approaching(self, course: IsoCourse, here: Equilibrium) -> bool:
+        if course.stroke in HELD:
+            return False
+        miss, last = here.point.C / course.control_target - 1, here.last
+        if abs(miss) <= self.approach_tolerance:
+            return False
+        taken = sum(row["stroke"] == "approach" for row in here.rows)
+        if taken < self.approach_steps:
+            return True
+        raise InfeasibleTarget(
+            f"c_target: got {course.target:.4g} nats, and C = {last['C']:.4g} at gamma = "
+            f"{last['gamma']:.4g} after {taken} steps towards it; allowed: a C that these "
+            "data and networks can reach"
+        )
+
+    def _place(self, here: Equilibrium, back: bool) -> Place:
+        speed = math.nan
+        if here.point.slopes is not None and here.metric is not None:
+            by_lam, by_gam, by_t = here.point.slopes.C
+            rate = -(by_lam * self.k + by_t) / by_gam if by_gam else 0.0
+            speed = length((self.k, rate, 1.0), here.metric)
+        return Place(here.leg, 1 - here.t if back else here.t, speed, back)
+
+    def _gamma_step(
+        self,
+        course: IsoCourse,
+        start: Point,
+        here: Point,
+        loss: float,
+        dlam: float = 0.0,
+        dt: float = 0.0,
+    ) -> float:
+        # The step in γ that brings C to C* in the linear response. γ stays within a factor of two
+        # of where the macro-step began: C falls about as 1/γ, so a long Newton step overshoots,
+        # even below zero.
+        by_lam, by_gam, by_t = here.known.C
+        gam, before, (low, high) = here.gam, start.gam, self.gamma_range
+        miss = course.control_target - loss
+        step = (miss - by_lam * dlam - by_t * dt) / by_gam if by_gam else math.copysign(gam, -miss)
+        step = min(max(gam + step, before / 2), 2 * before) - gam
+        if not low <= gam + step <= high:
+            way = (
+                "C* lies below what this model can reach" if step > 0 else "C* needs no classifier"
+            )
+            raise InfeasibleTarget(
+                f"gamma: got {gam + step:.4g} to hold C* = {course.target:.4g} nats where C = "
+                f"{loss:.4g}; allowed: {low:g} to {high:g}; {way} on this domain: "
+                "choose another c_target or k, or widen gamma_range"
+            )
+        return step

@@ -1,0 +1,194 @@
+"""What is measured along a process: the state, what steers, and the response; each on its probe."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from thermo_pl.errors import ConfigError, NonFinite, SolverBreakdown
+from thermo_pl.estimate import Estimate
+from thermo_pl.process.probing import Kind, ProbeSource
+from thermo_pl.process.rows import Stand
+from thermo_pl.process.settings import Settings
+from thermo_pl.process.state import Control
+from thermo_pl.process.system import System
+from thermo_pl.response.damping import relaxation_damping
+from thermo_pl.response.linear import Response, linear_response
+from thermo_pl.response.measurement import (
+    Measurement,
+    classification_draws,
+    data_force,
+    distortion,
+    draws_to_decode,
+    measure,
+)
+from thermo_pl.response.objective import Objective, Probe
+from thermo_pl.response.solvers import Status
+
+UNSOLVED = 0.5
+"""Relative residual above which a solve tells nothing."""
+
+
+class Solved(NamedTuple):
+    """A linear response, and what it took.
+
+    Attributes:
+        response: the response.
+        saddle: whether the gradient alone met negative curvature. The equilibrium is then a
+            saddle, but the responses along the surface are good.
+        gradients: gradient evaluations, one for each particle and draw of z.
+    """
+
+    response: Response
+    saddle: bool
+    gradients: int
+
+
+class Instruments:
+    """Measures a system on the probes of a process."""
+
+    def __init__(self, system: System, settings: Settings, seed: int) -> None:
+        """Choose the probes.
+
+        Args:
+            system: the networks and the data.
+            settings: of the process.
+            seed: root of its random streams.
+        """
+        self._system, self._settings, self._seed = system, settings, seed
+        self._source = ProbeSource(settings.probes)
+
+    def state(self) -> Measurement:
+        """R, D and C on the measuring probe of the leg.
+
+        No solve and no control ever sees this probe, so what is reported is a measurement.
+
+        Returns:
+            The measurement.
+
+        Raises:
+            NonFinite: if one of them is not finite.
+        """
+        measured, t = self._state(), self._system.data.t
+        if not measured.finite:
+            terms = (measured.rate, measured.distortion, measured.classification)
+            raise NonFinite(
+                f"measuring probe: got R, D, C = {[term.value for term in terms]} at t = "
+                f"{t:.4g}; allowed: finite numbers; take smaller steps, more damping or a "
+                "lower learning rate"
+            )
+        return measured
+
+    def stand(self) -> Stand:
+        """The same, and ∂_tJ.
+
+        Returns:
+            The state as the measuring probe sees it.
+        """
+        measured = self.state()
+        return Stand(self._system.data.leg, measured, self._force())
+
+    def loss(self, kind: Kind) -> float:
+        """C on the control probe, which steers, or on the measuring one, which is reported.
+
+        Args:
+            kind: which one.
+
+        Returns:
+            Nats.
+        """
+        data = self._system.data
+        return float(classification_draws(self._system.networks, self._kept(kind), data.t).mean())
+
+    def control(self, with_distortion: bool) -> Control:
+        """What the control probe says.
+
+        Args:
+            with_distortion: D, too.
+
+        Returns:
+            C, and D or nan.
+        """
+        loss = self.loss("control")
+        if not with_distortion:
+            return Control(loss)
+        probe = self._kept("control")
+        networks, t = self._system.networks, self._system.data.t
+        return Control(loss, distortion(networks, probe, t, draws_to_decode(probe)))
+
+    def respond(self, epoch: int, relaxation_time: float, past_saddles: bool) -> Solved:
+        """Solve the linear response on the solving probe.
+
+        Args:
+            epoch: tells solving probes apart that are drawn anew.
+            relaxation_time: sum of the learning rates over the last relaxation.
+            past_saddles: accept a response where only the gradient meets negative curvature.
+
+        Returns:
+            The response.
+
+        Raises:
+            SolverBreakdown: if the solution tells nothing.
+        """
+        networks, data, settings = self._system.networks, self._system.data, self._settings
+        key = epoch if settings.probes.redraw else 0
+        probe = self._source.drawn("solving", key, networks, data, self._seed)
+        witness = self._source.drawn("witness", key, networks, data, self._seed)
+        damping = None
+        if settings.response.damping == "auto":
+            damping = self._damping(relaxation_time)
+        objective, other = Objective(networks, probe), Objective(networks, witness)
+        response = linear_response(objective, data.t, settings.response, other, damping=damping)
+        solution = response.solution
+        # If the gradient alone meets negative curvature, the responses along the surface are good.
+        negative = solution.status is Status.NEGATIVE_CURVATURE
+        saddle = negative and past_saddles and response.residuals.directions <= UNSOLVED
+        # A solve that was cut short is a damped one, and usable. One that points the wrong way, or
+        # nowhere, is not.
+        unusable = negative or solution.status is Status.NON_FINITE
+        if not saddle and (unusable or max(response.residuals) > UNSOLVED):
+            raise SolverBreakdown(f"linear response at t = {data.t:.4g}: {solution.message}")
+        gradients = probe.noise.shape[:2].numel() * response.gradients
+        return Solved(response, saddle, gradients)
+
+    def _damping(self, relaxation_time: float) -> Tensor:
+        optimizer = self._system.optimizer
+        if optimizer is None:
+            raise ConfigError(
+                "response.damping: got auto, and a system without an optimizer; allowed: a number, "
+                "or System(networks, data, optimizer)"
+            )
+        return relaxation_damping(self._system.networks, optimizer, relaxation_time)
+
+    def _kept(self, kind: Kind) -> Probe:
+        return self._source.kept(kind, self._system.networks, self._system.data, self._seed)
+
+    def _state(self) -> Measurement:
+        networks, data = self._system.networks, self._system.data
+        if not data.mixture:
+            probe = self._kept("measuring")
+            return measure(networks, probe, data.t, draws_to_decode(probe))
+        # The mean over a mixture is that over its two ends, each by its share.
+        t, (source, target) = data.t, self._ends()
+        return Measurement(
+            (1 - t) * source.rate + t * target.rate,
+            (1 - t) * source.distortion + t * target.distortion,
+            (1 - t) * source.classification + t * target.classification,
+            float(networks.lam),
+            float(networks.gam),
+            t,
+        )
+
+    def _force(self) -> Estimate:
+        networks, data = self._system.networks, self._system.data
+        if data.mixture:
+            source, target = self._ends()
+            return target.free_energy - source.free_energy
+        probe = self._kept("measuring")
+        return data_force(networks, probe, data.t, draws_to_decode(probe))
+
+    def _ends(self) -> list[Measurement]:
+        probe = self._kept("measuring")
+        count = draws_to_decode(probe)
+        return [measure(self._system.networks, probe, t, count) for t in (0.0, 1.0)]

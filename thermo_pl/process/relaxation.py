@@ -1,0 +1,83 @@
+"""Relaxation without a trainer: an optimiser on batches of the leg where the data are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from thermo_pl.errors import ConfigError, NonFinite, require
+from thermo_pl.particles import interpolate, weighted_mean
+from thermo_pl.process.rule import Relaxed
+from thermo_pl.process.system import System
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """Lowers J at fixed λ, γ and data by the system's optimizer.
+
+    Attributes:
+        system: networks, data and optimizer.
+        batches: in an epoch of relaxation.
+        batch_size: particles in each, drawn by their mass.
+
+    Example:
+        >>> import torch
+        >>> import thermo_pl as tp
+        >>> x, y = torch.rand(8, 1, 2, 2), torch.eye(2).repeat(4, 1)
+        >>> parts = tp.MLPEncoder([1, 2, 2], 2), tp.LinearClassifier(2, 2)
+        >>> networks = tp.Networks(*parts, marginal=tp.StandardNormal(2), lam=0.0, gam=5.0)
+        >>> optimizer = torch.optim.Adam(networks.parameters(), lr=2e-3)
+        >>> system = tp.System(networks, tp.TensorPath(tp.TensorPairs(x, x, y)), optimizer)
+        >>> relax = tp.Relaxation(system, batches=10, batch_size=4)
+        >>> relax(part=0, parts=1).gradients  # a whole epoch of relaxation
+        40
+    """
+
+    system: System
+    batches: int = 50
+    batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        require(self.batches > 0, "batches", self.batches, "a whole number > 0")
+        require(self.batch_size > 0, "batch_size", self.batch_size, "a whole number > 0")
+
+    def __call__(self, part: int, parts: int) -> Relaxed:
+        """Relax one part of an epoch.
+
+        Args:
+            part: index of the part.
+            parts: into how many an epoch is cut.
+
+        Returns:
+            What it took.
+
+        Raises:
+            ConfigError: if the system has no optimizer.
+            NonFinite: if J is not finite.
+        """
+        networks, optimizer = self.system.networks, self.system.optimizer
+        if optimizer is None:
+            raise ConfigError(
+                "optimizer: got None; allowed: System(networks, data, optimizer) to relax with it"
+            )
+        done, time = 0, 0.0
+        first, last = (self.batches * k // parts for k in (part, part + 1))
+        for _ in range(first, last):
+            drawn = self.system.data.coupling("train").draw(self.batch_size)
+            batch = interpolate(drawn, self.system.data.t)
+            x, y = batch.x.to(networks.device), batch.y.to(networks.device)
+            noise = networks.training_noise(len(x))
+            terms = networks.terms(networks(x, noise), x, y)
+            loss = weighted_mean(networks.objective(terms), batch.weight.to(x))
+            if not torch.isfinite(loss):
+                raise NonFinite(
+                    f"J: got {loss.item()} in relaxation; allowed: a finite number; lower the "
+                    "learning rate, or let the process take more and smaller steps"
+                )
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            done += len(x) * networks.training_draws
+            time += optimizer.param_groups[0]["lr"]
+        return Relaxed(done, time)

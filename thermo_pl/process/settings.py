@@ -1,0 +1,214 @@
+"""Settings of a quasi-static process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+
+from thermo_pl.errors import require
+from thermo_pl.process.transitions import OnTransition
+from thermo_pl.response.linear import ResponseSettings
+
+
+@dataclass
+class Equilibration:
+    """How a run is brought to equilibrium at (λ0, γ0, t = 0) before it moves.
+
+    Attributes:
+        stationarity: Newton decrement in nats below which the model counts as stationary, as
+            the mean of the last two checks.
+        max_epochs: epochs to spend at most; then the run stops with exit code 3.
+        check_every: epochs between two checks; each one solves the linear response.
+
+    Example:
+        >>> import thermo_pl as tp
+        >>> settings = tp.Equilibration(stationarity=0.05)
+        >>> settings.reached([{"stationarity": 0.08}, {"stationarity": 0.06}])
+        False
+        >>> settings.reached([{"stationarity": 0.06}, {"stationarity": 0.03}])
+        True
+    """
+
+    stationarity: float = 0.05
+    max_epochs: int = 200
+    check_every: int = 5
+
+    def __post_init__(self) -> None:
+        ok = self.stationarity > 0
+        require(ok, "equilibration.stationarity", self.stationarity, "a number > 0 (nats)")
+        for name in ("max_epochs", "check_every"):
+            value = getattr(self, name)
+            require(value > 0, f"equilibration.{name}", value, "a whole number > 0")
+        least = 2 * self.check_every
+        allowed = f"at least {least}, time for two checks"
+        require(self.max_epochs >= least, "equilibration.max_epochs", self.max_epochs, allowed)
+
+    @classmethod
+    def lasting(cls, epochs: int) -> Equilibration:
+        """Training for a number of epochs, for a process that checks nothing.
+
+        Args:
+            epochs: how many.
+
+        Returns:
+            The settings.
+        """
+        made = cls()
+        made.max_epochs = made.check_every = epochs
+        return made
+
+    def due(self, epochs: int) -> bool:
+        """Whether the equilibrium is checked after so many epochs.
+
+        Args:
+            epochs: done.
+
+        Returns:
+            Whether it is; it is after the last one.
+        """
+        return epochs % self.check_every == 0 or epochs >= self.max_epochs
+
+    def mean_stationarity(self, checks: Sequence[dict[str, float]]) -> float:
+        """What the checks so far say of the stationarity.
+
+        One estimate is noisy, and can be negative; two in a row are not low by luck.
+
+        Args:
+            checks: rows of equilibration.csv.
+
+        Returns:
+            Mean of the last two, nats.
+        """
+        latest = [check["stationarity"] for check in checks[-2:]]
+        return sum(latest) / len(latest)
+
+    def reached(self, checks: Sequence[dict[str, float]]) -> bool:
+        """Whether the model counts as stationary.
+
+        Args:
+            checks: rows of equilibration.csv.
+
+        Returns:
+            Whether it does; never after a single check.
+        """
+        return len(checks) > 1 and self.mean_stationarity(checks) <= self.stationarity
+
+
+@dataclass
+class Probes:
+    """The probes: responses are solved on one, C is steered by another, a third one measures.
+
+    No solve and no control sees the measuring probe. So the drift on it is a measurement, and not
+    the tolerance of the controller. A probe that asks for as many particles as the coupling has, or
+    more, takes all of them with their mass. The probes then differ in their noise alone.
+
+    A model that trains on a cubature (``cubature_seed``) has its responses solved on the points it
+    trains on. Other rotations of the cubature, which training never saw, steer and measure it;
+    ``control_samples`` and ``measuring_samples`` say how many. With ``cubature: true`` such
+    rotations also steer and measure a model that trains on fresh draws. A rotation has 4
+    ``latent_dim`` points. C has about a third of the variance on them that it has on as many
+    independent draws.
+
+    Attributes:
+        solving_particles: particles of the solving probe.
+        solving_samples: noise draws for each of them.
+        redraw: draw the solving probe anew at every macro-step. That is the slides' stochastic
+            differential equation, by Euler and Maruyama. Without it one probe is kept: an ordinary
+            differential equation on a sample.
+        control_particles: particles of the probe that steers C; it stays the same on a leg.
+        control_samples: noise draws for each of them.
+        measuring_particles: particles of the measuring probe; it stays the same on a leg.
+        measuring_samples: noise draws for each of them.
+        cubature: steer and measure on rotations of the cubature in place of independent draws; for
+            encoders of a Gaussian z.
+
+    Example:
+        >>> import thermo_pl as tp
+        >>> small = tp.Probes(control_samples=64, measuring_samples=64)
+        >>> tp.Probes(measuring_samples=0)
+        Traceback (most recent call last):
+        thermo_pl.errors.ConfigError: probes.measuring_samples: got 0; allowed: a whole number > 0
+    """
+
+    solving_particles: int = 2048
+    solving_samples: int = 1
+    redraw: bool = True
+    control_particles: int = 4096
+    control_samples: int = 512
+    measuring_particles: int = 4096
+    measuring_samples: int = 512
+    cubature: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            switch = isinstance(value, bool)
+            require(switch or value > 0, f"probes.{name}", value, "a whole number > 0")
+
+
+@dataclass
+class Settings:
+    """What every process is told, whatever its rule.
+
+    Attributes:
+        equilibration: how the run is brought to equilibrium first.
+        probes: the solving, the control and the measuring probe.
+        response: how the linear response is solved.
+        predictor: move θ by the response before each relaxation. Off, only λ, γ and t move: for
+            comparison.
+        on_transition: what to do where the equilibrium is singular or jumps. ``mark`` marks the row
+            and goes on as long as the curvature is positive. ``continue`` goes on past a saddle,
+            too; a little noise in θ leaves it. ``stop`` ends the run with exit code 3.
+        parts: parts into which a relaxation is cut; each one is followed by corrections.
+        newton: after each part solve the response anew, and take a Newton step in θ before the
+            corrections. It leads to the last digits where there is no sampling noise.
+
+    Example:
+        >>> import thermo_pl as tp
+        >>> response = tp.ResponseSettings(damping="auto")
+        >>> settings = tp.Settings(response=response, on_transition="stop")
+        >>> settings.equilibration.max_epochs, settings.predictor
+        (200, True)
+    """
+
+    equilibration: Equilibration = field(default_factory=Equilibration)
+    probes: Probes = field(default_factory=Probes)
+    response: ResponseSettings = field(default_factory=ResponseSettings)
+    predictor: bool = True
+    on_transition: OnTransition = "mark"
+    parts: int = 1
+    newton: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        equilibration: Equilibration | None,
+        probes: Probes | None,
+        response: ResponseSettings | None,
+        predictor: bool,
+        on_transition: OnTransition,
+        parts: int = 1,
+        newton: bool = False,
+    ) -> Settings:
+        """Settings from arguments that may be left out.
+
+        Args:
+            equilibration: how the run is brought to equilibrium first.
+            probes: the solving, the control and the measuring probe.
+            response: how the linear response is solved.
+            predictor: move θ by the response before each relaxation.
+            on_transition: ``mark``, ``continue`` or ``stop``.
+            parts: parts into which a relaxation is cut.
+            newton: take Newton steps in θ, too.
+
+        Returns:
+            The settings.
+        """
+        return cls(
+            equilibration or Equilibration(),
+            probes or Probes(),
+            response or ResponseSettings(),
+            predictor,
+            on_transition,
+            parts,
+            newton,
+        )

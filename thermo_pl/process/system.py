@@ -1,0 +1,140 @@
+"""What a process moves: networks with their λ and γ, and data with their place on the path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.utils import parameters_to_vector
+
+from thermo_pl.networks.parts import Networks
+from thermo_pl.process.data import MovingData
+from thermo_pl.process.state import Motion
+from thermo_pl.response.objective import shift_parameters
+
+
+class Snapshot(NamedTuple):
+    """All that a try moves: θ, λ, γ and the data. Nothing in it draws a random number.
+
+    Attributes:
+        parameters: of the networks, in order.
+        lam: λ.
+        gam: γ.
+        leg: the leg.
+        t: domain coordinate.
+    """
+
+    parameters: list[Tensor]
+    lam: Tensor
+    gam: Tensor
+    leg: int
+    t: float
+
+
+@dataclass(frozen=True)
+class System:
+    """Networks and data, and the few things that a process does to them.
+
+    Attributes:
+        networks: the networks, with λ and γ.
+        data: the data.
+        optimizer: what relaxes θ; asked only where the damping of the response is its own
+            (``response.damping: auto``).
+
+    Example:
+        >>> import torch
+        >>> import thermo_pl as tp
+        >>> from thermo_pl.process import Motion
+        >>> x, y = torch.rand(8, 1, 2, 2), torch.eye(2).repeat(4, 1)
+        >>> parts = tp.MLPEncoder([1, 2, 2], 2), tp.LinearClassifier(2, 2)
+        >>> networks = tp.Networks(*parts, marginal=tp.StandardNormal(2), lam=0.0, gam=5.0)
+        >>> system = tp.System(networks, tp.TensorPath(tp.TensorPairs(x, 1 - x, y)))
+        >>> before = system.snapshot()
+        >>> system.move(Motion(gam=0.5, t=0.1))
+        >>> float(networks.gam), system.data.t
+        (5.5, 0.1)
+        >>> system.restore(before)  # a rejected try leaves nothing behind
+        >>> float(networks.gam), system.data.t
+        (5.0, 0.0)
+    """
+
+    networks: Networks
+    data: MovingData
+    optimizer: torch.optim.Optimizer | None = None
+
+    def snapshot(self) -> Snapshot:
+        """Copy all that a try moves.
+
+        Returns:
+            The copy.
+        """
+        networks, data = self.networks, self.data
+        parameters = [p.detach().clone() for p in networks.parameters()]
+        return Snapshot(parameters, networks.lam.clone(), networks.gam.clone(), data.leg, data.t)
+
+    @torch.no_grad()
+    def restore(self, saved: Snapshot) -> None:
+        """Put everything back, in place, to the last bit.
+
+        Args:
+            saved: what :meth:`snapshot` gave.
+        """
+        for parameter, value in zip(self.networks.parameters(), saved.parameters, strict=True):
+            parameter.copy_(value)
+        self.networks.lam.copy_(saved.lam)
+        self.networks.gam.copy_(saved.gam)
+        self.data.move_to(saved.leg, saved.t)
+
+    def settle(self, leg: int, t: float) -> None:
+        """Go to another place of the path, and label what has no labels there.
+
+        Args:
+            leg: the leg.
+            t: domain coordinate on it.
+        """
+        self.data.move_to(leg, t)
+        self.data.label_with(self._probabilities)
+
+    def move(self, motion: Motion, end: float | None = None) -> None:
+        """Move the control and the data; θ stays.
+
+        Args:
+            motion: the step.
+            end: t at its end, where it must be met to the last bit.
+        """
+        self.networks.lam += motion.lam
+        self.networks.gam += motion.gam
+        if motion.t:
+            self.data.move_to(self.data.leg, self.data.t + motion.t if end is None else end)
+
+    def follow(self, motion: Motion, directions: Tensor) -> None:
+        """Carry θ along its response to a step of the control.
+
+        Args:
+            motion: the step.
+            directions: θ_λ, θ_γ, θ_t, shape ``(3, p)``.
+        """
+        directions = directions.to(self.networks.lam.device)
+        amounts = torch.tensor(motion, dtype=directions.dtype, device=directions.device)
+        shift_parameters(self.networks, amounts @ directions)
+
+    def newton_step(self, newton: Tensor) -> None:
+        """Carry θ to the minimum of the damped quadratic model of J.
+
+        Args:
+            newton: (A+μ)⁻¹∇J, shape ``(p,)``.
+        """
+        shift_parameters(self.networks, -newton)
+
+    def theta(self) -> Tensor:
+        """All parameters in a row, on the CPU.
+
+        Returns:
+            A copy.
+        """
+        return parameters_to_vector(self.networks.parameters()).detach().cpu().clone()
+
+    def _probabilities(self, x: Tensor) -> Tensor:
+        return self.networks.predict(x.to(self.networks.lam.device)).probabilities
