@@ -43,9 +43,9 @@ Values = dict[str, list[Any]]
 """What a run wrote: by file and column its cells, by file and dotted key the one value there."""
 
 
-def is_null(name: str, newer: Values) -> bool:
-    """Whether the newer side has no number."""
-    return newer.get(name) == [None]
+def no_premise(name: str, newer: Values) -> bool:
+    """Whether the newer side says that a law is not applicable, or gives no number."""
+    return newer.get(name) in ([None], ["not applicable"])
 
 
 def turns(name: str, newer: Values) -> bool:
@@ -79,8 +79,11 @@ class Known(NamedTuple):
 TABLE = (
     Known("ADDED", "*.json *.reason", "why a law is not applicable"),
     Known("ADDED", "cycle.json not_applicable", "why η is not applicable"),
-    Known("CHANGED", "cycle.json *efficiency*", "null where a premise of η fails", where=is_null),
+    Known("CHANGED", "cycle.json *efficiency*", "null: a premise fails", where=no_premise),
+    Known("CHANGED", "cycle.json checks.*.verdict", "a premise fails", where=no_premise),
     Known("CHANGED", "cycle.json C_*", "a mean of C, not Q/Δγ, where γ turns", where=turns),
+    Known("CHANGED", "cycle.json checks.0.tolerance", "of Clausius, by these C", where=turns),
+    Known("CHANGED", "cycle.json checks.2.value", "of Carnot, by these C", where=turns),
 )
 
 SETTINGS = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text())
