@@ -69,9 +69,9 @@ def test_responses_stay_in_float32_where_relaxation_runs_in_bf16(
     process = make_process(steps=6)
     run = fit(tmp_path, data(train_batches=24), Types(), process=process, precision="bf16-mixed")
     assert types == {"relaxation": {torch.bfloat16}, "response": {torch.float32}}
-    directions = run.process.state.directions
-    assert directions is not None
-    assert directions.dtype == torch.float32
+    known = run.process.state.known
+    assert known is not None
+    assert known.directions.dtype == torch.float32
     assert {p.dtype for p in run.model.parameters()} == {torch.float32}
     numbers = [row[n] for row in run.rows[1:] for n in ("R", "D", "C", "C_gamma", "length")]
     assert all(math.isfinite(number) for number in numbers)
@@ -205,8 +205,8 @@ def test_a_soft_path_below_its_floor(
     tmp_path: Path, data: Data, gam: float, highest: float
 ) -> None:
     # in the middle C has the floor H(y|x(t)) > 0, so a low C* is out of reach there
-    process = make_process(steps=6, k=0.5, gamma_range=(0.01, highest))
-    process.equilibration = Equilibration(3.0, max_epochs=40, check_every=2)
+    settled = Equilibration(3.0, max_epochs=40, check_every=2)
+    process = make_process(steps=6, k=0.5, gamma_range=(0.01, highest), equilibration=settled)
     source = data(labels="soft", train_batches=24)
     run = fit(tmp_path, source, model=make_model(4, gam=gam), process=process, fails=True)
     assert isinstance(run.error, InfeasibleTarget)
