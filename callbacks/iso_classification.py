@@ -41,7 +41,7 @@ class IsoClassification(QuasiStatic):
         >>> pl.Trainer(callbacks=[process], **settings, **quiet).fit(model, datamodule=data)
         >>> [(row["t"], row["lambda"]) for row in process.rows]  # as in runs/first/path.csv
         [(0.0, 1.0), (0.5, 1.25), (1.0, 1.5)]
-        >>> abs(process.last["C"] / process.last["C_target"] - 1) < 0.1
+        >>> abs(process.rows[-1]["C"] / process.rows[-1]["C_target"] - 1) < 0.1
         True
     """
 
