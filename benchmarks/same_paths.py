@@ -155,7 +155,7 @@ def run_cases(root: Path, work: Path, cases: list[str]) -> None:
     for case in cases:
         changes = SMALL | CASES[case]["set"]
         folder = Path(tempfile.mkdtemp(prefix="running-", dir=work))
-        words = [f"--config={root}/lightning_configs/{file}.yaml" for file in CASES[case]["files"]]
+        words = [f"--config={file}" for file in laid(root / "lightning_configs", CASES[case])]
         with contextlib.redirect_stdout(io.StringIO()) as text:
             if command(["fit", *words, "--print_config"]):
                 raise SystemExit(f"{case}: its config is refused")
@@ -176,6 +176,16 @@ def run_cases(root: Path, work: Path, cases: list[str]) -> None:
         (folder / "result.json").write_text(json.dumps(result))
         with contextlib.suppress(OSError):  # another comparison has just kept the same
             folder.rename(place(work, case))
+
+
+def laid(configs: Path, case: dict[str, Any]) -> list[Path]:
+    """The files of a case: one that names its base stands alone, others lie over those before."""
+    files: list[Path] = []
+    for name in case["files"]:
+        file = configs / f"{name}.yaml"
+        alone = "base" in yaml.safe_load(file.read_text())
+        files = [file] if alone else [*files, file]
+    return files
 
 
 def shortened(config: Any, changes: dict[str, Any], unused: set[str], at: str = "") -> Any:

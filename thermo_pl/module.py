@@ -13,7 +13,7 @@ from torch import Tensor
 from torchmetrics import MeanMetric, Metric, MetricCollection
 
 from thermo_pl.checkpoints import load_weights
-from thermo_pl.errors import ConfigError, NonFinite, require
+from thermo_pl.errors import ConfigError, require
 from thermo_pl.metrics import Calibration
 from thermo_pl.networks import (
     Classifier,
@@ -24,8 +24,9 @@ from thermo_pl.networks import (
     Prediction,
     Terms,
 )
+from thermo_pl.networks.training import training_loss
 from thermo_pl.optim import MacroStepCosine
-from thermo_pl.particles import Batch, weighted_mean
+from thermo_pl.particles import Batch
 
 
 # Lightning's dtype has a setter, which does no more than refuse
@@ -122,13 +123,7 @@ class FreeEnergyModel(Networks, pl.LightningModule):  # type: ignore[misc]
         Raises:
             NonFinite: if J is not finite.
         """
-        terms = self.terms(self(batch.x, self.training_noise(len(batch.x))), batch.x, batch.y)
-        loss = weighted_mean(self.objective(terms), batch.weight)
-        if not torch.isfinite(loss):
-            raise NonFinite(
-                f"J: got {loss.item()} in training; allowed: a finite number; "
-                "lower the learning rate, or let the process take more and smaller steps"
-            )
+        loss, terms = training_loss(self, batch)
         self._update(self.train_metrics, terms, batch)
         return loss
 

@@ -18,7 +18,7 @@ from thermo_pl.path.segments import stroke_paths
 from thermo_pl.process.data import Route
 from thermo_pl.process.rule import Equilibrium, Point, ReportKind
 from thermo_pl.process.state import Course, Motion, Proposal
-from thermo_pl.process.stroke_rule import StrokeCourse, StrokeRule
+from thermo_pl.process.stroke_rule import StrokeCourse, StrokeRule, at_the_start
 from thermo_pl.process.strokes import Stroke, closing_step
 from thermo_pl.response.slopes import Gradient, Slopes
 
@@ -190,15 +190,7 @@ class CycleRule(StrokeRule[CycleCourse]):
         # a last step settles on the particles that the cycle began on
         if (here.leg, here.t) == (0, 0.0):
             return None
-        course = replace(
-            course,
-            stroke=CLOSURE,
-            index=len(self.strokes),
-            u=0.0,
-            anchor={},
-            target=math.nan,
-            control_target=math.nan,
-        )
+        course = at_the_start(course, len(self.strokes), CLOSURE)
         return Proposal(Motion(), course, (0, 0.0))
 
     def _ranges(self, here: Equilibrium) -> list[float]:

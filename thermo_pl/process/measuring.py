@@ -7,7 +7,6 @@ from typing import NamedTuple
 from torch import Tensor
 
 from thermo_pl.errors import ConfigError, NonFinite, SolverBreakdown
-from thermo_pl.estimate import Estimate
 from thermo_pl.process.probing import Kind, ProbeSource
 from thermo_pl.process.rows import Stand
 from thermo_pl.process.settings import Settings
@@ -70,15 +69,9 @@ class Instruments:
         Raises:
             NonFinite: if one of them is not finite.
         """
-        measured, t = self._state(), self._system.data.t
-        if not measured.finite:
-            terms = (measured.rate, measured.distortion, measured.classification)
-            raise NonFinite(
-                f"measuring probe: got R, D, C = {[term.value for term in terms]} at t = "
-                f"{t:.4g}; allowed: finite numbers; take smaller steps, more damping or a "
-                "lower learning rate"
-            )
-        return measured
+        if self._system.data.mixture:
+            return self._checked(self._between(*self._ends()))
+        return self._checked(self._at(self._system.data.t))
 
     def stand(self) -> Stand:
         """The same, and ∂_tJ.
@@ -86,8 +79,14 @@ class Instruments:
         Returns:
             The state as the measuring probe sees it.
         """
-        measured = self.state()
-        return Stand(self._system.data.leg, measured, self._force())
+        networks, data = self._system.networks, self._system.data
+        if data.mixture:
+            source, target = self._ends()
+            measured = self._checked(self._between(source, target))
+            return Stand(data.leg, measured, target.free_energy - source.free_energy)
+        measured, probe = self.state(), self._kept("measuring")
+        force = data_force(networks, probe, data.t, draws_to_decode(probe))
+        return Stand(data.leg, measured, force)
 
     def loss(self, kind: Kind) -> float:
         """C on the control probe, which steers, or on the measuring one, which is reported.
@@ -164,13 +163,16 @@ class Instruments:
     def _kept(self, kind: Kind) -> Probe:
         return self._source.kept(kind, self._system.networks, self._system.data, self._seed)
 
-    def _state(self) -> Measurement:
-        networks, data = self._system.networks, self._system.data
-        if not data.mixture:
-            probe = self._kept("measuring")
-            return measure(networks, probe, data.t, draws_to_decode(probe))
+    def _at(self, t: float) -> Measurement:
+        probe = self._kept("measuring")
+        return measure(self._system.networks, probe, t, draws_to_decode(probe))
+
+    def _ends(self) -> tuple[Measurement, Measurement]:
+        return self._at(0.0), self._at(1.0)
+
+    def _between(self, source: Measurement, target: Measurement) -> Measurement:
         # The mean over a mixture is that over its two ends, each by its share.
-        t, (source, target) = data.t, self._ends()
+        t, networks = self._system.data.t, self._system.networks
         return Measurement(
             (1 - t) * source.rate + t * target.rate,
             (1 - t) * source.distortion + t * target.distortion,
@@ -180,15 +182,12 @@ class Instruments:
             t,
         )
 
-    def _force(self) -> Estimate:
-        networks, data = self._system.networks, self._system.data
-        if data.mixture:
-            source, target = self._ends()
-            return target.free_energy - source.free_energy
-        probe = self._kept("measuring")
-        return data_force(networks, probe, data.t, draws_to_decode(probe))
-
-    def _ends(self) -> list[Measurement]:
-        probe = self._kept("measuring")
-        count = draws_to_decode(probe)
-        return [measure(self._system.networks, probe, t, count) for t in (0.0, 1.0)]
+    def _checked(self, measured: Measurement) -> Measurement:
+        if not measured.finite:
+            terms = (measured.rate, measured.distortion, measured.classification)
+            raise NonFinite(
+                f"measuring probe: got R, D, C = {[term.value for term in terms]} at t = "
+                f"{measured.t:.4g}; allowed: finite numbers; take smaller steps, more damping or a "
+                "lower learning rate"
+            )
+        return measured

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
-from thermo_pl.errors import ConfigError, NonFinite, require
-from thermo_pl.particles import interpolate, weighted_mean
+from thermo_pl.errors import ConfigError, require
+from thermo_pl.networks.training import training_loss
+from thermo_pl.particles import Batch, interpolate
 from thermo_pl.process.rule import Relaxed
 from thermo_pl.process.system import System
 
@@ -66,18 +65,11 @@ class Relaxation:
         for _ in range(first, last):
             drawn = self.system.data.coupling("train").draw(self.batch_size)
             batch = interpolate(drawn, self.system.data.t)
-            x, y = batch.x.to(networks.device), batch.y.to(networks.device)
-            noise = networks.training_noise(len(x))
-            terms = networks.terms(networks(x, noise), x, y)
-            loss = weighted_mean(networks.objective(terms), batch.weight.to(x))
-            if not torch.isfinite(loss):
-                raise NonFinite(
-                    f"J: got {loss.item()} in relaxation; allowed: a finite number; lower the "
-                    "learning rate, or let the process take more and smaller steps"
-                )
+            batch = Batch(*(part.to(networks.device, networks.dtype) for part in batch))
+            loss, _ = training_loss(networks, batch)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            done += len(x) * networks.training_draws
+            done += len(batch.x) * networks.training_draws
             time += optimizer.param_groups[0]["lr"]
         return Relaxed(done, time)

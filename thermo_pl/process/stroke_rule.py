@@ -167,16 +167,8 @@ class StrokeRule(Rule[S]):
         Returns:
             The course, and where to settle first; None where the data are there.
         """
-        course = replace(course, index=index)
-        stroke = self.present(course)
-        course = replace(
-            course,
-            stroke=stroke.name,
-            u=0.0,
-            anchor={},
-            target=math.nan,
-            control_target=math.nan,
-        )
+        stroke = self.present(replace(course, index=index))
+        course = at_the_start(course, index, stroke.name)
         if place is None and stroke.moves and here.t >= 1:
             place = here.leg + 1, 0.0
         return course, None if place == (here.leg, here.t) else place
@@ -280,6 +272,21 @@ class AdiabatRule(StrokeRule[StrokeCourse]):
 
     report: ClassVar[ReportKind] = "adiabat"
     each_leg: bool = True
+
+
+def at_the_start(course: S, index: int, name: str) -> S:
+    """A course before the first step of a stroke; what the stroke holds is not known yet.
+
+    Args:
+        course: how far the process has come.
+        index: of the stroke.
+        name: its name.
+
+    Returns:
+        The course.
+    """
+    course = replace(course, index=index, stroke=name, u=0.0, anchor={})
+    return replace(course, target=math.nan, control_target=math.nan)
 
 
 def _bounded(here: Point, step: tuple[float, float]) -> Motion:
