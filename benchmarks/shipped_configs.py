@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from thermo_pl.cli.configs import follow, load
+from thermo_pl.configs.layers import follow, load
 from thermo_pl.module import FreeEnergyModel
 
 CONFIGS = Path(__file__).parents[1] / "lightning_configs"

@@ -15,7 +15,7 @@ import yaml
 from sklearn.datasets import load_digits
 
 from thermo_pl.cli import main
-from thermo_pl.cli.configs import load
+from thermo_pl.configs.layers import load
 from thermo_pl.files import read_csv
 from thermo_pl.networks import ConvEncoder
 from thermo_pl.process import iso_classification, stroke_rule

@@ -31,6 +31,7 @@ ARROWS = {
     "module": {"networks"},
     "networks": set(),
     "exact": set(),
+    "configs": set(),
     "path": set(),
     "transport": set(),
 }

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from support.process_runs import SHAPE, make_model
 from thermo_pl.callbacks import EntropyReport
 from thermo_pl.cli import main
-from thermo_pl.cli.configs import load
+from thermo_pl.configs.layers import load
 from thermo_pl.datamodules import FiniteAlphabet
 from thermo_pl.errors import ConfigError
 from thermo_pl.exact import alphabet

@@ -17,7 +17,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from support.command_line import CONFIG, PROCESS
 from support.process_runs import same_path
 from thermo_pl.callbacks.ranks import RanksDiffer, check_same, check_strategy, digest
-from thermo_pl.cli.configs import load
+from thermo_pl.configs.layers import load
 from thermo_pl.errors import ConfigError
 from thermo_pl.files import read_csv
 from thermo_pl.response.slopes import Slopes

@@ -34,7 +34,7 @@ from thermo_pl.callbacks import (
     StrokeProcess,
 )
 from thermo_pl.cli import main
-from thermo_pl.cli.configs import load
+from thermo_pl.configs.layers import load
 from thermo_pl.datamodules import GaussianDomains
 from thermo_pl.errors import ConfigError, InfeasibleTarget
 from thermo_pl.exact.alphabet import Alphabet

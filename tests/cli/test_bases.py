@@ -11,7 +11,8 @@ import yaml
 
 from support.command_line import CONFIG
 from thermo_pl.cli import main
-from thermo_pl.cli.configs import load, split
+from thermo_pl.cli.flags import split
+from thermo_pl.configs.layers import load
 from thermo_pl.errors import ConfigError
 from thermo_pl.networks import StandardNormal
 

@@ -17,8 +17,8 @@ from jsonargparse import Namespace
 
 from thermo_pl import __version__
 from thermo_pl.cli import lightning, main
-from thermo_pl.cli.configs import load
 from thermo_pl.cli.front import COMMANDS
+from thermo_pl.configs.layers import load
 from thermo_pl.errors import ProcessStopped
 
 CONFIG: dict[str, Any] = {

@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thermo_pl.cli import main
-from thermo_pl.cli.configs import load
+from thermo_pl.configs.layers import load
 from thermo_pl.path.columns import COLUMNS
 from thermo_pl.reports.curves import Curve, coordinate
 from thermo_pl.reports.svg import COLOURS, DASHES, axis, panel

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from thermo_pl.callbacks import Equilibration, IsoClassification
 from thermo_pl.cli import main
-from thermo_pl.cli.configs import load
+from thermo_pl.configs.layers import load
 from thermo_pl.datamodules import GaussianDomains
 from thermo_pl.exact.alphabet import Alphabet
 from thermo_pl.exact.gaussian import LinearGaussian, Weights

@@ -18,7 +18,7 @@ import wandb
 import yaml
 
 from thermo_pl.cli import main
-from thermo_pl.cli.configs import load
+from thermo_pl.configs.layers import load
 from thermo_pl.files import read_csv
 
 ROOT = Path(__file__).parents[2]

@@ -27,7 +27,9 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from thermo_pl.callbacks import EntropyReport, PathLogger, PredictionWriter, QuasiStatic
 from thermo_pl.callbacks.checks import check_trainer
-from thermo_pl.cli import configs, errors
+from thermo_pl.cli.flags import read_flags, split, with_flags
+from thermo_pl.configs import layers, mistakes
+from thermo_pl.configs.tree import check
 from thermo_pl.errors import ConfigError
 from thermo_pl.files import write_atomic
 from thermo_pl.module import FreeEnergyModel
@@ -119,17 +121,17 @@ class ThermoCLI(LightningCLI):
             ConfigError: if anything in them, or in the files they name, is wrong.
         """
         words = cast(list[str], args)  # as run() gives them
-        files, others = configs.split(words[1:])
-        config, flags = configs.load(*files), configs.read_flags(others)
-        configs.check(config)
-        configs.follow(config, flags, FreeEnergyModel)
+        files, others = split(words[1:])
+        config, flags = layers.load(*files), read_flags(others)
+        check(config)
+        layers.follow(config, flags, FreeEnergyModel)
         if files:  # one text, below the flags
             words = [words[0], "--config", yaml.safe_dump(config, sort_keys=False), *others]
         try:
             self.config = parser.parse_args(words)
         except _Refused as refused:
-            whole, types = configs.with_flags(config, flags), self._types(words[0])
-            raise ConfigError(errors.explain(whole, types, refused.told)) from refused.__cause__
+            whole, types = with_flags(config, flags), self._types(words[0])
+            raise ConfigError(mistakes.explain(whole, types, refused.told)) from refused.__cause__
         self.settings = self.config[words[0]]
         # LightningCLI would let the hyperparameters in a checkpoint overrule the config: λ, γ are
         # state, so it does not get to see the path.
@@ -173,7 +175,7 @@ class ThermoCLI(LightningCLI):
         try:
             super().instantiate_classes()
         except (TypeError, ValueError, ImportError, MisconfigurationException) as error:
-            told = errors.refusal(error, self._plain)
+            told = mistakes.refusal(error, self._plain)
             raise told from error
 
     def fit(self, model: pl.LightningModule, **kwargs: Any) -> None:
@@ -186,7 +188,8 @@ class ThermoCLI(LightningCLI):
         except (TypeError, ValueError) as error:
             # An optimiser is built from the config too, but only once the fit has begun.
             names = {frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)}
-            told = errors.refusal(error, self._plain) if "configure_optimizers" in names else error
+            ours = "configure_optimizers" in names
+            told = mistakes.refusal(error, self._plain) if ours else error
             raise told from told.__cause__
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:

@@ -19,8 +19,8 @@ from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser
 
-from thermo_pl.cli import classes
-from thermo_pl.cli.configs import short, walk
+from thermo_pl.configs import classes
+from thermo_pl.configs.tree import short, walk
 from thermo_pl.errors import ConfigError, ThermoError
 
 

@@ -1,0 +1,1 @@
+"""Config files: laid one over another, looked through, and told plainly what is wrong."""
