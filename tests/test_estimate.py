@@ -9,18 +9,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
+from support.numbers import randn
 from thermo_pl.estimate import Estimate, add, with_errors
 
 CLOSE = {"rel": 1e-12, "abs": 1e-12}  # float64 sums of a few terms
 ONE = torch.zeros(1, dtype=torch.float64)
-
-
-def randn(n: int, seed: int) -> Tensor:
-    """Normal numbers in float64."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(n, generator=generator, dtype=torch.float64)
 
 
 @given(st.integers(2, 6), st.integers(0, 6), st.integers(0, 10_000))
@@ -29,7 +23,7 @@ def test_the_error_of_a_sum_of_few_and_many_draws_is_that_of_its_terms(
 ) -> None:
     # each draw i < few adds a_i/few + b_i/many, each other one b_i/many
     many = few + more
-    a, b = randn(few, seed), randn(many, seed + 1)
+    a, b = randn(few, seed=seed), randn(many, seed=seed + 1)
     first = [(a[i] / few + b[i] / many).item() for i in range(few)]
     variance = few * np.var(first, ddof=1) + more * np.var((b / many).numpy(), ddof=1)
     found = Estimate.of_draws(a, b)
@@ -39,7 +33,7 @@ def test_the_error_of_a_sum_of_few_and_many_draws_is_that_of_its_terms(
 
 @pytest.mark.parametrize("exact_first", [True, False])
 def test_what_is_exact_adds_no_error(exact_first: bool) -> None:
-    draws = randn(5, 3)
+    draws = randn(5, seed=3)
     pair = (ONE, draws) if exact_first else (draws, ONE)
     expected = np.std(draws.numpy(), ddof=1) / math.sqrt(5)
     assert Estimate.of_draws(*pair).error == pytest.approx(expected, rel=1e-12)
@@ -47,7 +41,7 @@ def test_what_is_exact_adds_no_error(exact_first: bool) -> None:
 
 
 def test_estimates_are_added_and_scaled_draw_by_draw() -> None:
-    a, b = (Estimate.of_draws(randn(3, s), randn(5, s + 1)) for s in (0, 10))
+    a, b = (Estimate.of_draws(randn(3, seed=s), randn(5, seed=s + 1)) for s in (0, 10))
     mixed = 2.0 * a - 3.0 * b + a
     assert a.draws is not None
     assert b.draws is not None
@@ -69,7 +63,7 @@ def test_independent_errors_add_in_quadrature() -> None:
 
 
 def test_where_the_draws_of_a_term_are_lost_it_counts_as_independent() -> None:
-    known, other = Estimate.of_draws(randn(4, 7), ONE), Estimate(1.0, 3.0)
+    known, other = Estimate.of_draws(randn(4, seed=7), ONE), Estimate(1.0, 3.0)
     both = known + other
     assert both.draws is None
     assert both.error == pytest.approx(math.hypot(known.error, 3.0), rel=1e-12)

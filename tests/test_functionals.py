@@ -13,6 +13,7 @@ from scipy.integrate import dblquad, quad
 from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Independent, Normal, kl_divergence
 
+from support.numbers import randn
 from thermo_pl.functionals import (
     bernoulli_log_partition,
     bernoulli_nll,
@@ -43,12 +44,6 @@ def normal(mean: Tensor, log_var: Tensor) -> Independent:
 def log(value: float) -> Tensor:
     """The logarithm as a float64 tensor."""
     return torch.tensor(math.log(value), dtype=torch.float64)
-
-
-def randn(*shape: int, seed: int = 0) -> Tensor:
-    """Normal numbers in float64."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
 def test_a_latent_draw_is_the_mean_plus_the_standard_deviation_times_the_noise() -> None:

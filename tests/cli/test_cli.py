@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -107,16 +108,17 @@ def _in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delenv("THERMO_PL_RUN_DIR", raising=False)
 
 
-def changed(*path: str | int, to: Any = ...) -> dict[str, Any]:
-    """CONFIG with one value set, or removed."""
+def changed(path: str, to: Any) -> dict[str, Any]:
+    """CONFIG with the value at a place set, or removed."""
     config = copy.deepcopy(CONFIG)
     node: Any = config
-    for key in path[:-1]:
-        node = node[key]
+    *keys, last = [int(k) if k.isdigit() else k for k in re.findall(r"[^.[\]]+", path)]
+    for key in keys:
+        node = node[key] if isinstance(key, int) else node.setdefault(key, {})
     if to is ...:
-        del node[path[-1]]
+        del node[last]
     else:
-        node[path[-1]] = to
+        node[last] = to
     return config
 
 
@@ -199,7 +201,7 @@ def test_fast_dev_run() -> None:
 
 
 def test_a_logger_without_a_place_of_its_own_writes_into_the_run() -> None:
-    config = changed("trainer", "logger", to={"class_path": "test_cli.PlacedLogger"})
+    config = changed("trainer.logger", to={"class_path": "test_cli.PlacedLogger"})
     assert call("--trainer.fast_dev_run", "false", config=config) == 0
     assert PlacedLogger.seen == str(Path("runs/version_0"))
     assert list(Path("runs/version_0/checkpoints").glob("*.ckpt"))
@@ -274,7 +276,7 @@ def test_another_rank_takes_the_directory_it_is_given(monkeypatch: pytest.Monkey
 
 @pytest.mark.slow
 def test_ranks_share_one_directory() -> None:
-    config = changed("trainer", "callbacks", 0)
+    config = changed("trainer.callbacks[0]", to=...)
     root = Path(__file__).parents[2]
     flags = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
     done = subprocess.run(
@@ -290,158 +292,85 @@ def test_ranks_share_one_directory() -> None:
 
 # --- mistakes ---
 
-MODEL = ("model", "init_args")
-ENCODER = (*MODEL, "encoder")
-CALLBACK = ("trainer", "callbacks", 0)
-WAYPOINT = ("data", "init_args", "waypoints", 0)
+MODEL = "model.init_args"
+ENCODER = f"{MODEL}.encoder"
+OPTIMIZER = f"{MODEL}.optimizer"
+DATA = "data.init_args"
+WAYPOINT = f"{DATA}.waypoints[0]"
+CALLBACK = "trainer.callbacks[0]"
+CSV = {"class_path": "CSVLogger"}
 
-# What is set in the config, to what, and what the last line must contain.
-IN_YAML: list[tuple[tuple[str | int, ...], Any, list[str]]] = [
-    (("trainers",), {"a": 1}, ["trainers: got {'a': 1}", "no such key", "trainer"]),
-    (("trainer", "max_epoch"), 3, ["trainer.max_epoch: got 3", "max_epochs"]),
-    (("trainer", "max_epochs"), "abc", ["trainer.max_epochs: got 'abc'", "int, null"]),
-    (("trainer",), 3, ["trainer: got 3", "max_epochs"]),
-    (("trainer", "precision"), "17", ["trainer.precision: got '17'", "'16-mixed'"]),
-    (("trainer", "accelerator"), "gpux", ["trainer.accelerator: got 'gpux'", "cpu"]),
-    (("trainer", "devices"), -5, ["trainer.devices: got -5", "int > 0"]),
-    (("trainer", "max_steps"), -8, ["trainer.max_steps: got -8", "non-negative"]),
-    (("trainer", "strategy"), "x", ["trainer.strategy: got 'x'", "ddp"]),
-    (("trainer", "logger"), "Foo", ["trainer.logger: got 'Foo'", "WandbRunLogger"]),
+# what is set in the config, to what, and what the line that says so allows
+IN_YAML: list[tuple[str, Any, str]] = [
+    ("trainers", {"a": 1}, "no such key"),
+    ("trainer.max_epoch", 3, "max_epochs"),
+    ("trainer.max_epochs", "abc", "int, null"),
+    ("trainer", 3, "max_epochs"),
+    ("trainer.precision", "17", "'16-mixed'"),
+    ("trainer.accelerator", "gpux", "cpu"),
+    ("trainer.devices", -5, "int > 0"),
+    ("trainer.max_steps", -8, "non-negative"),
+    ("trainer.strategy", "x", "ddp"),
+    ("trainer.logger", "Foo", "WandbRunLogger"),
+    ("trainer.default_root_dir", "config.yaml", "a local directory"),
+    ("seed_everything", "x", "bool, int"),
+    ("ckpt_path", "no.ckpt", "a checkpoint file"),
+    ("ckpt_path", "last", "a checkpoint file"),
+    ("ckpt_path", "config.yaml", "a checkpoint"),
+    ("model", ..., "--config FILE"),
+    ("data", ..., "--config FILE"),
+    ("model.class_path", "NoSuch", "FreeEnergyModel"),
+    ("model", "NoSuch", "FreeEnergyModel"),
+    ("model", [1], "FreeEnergyModel"),
+    ("model.lam", 3, "beside class_path"),
+    (MODEL, 3, "arguments"),
+    (f"{MODEL}.lam", "abc", "float"),
+    (f"{MODEL}.lam", -1.0, "≥ 0"),
+    (f"{MODEL}.lambda", 1.0, "lam"),
+    (f"{MODEL}.scheduler_interval", "x", "'epoch', 'step'"),
+    (f"{MODEL}.marginal", None, "a Marginal"),
+    (ENCODER, ..., "Encoder"),
+    (ENCODER, 3, "Encoder"),
+    (f"{ENCODER}.class_path", "MLPEncodr", "MLPEncoder"),
+    (f"{ENCODER}.class_path", "os.Nope", "MLPEncoder"),
+    (f"{ENCODER}.class_path", "no.such.X", "MLPEncoder"),
+    (f"{ENCODER}.class_path", 3, "name of a class"),
+    (f"{ENCODER}.init_args", None, "arguments"),
+    (f"{ENCODER}.init_args.hidden[0]", "x", "int"),
+    (f"{ENCODER}.init_args.hidden", "abc", "Sequence[int]"),
+    (f"{ENCODER}.init_args.hiden", [4], "hidden"),
+    (f"{ENCODER}.init_args.latent_dim", ..., "int"),
+    (f"{ENCODER}.init_args.latent_dim", -2, "> 0"),
+    (f"{OPTIMIZER}.class_path", "Adamm", "Adam"),
+    (f"{OPTIMIZER}.class_path", "torch.nn.Linear", "Adam"),
+    (f"{OPTIMIZER}.init_args.lr", "abc", "float"),
+    (f"{OPTIMIZER}.init_args.lr", -1.0, "Invalid learning rate"),
+    (f"{OPTIMIZER}.init_args.lrr", 0.1, "lr"),
+    ("data.class_path", "Digit", "InterpolatedDataModule"),
+    (f"{DATA}.batch_size", 0, "from 1"),
+    (f"{DATA}.waypoints", 3, "list[Waypoint]"),
+    (f"{WAYPOINT}.classes", "abc", "list[int]"),
+    (f"{WAYPOINT}.classes[1]", "x", "int"),
+    (f"{WAYPOINT}.clases", [1], "classes"),
+    (f"{WAYPOINT}.source.class_path", "Digitz", "Digits"),
+    ("trainer.callbacks", 3, "list[Callback]"),
+    (f"{CALLBACK}.class_path", "ModelCheckpont", "ModelCheckpoint"),
+    (f"{CALLBACK}.init_args.number", "x", "int"),
+    (f"{CALLBACK}.init_args.numbr", 1, "number"),
+    (f"{CALLBACK}.init_args.pair", [1], "tuple[float, float], null"),
+    ("trainer.callbacks[1].init_args.save_top_k", -7, ">= -1"),
+]
+# the same, where the line begins elsewhere
+DEEPER: list[tuple[str, Any, str, str]] = [
+    ("trainer.logger", CSV, "trainer.logger.init_args.save_dir: got nothing", "str"),
     (
-        ("trainer", "logger"),
-        {"class_path": "CSVLogger"},
-        ["trainer.logger.init_args.save_dir: got nothing", "str"],
+        "trainer.logger",
+        [CSV | {"init_args": {"save_dirr": "x"}}],
+        "trainer.logger[0].init_args.save_dirr: got 'x'",
+        "save_dir",
     ),
-    (("trainer", "default_root_dir"), "config.yaml", ["default_root_dir: got 'config.yaml'"]),
-    (("seed_everything",), "x", ["seed_everything: got 'x'", "bool, int"]),
-    (("ckpt_path",), "no.ckpt", ["ckpt_path: got 'no.ckpt'", "a checkpoint file"]),
-    (("ckpt_path",), "last", ["ckpt_path: got 'last'", "a checkpoint file"]),
-    (("ckpt_path",), "config.yaml", ["ckpt_path: got 'config.yaml'", "a checkpoint"]),
-    (("model",), ..., ["model: got nothing", "--config FILE"]),
-    (("data",), ..., ["data: got nothing", "--config FILE"]),
-    (("model", "class_path"), "NoSuch", ["model.class_path: got 'NoSuch'", "FreeEnergyModel"]),
-    (("model",), "NoSuch", ["model: got 'NoSuch'", "FreeEnergyModel"]),
-    (("model",), [1], ["model: got [1]", "FreeEnergyModel"]),
-    (MODEL, 3, ["model.init_args: got 3", "arguments"]),
-    ((*MODEL, "lam"), "abc", ["model.init_args.lam: got 'abc'", "float"]),
-    ((*MODEL, "lam"), -1.0, ["model.init_args.lam: got -1.0", "≥ 0"]),
-    ((*MODEL, "lambda"), 1.0, ["model.init_args.lambda: got 1.0", "lam"]),
-    ((*MODEL, "scheduler_interval"), "x", ["scheduler_interval: got 'x'", "'epoch', 'step'"]),
-    (ENCODER, ..., ["model.init_args.encoder: got nothing", "Encoder"]),
-    (ENCODER, 3, ["model.init_args.encoder: got 3", "Encoder"]),
-    ((*ENCODER, "class_path"), "MLPEncodr", ["encoder.class_path: got 'MLPEncodr'", "MLPEncoder"]),
-    ((*ENCODER, "class_path"), "os.Nope", ["encoder.class_path: got 'os.Nope'", "MLPEncoder"]),
-    ((*ENCODER, "class_path"), "no.such.X", ["encoder.class_path: got 'no.such.X'", "MLPEncoder"]),
-    (
-        (*ENCODER, "init_args", "hidden"),
-        [4, "x"],
-        ["model.init_args.encoder.init_args.hidden[1]: got 'x'", "int"],
-    ),
-    (
-        (*ENCODER, "init_args", "hidden"),
-        "abc",
-        ["model.init_args.encoder.init_args.hidden: got 'abc'", "Sequence[int]"],
-    ),
-    (
-        (*ENCODER, "init_args", "hiden"),
-        [4],
-        ["model.init_args.encoder.init_args.hiden: got [4]", "hidden"],
-    ),
-    (
-        (*ENCODER, "init_args", "latent_dim"),
-        ...,
-        ["model.init_args.encoder.init_args.latent_dim: got nothing", "int"],
-    ),
-    (
-        (*ENCODER, "init_args", "latent_dim"),
-        -2,
-        ["model.init_args.encoder.init_args.latent_dim: got -2", "> 0"],
-    ),
-    (
-        (*MODEL, "optimizer", "class_path"),
-        "Adamm",
-        ["model.init_args.optimizer.class_path: got 'Adamm'", "Adam"],
-    ),
-    (
-        (*MODEL, "optimizer", "init_args", "lr"),
-        "abc",
-        ["model.init_args.optimizer.init_args.lr: got 'abc'", "float"],
-    ),
-    (
-        (*MODEL, "optimizer", "init_args", "lrr"),
-        0.1,
-        ["model.init_args.optimizer.init_args.lrr: got 0.1", "lr"],
-    ),
-    (("data", "class_path"), "Digit", ["data.class_path: got 'Digit'", "InterpolatedDataModule"]),
-    (("data", "init_args", "batch_size"), 0, ["data.init_args.batch_size: got 0", "from 1"]),
-    (("data", "init_args", "waypoints"), 3, ["data.init_args.waypoints: got 3", "list[Waypoint]"]),
-    (
-        (*WAYPOINT, "classes"),
-        "abc",
-        ["data.init_args.waypoints[0].classes: got 'abc'", "list[int]"],
-    ),
-    (
-        (*WAYPOINT, "classes"),
-        [0, "x"],
-        ["data.init_args.waypoints[0].classes[1]: got 'x'", "int"],
-    ),
-    ((*WAYPOINT, "clases"), [1], ["data.init_args.waypoints[0].clases: got [1]", "classes"]),
-    (
-        (*WAYPOINT, "source"),
-        {"class_path": "Digitz"},
-        ["data.init_args.waypoints[0].source.class_path: got 'Digitz'", "Digits"],
-    ),
-    ((*WAYPOINT, "classes"), [0, 77], ["waypoints[0]", "77"]),
-    (
-        (*MODEL, "optimizer", "init_args", "lr"),
-        -1.0,
-        ["model.init_args.optimizer.init_args.lr: got -1.0", "Invalid learning rate"],
-    ),
-    (
-        (*MODEL, "optimizer"),
-        {"class_path": "torch.nn.Linear"},
-        ["optimizer.class_path: got 'torch.nn.Linear'", "Adam"],
-    ),
-    ((*MODEL, "marginal"), None, ["model.init_args.marginal: got None", "a Marginal"]),
-    (("model", "lam"), 3, ["model.lam: got 3", "beside class_path", "init_args"]),
-    ((*ENCODER, "init_args"), None, ["encoder.init_args: got None", "arguments"]),
-    ((*ENCODER, "class_path"), 3, ["encoder.class_path: got 3", "name of a class"]),
-    (
-        ("trainer", "logger"),
-        [{"class_path": "CSVLogger", "init_args": {"save_dirr": "x"}}],
-        ["trainer.logger[0].init_args.save_dirr: got 'x'", "save_dir"],
-    ),
-    (("trainer", "callbacks"), 3, ["trainer.callbacks: got 3", "list[Callback]"]),
-    (
-        (*CALLBACK, "class_path"),
-        "ModelCheckpont",
-        ["trainer.callbacks[0].class_path: got 'ModelCheckpont'", "ModelCheckpoint"],
-    ),
-    (
-        (*CALLBACK, "init_args", "number"),
-        "x",
-        ["trainer.callbacks[0].init_args.number: got 'x'", "int"],
-    ),
-    (
-        (*CALLBACK, "init_args", "numbr"),
-        1,
-        ["trainer.callbacks[0].init_args.numbr: got 1", "number"],
-    ),
-    (
-        (*CALLBACK, "init_args", "pair"),
-        [1, "b"],
-        ["trainer.callbacks[0].init_args.pair[1]: got 'b'", "float"],
-    ),
-    (
-        (*CALLBACK, "init_args", "pair"),
-        [1],
-        ["trainer.callbacks[0].init_args.pair: got [1]", "tuple[float, float], null"],
-    ),
-    (
-        ("trainer", "callbacks", 1, "init_args"),
-        {"save_top_k": -7},
-        ["trainer.callbacks[1].init_args.save_top_k: got -7", ">= -1"],
-    ),
+    (f"{WAYPOINT}.classes", [0, 77], "waypoints[0]", "77"),
+    (f"{CALLBACK}.init_args.pair", [1, "b"], f"{CALLBACK}.init_args.pair[1]: got 'b'", "float"),
 ]
 
 
@@ -455,16 +384,15 @@ def check_mistake(code: int, err: str, parts: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "parts"), IN_YAML, ids=[f"{path[-1]}={value}" for path, value, _ in IN_YAML]
+    ("path", "value", "told", "allowed"),
+    [(p, v, f"{p}: got {'nothing' if v is ... else repr(v)}", a) for p, v, a in IN_YAML] + DEEPER,
+    ids=lambda part: str(part),
 )
 def test_a_mistake_in_the_file_is_told_in_one_line(
-    path: tuple[str | int, ...],
-    value: Any,
-    parts: list[str],
-    capsys: pytest.CaptureFixture[str],
+    path: str, value: Any, told: str, allowed: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = call(config=changed(*path, to=value))
-    check_mistake(code, capsys.readouterr().err, parts)
+    code = call(config=changed(path, to=value))
+    check_mistake(code, capsys.readouterr().err, [told, allowed])
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise, product
+from itertools import product
 
 import pytest
 import torch
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from torch import Tensor
 
+from support.numbers import richardson
 from thermo_pl.errors import ConfigError, NotEquilibrated, SolverBreakdown
 from thermo_pl.exact.alphabet import (
     FREE,
@@ -56,14 +57,6 @@ def system(
 def energy(state: Equilibrium, lam: float, gam: float) -> Tensor:
     """J by its terms."""
     return state.R + lam * state.D + gam * state.C
-
-
-def richardson(f: Callable[[float], Tensor], h: float = 0.02, levels: int = 4) -> Tensor:
-    """Derivative at zero by central differences, extrapolated to an error of order h⁸."""
-    row = [(f(h / 2**i) - f(-h / 2**i)) / (h / 2 ** (i - 1)) for i in range(levels)]
-    for j in range(1, levels):
-        row = [(4**j * fine - coarse) / (4**j - 1) for coarse, fine in pairwise(row)]
-    return row[0]
 
 
 def slopes(alphabet: Alphabet, lam: float, gam: float) -> tuple[Equilibrium, Tensor]:

@@ -17,6 +17,7 @@ from scipy.integrate import quad, solve_ivp
 from scipy.optimize import minimize
 from torch import Tensor
 
+from support.numbers import eye, randn, richardson
 from thermo_pl.errors import ConfigError, DataError, InfeasibleTarget, SolverBreakdown
 from thermo_pl.exact.bures import geodesic
 from thermo_pl.exact.gaussian import LinearGaussian, Weights
@@ -29,17 +30,6 @@ seeds, times = st.integers(0, 10_000), st.floats(0, 1)
 multipliers = st.floats(-1, 1).map(lambda x: 10**x)
 points = st.tuples(multipliers, multipliers, times)
 few = settings(deadline=None, max_examples=25)  # milliseconds each, on a machine that is shared
-
-
-def randn(*shape: int, seed: int) -> Tensor:
-    """Normal numbers in float64."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator, dtype=torch.float64)
-
-
-def eye(d: int) -> Tensor:
-    """The unit matrix in float64."""
-    return torch.eye(d, dtype=torch.float64)
 
 
 def covariance(d: int, seed: int) -> Tensor:
@@ -226,13 +216,6 @@ def response(model: LinearGaussian, at: Point) -> Tensor:
     return total
 
 
-def richardson(function: Callable[[float], Tensor], x: float, h: float) -> Tensor:
-    """The derivative by central differences at h, h/2, h/4, extrapolated to sixth order."""
-    one, two, four = ((function(x + h / n) - function(x - h / n)) / (2 * h / n) for n in (1, 2, 4))
-    first, second = (4 * two - one) / 3, (4 * four - two) / 3
-    return (16 * second - first) / 15
-
-
 def differences(function: Callable[[Point], Tensor], at: Point) -> Tensor:
     """Finite differences in λ, γ, t, one column each."""
 
@@ -240,7 +223,7 @@ def differences(function: Callable[[Point], Tensor], at: Point) -> Tensor:
         lam, gam, t = (value if i == j else old for j, old in enumerate(at))
         return lam, gam, t
 
-    columns = [richardson(lambda x, i=i: function(moved(i, x)), at[i], 4e-3) for i in range(3)]
+    columns = [richardson(lambda h, i=i: function(moved(i, at[i] + h)), 4e-3, 3) for i in range(3)]
     return torch.stack(columns, dim=-1)
 
 

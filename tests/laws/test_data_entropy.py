@@ -20,6 +20,7 @@ from scipy.stats import multivariate_normal, norm
 from torch import Tensor
 
 import thermo_pl.laws.data_entropy
+from support.numbers import generator, randn
 from thermo_pl.errors import ConfigError, DataError
 from thermo_pl.exact.alphabet import log_partition, rate_distortion_classification
 from thermo_pl.exact.distributions import discrete_entropy, divergence
@@ -28,17 +29,6 @@ from thermo_pl.laws.data_entropy import (
     joint_knn_entropy,
     knn_entropy,
 )
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    """A seeded source of numbers."""
-    return torch.Generator().manual_seed(seed)
-
-
-def randn(*shape: int, seed: int = 0) -> Tensor:
-    """Normal numbers in float64."""
-    return torch.randn(shape, generator=generator(seed), dtype=torch.float64)
-
 
 Masses = npt.NDArray[np.float64]
 masses = arrays(float, 5, elements=st.floats(0, 1)).filter(lambda p: p.sum() > 1e-3)

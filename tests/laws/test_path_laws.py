@@ -1,15 +1,15 @@
 """The laws on surfaces known in closed form, and violations planted in them.
 
-Two systems. ``gaussian``: a linear-Gaussian model with all latents active, whose R, D, C and their
-derivatives are matrix traces. ``Springs``: R, D and C quadratic in an explicit θ, so that a row can
-be taken at any θ, and work and relaxation are evaluations of J.
+Two systems. ``gaussian``: a linear-Gaussian model with all latents active, in closed form.
+``Springs``: R, D and C quadratic in an explicit θ, so that a row can be taken at any θ, and work
+and relaxation are evaluations of J.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from itertools import combinations, pairwise, product
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.linalg import sqrtm
 from scipy.stats import norm
 
+from support.exact_runs import MOVING, make_system
 from thermo_pl.errors import ConfigError
 from thermo_pl.estimate import Estimate
 from thermo_pl.files import read_csv, write_csv
@@ -38,37 +38,17 @@ HOLDS, WITHIN_ERROR, VIOLATED, UNKNOWN, NOT_APPLICABLE = Verdict
 SEVERITY = [HOLDS, WITHIN_ERROR, UNKNOWN, VIOLATED]
 ERRORS = ("C_error", "D_error", "J_error", "first_law_error", "work_error", "relaxation_error")
 
-START = np.array([[4.0, 0.5, 0.3], [0.5, 2.5, -0.4], [0.3, -0.4, 1.8]])
-END = np.array([[2.0, -0.3, 0.1], [-0.3, 3.5, 0.6], [0.1, 0.6, 2.2]])
-LABEL_MAP = np.array([[1.0, 0.3, -0.2], [0.1, -0.8, 0.4]])
-SIGMA2, RHO2 = 0.2, 0.3
+EXACT = make_system(MOVING)
 
 
 def gaussian(lam: float, gam: float, t: float, **others: Any) -> Row:
-    """A row at the equilibrium of a linear-Gaussian model whose data move.
-
-    M = S^½ (λ/σ² + γAᵀA/ρ²) S^½ with S = (1-t)S₀ + tS₁; R = ½ log det M, D = ½ tr M⁻¹M_λ and
-    C = ½ tr M⁻¹M_γ up to constants, and ∂_tF = ½ tr S⁻¹S', as det M = det S det(λ/σ² + γAᵀA/ρ²).
-    """
-    covariance = (1 - t) * START + t * END
-    root = np.real(sqrtm(covariance))
-    by_lam, by_gam = covariance / SIGMA2, root @ LABEL_MAP.T @ LABEL_MAP @ root / RHO2
-    m = lam * by_lam + gam * by_gam
-    assert np.linalg.eigvalsh(m).min() > 1, "all latents must be active"
-    x, y = np.linalg.solve(m, by_lam), np.linalg.solve(m, by_gam)
-    rate = 0.5 * np.linalg.slogdet(m)[1]
-    distortion = 1.5 * math.log(2 * math.pi * SIGMA2) + 0.5 * np.trace(x)
-    loss = math.log(2 * math.pi * RHO2) + 0.5 * np.trace(y)
-    energies = {"R": rate, "D": distortion, "C": loss, "J": rate + lam * distortion + gam * loss}
-    responses = {
-        "D_lambda": -0.5 * np.trace(x @ x),
-        "D_gamma": -0.5 * np.trace(x @ y),
-        "C_lambda": -0.5 * np.trace(y @ x),
-        "C_gamma": -0.5 * np.trace(y @ y),
-    }
+    """A row at the equilibrium of a linear-Gaussian model whose data move, all latents active."""
+    here = EXACT.state(lam, gam, t)
+    _, d, c = EXACT.derivatives(lam, gam, t).tolist()
+    responses = {"D_lambda": d[0], "D_gamma": d[1], "C_lambda": c[0], "C_gamma": c[1]}
     place = {"leg": 0, "t": t, "lambda": lam, "gamma": gam}
-    slope = {"J_t": 0.5 * np.trace(np.linalg.solve(covariance, END - START))}
-    return place | energies | responses | slope | dict.fromkeys(ERRORS, 0.0) | others
+    slope = {"J": here.F, "J_t": EXACT.forces(lam, gam, t)[2].item()}
+    return place | here._asdict() | slope | responses | dict.fromkeys(ERRORS, 0.0) | others
 
 
 def line(start: Point, end: Point, steps: int) -> list[Point]:
@@ -217,17 +197,6 @@ def test_the_worst_of_many_has_the_chance_of_one(tried: int) -> None:
     assert tried * norm.logcdf(allowed_errors(tried)) == pytest.approx(norm.logcdf(2), rel=1e-9)
 
 
-def test_pure_noise_is_rarely_called_violated() -> None:
-    generator = np.random.default_rng(0)
-    # 40 steps without any dissipation, measured with noise, 4,000 times
-    noise = generator.normal(size=(4000, 40))
-    found = [inequality("", "", row, 1, 0).verdict for row in noise]
-    share = np.mean([verdict == VIOLATED for verdict in found])
-    chance = norm.sf(2)
-    # four standard errors; a bar of two for the worst of 40 would give 0.6
-    assert abs(share - chance) < 4 * math.sqrt(chance / 4000)
-
-
 number = st.floats(-10, 10)
 error_bar = st.one_of(st.floats(0, 5), st.just(NAN))
 
@@ -246,15 +215,6 @@ def test_of_several_values_the_worst_is_given(
     assert any(check.value == v and check.error in {e, check.error} for v, e in measured)
 
 
-def test_a_small_sure_violation_counts_more_than_a_large_doubtful_one() -> None:
-    check = inequality("", "", [-5, 3, -0.1, -9], [4, 0, 0.01, NAN], 0)
-    assert (check.value, check.error, check.verdict) == (-0.1, 0.01, VIOLATED)
-    check = inequality("", "", [-5, 3, -9], [4, 0, NAN], 0)
-    assert (check.value, check.verdict) == (-9, UNKNOWN)
-    check = inequality("", "", [-5, 3, -0.1], [4, 0, 0.5], 0)
-    assert (check.value, check.error, check.verdict) == (-5, 4, WITHIN_ERROR)
-
-
 def test_of_several_magnitudes_the_median_is_given() -> None:
     check = equality("law", "value = 0", [0.3, 0.1, 9], [0.2, 0.1, 7], 0.05)
     assert (check.value, check.error, check.count) == (0.3, 0.2, 3)
@@ -267,38 +227,6 @@ def test_of_several_magnitudes_the_median_is_given() -> None:
 ENDS = (1.0, 1.0, 0.1), (1.5, 0.6, 0.9)
 OPPOSITE = (0.5, 4.0, 0.1), (4.0, 0.5, 0.5)
 """From mostly C to mostly D: θ has far to go."""
-
-
-def test_first_law_residual_of_exact_equilibria_is_of_third_order() -> None:
-    found = [path_laws.first_law([gaussian(*p) for p in line(*ENDS, n)]) for n in (8, 16, 32, 64)]
-    # n steps of h³ sum to h², and a step of size h has the share h²
-    for median, total in ((a, b) for a, b in found):
-        assert median.verdict == total.verdict == HOLDS
-    for kind in (0, 1):
-        sizes = [abs(checks[kind].value) for checks in found]
-        assert sizes[-1] > 1e-8  # far above rounding, or the ratios would say nothing
-        ratios = [a / b for a, b in pairwise(sizes)]
-        assert abs(ratios[-1] - 4) < 0.1
-        assert abs(ratios[-1] - 4) < abs(ratios[0] - 4)
-    assert [check.count for check in found[0]] == [8, 8]
-
-
-def test_first_law_residual_is_the_gradient_along_the_step() -> None:
-    # from anywhere to anywhere: what is left over is ∇J·Δθ, to the third order
-    theta, direction = np.array([0.3, -0.8]), np.array([0.7, 0.4])
-    start, move = np.array([1.0, 2.0, 0.2]), np.array([0.3, -0.5, 0.4])
-    gaps = []
-    for h in (0.2, 0.1, 0.05, 0.025):
-        thetas = [theta, theta + h * direction]
-        points = [tuple(start), tuple(start + h * move)]
-        gradients = [SPRINGS.gradient(*pair) for pair in zip(thetas, points, strict=True)]
-        expected = (gradients[0] + gradients[1]) / 2 @ (thetas[1] - thetas[0])
-        rows = SPRINGS.path(thetas, points)
-        assert abs(expected) > 0.5 * h  # far from equilibrium
-        gaps.append(path_laws.first_law(rows)[1].value - expected)
-    assert abs(gaps[-1]) > 1e-9
-    ratios = [a / b for a, b in pairwise(gaps)]
-    assert abs(ratios[-1] - 8) < 0.4
 
 
 def test_first_law_of_a_lagging_path_is_violated_beyond_its_error_only() -> None:
@@ -369,34 +297,13 @@ def test_work_of_moving_data_is_not_held_against_the_forces() -> None:
     assert [check.count for check in path_laws.stepwise_work(rows)] == [1]
 
 
-def test_total_dissipation_is_half_the_squared_length_over_the_steps() -> None:
-    # θ relaxes fully after each of N steps: Σ relaxation → ½ ∫ θ*'ᵀ ∇²J θ*' ds / N
-    ends = (1.0, 1.0, 0.1), (2.0, 3.0, 0.9)
-    velocity = np.subtract(ends[1], ends[0])
-    total, fine = 0.0, 2000
-    for k in range(fine):  # the midpoint rule, θ*' by central differences
-        at = np.array(ends[0]) + (k + 0.5) / fine * velocity
-        back, forth = (SPRINGS.optimum(tuple(at + s * 1e-5 * velocity)) for s in (-1, 1))
-        speed = (forth - back) / 2e-5
-        total += float(speed @ SPRINGS.hessian(tuple(at)) @ speed) / (2 * fine)
-    products = []
-    for steps in (50, 100, 200):
-        worst, dissipated = path_laws.dissipation(SPRINGS.relax(line(*ends, steps)))
-        assert (worst.verdict, dissipated.verdict) == (HOLDS, HOLDS)
-        assert worst.count == dissipated.count == steps
-        products.append(dissipated.value * steps)
-    misses = [abs(p / total - 1) for p in products]
-    # of first order in 1/N
-    assert misses[-1] < 0.02
-    assert misses[0] / misses[-1] == pytest.approx(4, abs=0.5)
-
-
 def test_a_step_that_raises_the_free_energy_is_found_beyond_its_error_only() -> None:
     rows = SPRINGS.relax(line((1.0, 1.0, 0.1), (2.0, 3.0, 0.9), 10))
     rows[7]["relaxation"] = -0.02
     worst, total = path_laws.dissipation(rows)
     assert (worst.value, worst.error, worst.verdict) == (-0.02, 0, VIOLATED)
     assert total.verdict == HOLDS
+    assert worst.count == total.count == 10
     assert total.value == pytest.approx(sum(row["relaxation"] for row in rows[1:]), rel=1e-12)
     worst, total = path_laws.dissipation(changed(rows, relaxation_error=0.01))
     assert (worst.value, worst.error, worst.verdict) == (-0.02, 0.01, WITHIN_ERROR)
@@ -484,23 +391,6 @@ def test_a_loop_through_another_leg_does_not_count() -> None:
 # envelope
 
 
-def test_forces_are_the_derivatives_of_the_free_energy() -> None:
-    spans = [(1.0, 2.0), (0.5, 2.0)]
-    found = []
-    for n in (3, 5, 9):
-        lams, gams = (np.linspace(*span, n).tolist() for span in spans)
-        found.append(path_laws.envelope(grid(lams, gams)))
-        assert [check.law for check in found[-1]] == ["envelope, D = ∂F/∂λ", "envelope, C = ∂F/∂γ"]
-        assert [check.count for check in found[-1]] == [n - 1, n * (n - 1)]
-    assert [check.verdict for check in found[-1]] == [HOLDS, HOLDS]
-    for kind, checks in enumerate(zip(*found, strict=True)):
-        values = [check.value for check in checks]
-        assert values[-1] > 1e-7, kind
-        # the trapezoidal rule is of second order
-        assert values[0] / values[1] > 3
-        assert values[1] / values[2] > 3
-
-
 def test_wrong_forces_are_found_beyond_their_error_only() -> None:
     rows = grid(np.linspace(1, 1.4, 5), np.linspace(0.5, 0.9, 5))
     assert {check.verdict for check in path_laws.envelope(rows)} == {HOLDS}
@@ -537,17 +427,6 @@ def test_the_envelope_is_taken_where_one_control_moves_alone() -> None:
 
 
 # Maxwell
-
-
-def test_measured_cross_derivatives_agree_to_second_order() -> None:
-    values = []
-    for n in (3, 5, 9, 17):
-        (check,) = path_laws.maxwell_measured(grid(np.linspace(1, 2, n), np.linspace(0.5, 2, n)))
-        assert check.count == (n - 1) ** 2
-        values.append(check.value)
-    assert check.verdict == HOLDS
-    assert values[-1] > 1e-6
-    assert values[-2] / values[-1] == pytest.approx(4, abs=0.4)
 
 
 def test_measured_cross_derivatives_by_hand() -> None:
@@ -614,17 +493,9 @@ def test_responses_have_the_signs_of_a_concave_free_energy() -> None:
     rows = grid(np.linspace(1, 2, 3), np.linspace(0.5, 2, 3))
     found = path_laws.concavity_response(rows)
     assert [(check.verdict, check.count) for check in found] == [(HOLDS, 9), (HOLDS, 9)]
-    # by the definition: second differences of F, that is of J at the equilibria
-    h = 1e-3
-    for check, control in zip(found, ("lambda", "gamma"), strict=True):
-        bends = []
-        for row in rows:
-            lam, gam = row["lambda"], row["gamma"]
-            by_lam, by_gam = (h, 0.0) if control == "lambda" else (0.0, h)
-            up, down = (gaussian(lam + k * by_lam, gam + k * by_gam, 0.3)["J"] for k in (1, -1))
-            bends.append((up + down - 2 * row["J"]) / h**2)
-        assert check.value == pytest.approx(-max(bends), rel=1e-4)
-    for kind, name in enumerate(("D_lambda", "C_gamma")):
+    slopes = "D_lambda", "C_gamma"
+    assert [check.value for check in found] == [-max(row[name] for row in rows) for name in slopes]
+    for kind, name in enumerate(slopes):
         wrong = [dict(row) for row in rows]
         wrong[5][name] *= -1
         found = path_laws.concavity_response(wrong)
@@ -678,61 +549,6 @@ def test_forces_that_rise_are_found_beyond_their_error_only() -> None:
 
 
 # second law
-
-
-def unused_latent(s2: float, lam: float) -> tuple[float, float, float]:
-    """H, J and log Z of x ~ N(0, s²) with a z that says nothing, and the best d = N(0, λs²)."""
-    entropy = 0.5 * math.log(2 * math.pi * math.e * s2)
-    distortion = 0.5 * math.log(2 * math.pi * lam * s2) + 0.5 / lam
-    log_z = 0.5 * math.log(2 * math.pi * s2) - 0.5 * lam * math.log(2 * math.pi * lam * s2)
-    return entropy, lam * distortion, log_z
-
-
-@given(st.integers(0, 10_000), st.floats(0.1, 5), st.floats(0.1, 5))
-def test_second_law_is_a_divergence(seed: int, lam: float, gam: float) -> None:
-    # x, y, z on finite alphabets, everything at random: KL(p ‖ q/Z) by the sum over all of them
-    generator = np.random.default_rng(seed)
-    e, p_xy = generator.dirichlet(np.ones(3), 4), generator.dirichlet(np.ones(8)).reshape(4, 2)
-    d, c = generator.dirichlet(np.ones(4), 3), generator.dirichlet(np.ones(2), 3)
-    q = generator.dirichlet(np.ones(3))
-    forward, backward = np.empty((4, 2, 3)), np.empty((4, 2, 3))
-    for x, y, z in product(range(4), range(2), range(3)):
-        forward[x, y, z] = e[x, z] * p_xy[x, y]
-        backward[x, y, z] = d[z, x] ** lam * c[z, y] ** gam * q[z]
-    total = backward.sum()
-    expected = (forward * np.log(forward / (backward / total))).sum()
-    p_xz = forward.sum(1)
-    entropy = -(p_xy * np.log(p_xy)).sum()
-    rate = (p_xz * np.log(e / q)).sum()
-    distortion = -(p_xz * np.log(d.T)).sum()
-    loss = -(forward.sum(0) * np.log(c.T)).sum()
-    energy = rate + lam * distortion + gam * loss
-    check = second_law.second_law(*map(Estimate, (entropy, energy, math.log(total))))
-    assert check.value == pytest.approx(expected, abs=1e-10)
-    assert check.verdict == HOLDS
-
-
-@given(st.floats(1e-3, 1e3), st.floats(0.1, 10))
-def test_second_law_holds_where_it_is_an_equality(s2: float, lam: float) -> None:
-    # d^λ/Z is p itself
-    entropy, energy, log_z = unused_latent(s2, lam)
-    check = second_law.second_law(*map(Estimate, (entropy, energy, log_z)))
-    assert abs(check.value) < 1e-12
-    assert check.verdict == HOLDS
-
-
-def test_the_short_form_of_the_second_law_fails_where_z_exceeds_one() -> None:
-    entropy, energy, log_z = unused_latent(0.005, 2.0)
-    short = second_law.second_law_without_log_z(*map(Estimate, (entropy, energy, log_z)))
-    assert short.value == pytest.approx(-1.037, abs=5e-4)  # the theory page
-    assert short.verdict == NOT_APPLICABLE  # so it is no law there, whatever J is
-    assert short.reason == f"log Z = {log_z:.3g}, and J ≥ H asks for Z ≤ 1"
-    below = second_law.second_law_without_log_z(*map(Estimate, (entropy, energy, -0.1)))
-    assert below.verdict == VIOLATED
-    assert "Z ≤ 1" in short.law
-    full = second_law.second_law(*map(Estimate, (entropy, energy, log_z)))
-    assert full.value == pytest.approx(0, abs=1e-14)
-    assert full.verdict == HOLDS
 
 
 def test_second_law_has_the_errors_of_its_terms() -> None:

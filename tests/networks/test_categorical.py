@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.distributions import Categorical as TorchCategorical
 from torch.distributions import kl_divergence
 
+from support.numbers import randn
 from thermo_pl.errors import ConfigError
 from thermo_pl.networks import (
     Categorical,
@@ -42,12 +43,6 @@ PIXELS = [
 ]
 LABELS = [[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]]
 few = settings(max_examples=25, deadline=None)  # milliseconds each, on a machine that is shared
-
-
-def randn(*shape: int, seed: int) -> Tensor:
-    """Normal numbers in float64."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
 def tables(seed: int = 0, **changes: Any) -> Networks:

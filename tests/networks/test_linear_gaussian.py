@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
+from support.numbers import randn
 from thermo_pl.errors import ConfigError
 from thermo_pl.networks import (
     Gaussian,
@@ -30,12 +31,6 @@ from thermo_pl.networks import (
 CLOSE = {"rtol": 1e-12, "atol": 1e-12}  # float64
 SHAPE = (1, 1, 4)
 few = settings(max_examples=25, deadline=None)  # milliseconds each, on a machine that is shared
-
-
-def randn(*shape: int, seed: int) -> Tensor:
-    """Normal numbers in float64."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
 def randomised(module: nn.Module, seed: int = 0) -> Any:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.func import hessian as dense_hessian
 from torch.func import jacrev
 
+from support.numbers import randn
 from thermo_pl.errors import ConfigError
 from thermo_pl.networks import (
     Gaussian,
@@ -27,12 +28,6 @@ from thermo_pl.response.objective import Objective, Probe
 
 SHAPE, CLASSES, T = (1, 1, 3), 3, 0.4
 EXACT = {"curvature": "hessian", "solver": "minres", "tolerance": 1e-10, "max_iterations": 2000}
-
-
-def randn(*shape: int, seed: int = 0) -> Tensor:
-    """Normal numbers in float64."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
 def objective() -> Objective:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from support.numbers import randn, richardson
 from thermo_pl.errors import ConfigError
 from thermo_pl.exact.alphabet import Alphabet
 from thermo_pl.networks import (
@@ -36,12 +36,6 @@ from thermo_pl.response.objective import Objective, Probe
 LETTERS, LABELS, CODES = 4, 3, 3
 SHAPE = (1, 1, LETTERS)
 LAM, GAM, T = 1.3, 2.0, 0.4
-
-
-def randn(*shape: int, seed: int = 0) -> Tensor:
-    """Normal numbers in float64."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
 def distributions(rows: int, n: int, seed: int) -> Tensor:
@@ -94,14 +88,6 @@ def surface(a: Alphabet, probe: Probe, lam: float, gam: float, t: float) -> Tens
     encoder = (a.marginal.log() - lam * d - gam * c).softmax(-1)
     rate = encoder * (encoder.log() - a.marginal.log())
     return torch.stack([(a.p_x[:, None] * each).sum() for each in (rate, encoder * d, encoder * c)])
-
-
-def richardson(f: Any, h: float = 0.02, levels: int = 4) -> Tensor:
-    """Derivative at zero by central differences, extrapolated to an error of order h⁸."""
-    row = [(f(h / 2**i) - f(-h / 2**i)) / (h / 2 ** (i - 1)) for i in range(levels)]
-    for j in range(1, levels):
-        row = [(4**j * fine - coarse) / (4**j - 1) for coarse, fine in pairwise(row)]
-    return row[0]
 
 
 def differences(a: Alphabet, probe: Probe) -> Tensor:

@@ -10,12 +10,8 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.func import functional_call, jvp, vjp
 from torch.nn import functional as F
 
+from support.numbers import randn
 from thermo_pl.response.fused import FusedLinear
-
-
-def randn(*shape: int, seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
 def leaf(*shape: int, seed: int = 0) -> Tensor:

@@ -17,7 +17,12 @@ from torch.func import functional_call, grad, jacrev
 from torch.func import hessian as dense_hessian
 from torch.nn.utils import parameters_to_vector
 
+from support import carnot_system
+from support.exact_runs import LABELS, NOISE, STILL, make_linear_model, make_system
+from support.numbers import eye, randn
+from thermo_pl.datamodules import GaussianDomains
 from thermo_pl.errors import ConfigError
+from thermo_pl.exact.gaussian import LinearGaussian
 from thermo_pl.networks import (
     Categorical,
     CategoricalEncoder,
@@ -45,7 +50,6 @@ from thermo_pl.response.linear import (
     Response,
     ResponseSettings,
     ResponseSystem,
-    gradient_of,
     linear_response,
 )
 from thermo_pl.response.measurement import data_force, measure
@@ -60,16 +64,6 @@ EXACT = ResponseSettings(0, "hessian", 1e-12, 5000)
 
 seeds = st.integers(0, 10_000)
 few = settings(max_examples=8, deadline=None)  # each example builds graphs: tens of milliseconds
-
-
-def randn(*shape: int, seed: int = 0) -> Tensor:
-    """Normal numbers in float64."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator, dtype=torch.float64)
-
-
-def eye(n: int) -> Tensor:
-    return torch.eye(n, dtype=torch.float64)
 
 
 def particles(n: int, seed: int = 0, shape: tuple[int, ...] = SHAPE) -> Particles:
@@ -315,6 +309,13 @@ def test_the_response_is_that_of_relaxed_equilibria(case: str) -> None:
     assert abs(response.stationarity) < 1e-13
     if NULL[case] == 0:
         assert response.solution.status is Status.CONVERGED
+    if case == "Gaussian":
+        # of the gradient, which is rounding, much lies in the null directions: it ends nothing
+        loose = linear_response(
+            Objective(made, probe), T, ResponseSettings(0, "hessian", 1e-6, 5000)
+        )
+        assert loose.solution.status is Status.CONVERGED
+        assert abs(loose.stationarity) < 1e-13
     for name in names:
         column = CONTROLS.index(name)
         found, expected = response.directions[column], differences(made, probe, name, inverse)
@@ -329,18 +330,6 @@ def test_the_response_is_that_of_relaxed_equilibria(case: str) -> None:
     assert response.directions[CONTROLS.index("t")].norm() > 1e-2  # the data do move
     # the data term is not small: without it the third column would be another
     assert abs(force_of(made, probe)) > 1e-2
-
-
-def test_logistic_regression_does_not_follow_gamma() -> None:
-    made, probe = equilibrium("logistic regression")
-    # some damping, as a right-hand side of rounding has a part in the null directions
-    settings = ResponseSettings(1e-6, "hessian", 1e-10, 1000)
-    response = linear_response(Objective(made, probe), T, settings)
-    # 1e-15 of rounding over the damping
-    assert response.directions[:2].norm(dim=1).max() < 1e-8
-    for slope in response.slopes:
-        assert max(abs(slope.lam), abs(slope.gam)) < 1e-12
-    assert abs(response.slopes.C.t) > 1e-2
 
 
 # -- curvature against dense matrices -----------------------------------------------------------
@@ -532,8 +521,8 @@ def test_parts_of_a_probe_add_up_to_the_whole(
     monkeypatch.setattr("thermo_pl.response.curvature.part_size", lambda *_: 4)
     monkeypatch.setattr("thermo_pl.response.curvature._parts_kept", lambda _: 1)
     product = make(objective, T)
-    for _ in range(2):
-        found = product(rows)
+    # the whole at once, and again, and row by row
+    for found in (product(rows), product(rows), torch.cat([product(row[None]) for row in rows])):
         assert (found - whole).abs().max() <= 1e-12 * whole.abs().max()
 
 
@@ -604,25 +593,6 @@ def test_the_precision_of_a_solve_is_not_that_of_the_model() -> None:
     assert made.dtype == torch.float32  # only read
 
 
-def test_the_curvatures_are_not_the_same() -> None:
-    # or the two tests above would say the same thing twice
-    objective = objective_of(small())
-    identity = eye(len(objective.theta))
-    apart = (gauss_newton(objective, T)(identity) - hessian(objective, T)(identity)).abs().max()
-    assert apart > 1e-2
-
-
-def test_gauss_newton_of_logistic_regression_is_its_hessian() -> None:
-    objective = objective_of(randomised(CASES["logistic regression"]()))
-    identity = eye(len(objective.theta))
-    torch.testing.assert_close(
-        gauss_newton(objective, T)(identity),
-        hessian(objective, T)(identity),
-        rtol=1e-12,
-        atol=1e-13,
-    )
-
-
 @few
 @given(
     seeds,
@@ -640,18 +610,6 @@ def test_gauss_newton_is_positive_semi_definite(
     values = torch.linalg.eigvalsh(matrix)
     assert values[0] >= -1e-10 * max(values[-1].item(), 1)  # rounding, of the largest
     assert (matrix - matrix.T).abs().max() <= 1e-12 * values[-1]
-
-
-def test_products_may_be_taken_again_and_in_any_number() -> None:
-    objective = objective_of(small())
-    rows = randn(4, len(objective.theta))
-    for make in (gauss_newton, hessian):
-        product = make(objective, T)
-        all_at_once, again = product(rows), product(rows)
-        assert torch.equal(all_at_once, again)
-        one = torch.cat([product(row[None]) for row in rows])
-        torch.testing.assert_close(one, all_at_once, rtol=1e-12, atol=1e-12)
-        assert not all_at_once.requires_grad
 
 
 @pytest.mark.parametrize("curvature", ["gauss_newton", "hessian"])
@@ -740,21 +698,6 @@ def test_a_response_starts_from_the_last_one() -> None:
     assert moved.solution.status is Status.CONVERGED
 
 
-@pytest.mark.parametrize("case", [pytest.param("Gaussian", marks=pytest.mark.slow), *FAST[:1]])
-def test_undamped_at_equilibrium_the_gradient_is_rounding_and_ends_nothing(case: str) -> None:
-    # alone it would meet negative curvature: it has a part in the null directions
-    made, probe = equilibrium(case)
-    objective = Objective(made, probe)
-    ratio = (
-        gradient_of(objective, T).norm() / linear_response(objective, T, EXACT).directions.norm()
-    )
-    assert ratio < 1e-11
-    settings = ResponseSettings(0, "hessian", 1e-6, 5000)
-    response = linear_response(objective, T, settings)
-    assert response.solution.status is Status.CONVERGED
-    assert abs(response.stationarity) < 1e-13
-
-
 def test_negative_curvature_is_told() -> None:
     objective = objective_of(small())
     matrix = hessian(objective, T)(eye(len(objective.theta)))
@@ -768,136 +711,32 @@ def test_negative_curvature_is_told() -> None:
 # -- exact surfaces -----------------------------------------------------------------------------
 
 
-def sigma_points(covariance: Tensor) -> Tensor:
-    """Points whose mean of any quadratic is that of N(0, covariance)."""
-    values, vectors = torch.linalg.eigh(covariance)
-    axes = (len(values) * values).sqrt()[:, None] * vectors.T
-    return torch.cat([axes, -axes])
-
-
-def root(matrix: Tensor, power: float = 0.5) -> Tensor:
-    values, vectors = torch.linalg.eigh(matrix)
-    return vectors * values**power @ vectors.T
-
-
-PIXEL_VARIANCE, LABEL_VARIANCE = 0.5, 0.3
-LABEL_MAP = torch.tensor([[1.0, 0.3, -0.2], [0.1, -0.8, 0.4]], dtype=torch.float64)
-
-
-def exact_model(lam: float, gam: float, covariance: Tensor, label_map: Tensor) -> Networks:
-    """The linear-Gaussian model at its global minimum, one latent for each pixel.
-
-    With B = λ/σ² + γAᵀA/ρ² it is probabilistic PCA of B^½x with unit noise, V = AW.
-    """
-    d, m = len(covariance), len(label_map)
-    classifier = GaussianClassifier(d, m, LABEL_VARIANCE) if m else None
-    made = Networks(
-        LinearGaussianEncoder((1, 1, d), d),
-        decoder=MLPDecoder((1, 1, d), d, hidden=(), likelihood=Gaussian(PIXEL_VARIANCE)),
-        marginal=StandardNormal(d),
-        lam=lam,
-        gam=gam,
-        classifier=classifier,
-    ).double()
-    b = lam * eye(d) / PIXEL_VARIANCE + gam * label_map.T @ label_map / LABEL_VARIANCE
-    values, vectors = torch.linalg.eigh(root(b) @ covariance @ root(b))
-    whitened = vectors * (values - 1).clamp_min(0).sqrt()
-    precision = values.clamp_min(1)
-    decoder = root(b, -0.5) @ whitened
-    with torch.no_grad():
-        for p in made.parameters():
-            p.zero_()
-        made.encoder.net.weight[:] = (whitened / precision).T @ root(b)
-        made.encoder.log_var[:] = -precision.log()
-        made.decoder.net[0].weight[:] = decoder
-        if m:
-            made.classifier.net[0].weight[:] = label_map @ decoder
-    return made
-
-
-@pytest.mark.parametrize("lam", [0.7, 2.0, 10.0])
-def test_response_of_the_linear_gaussian_vae(lam: float) -> None:
-    # D = const + n_act/(2λ) + what the inactive latents leave, R = Σ_active ½ log(λτ/σ²)
-    variances = torch.tensor([4, 2.5, 1.6, 1, 0.6, 0.3], dtype=torch.float64)
-    active = int((variances > PIXEL_VARIANCE / lam).sum())
-    assert active == {0.7: 4, 2.0: 6, 10.0: 6}[lam]
-    rotation = torch.linalg.qr(randn(6, 6))[0]
-    covariance = rotation * variances @ rotation.T
-    made = exact_model(lam, 0.0, covariance, torch.zeros(0, 6).double())
-    x = sigma_points(covariance).reshape(-1, 1, 1, 6)
-    nothing = x.new_zeros(len(x), 0)
-    noise = made.noise(1, len(x))
-    probe = Probe(Particles(x, x, nothing, nothing, x.new_ones(len(x))), noise)
-    assert gradient_of(Objective(made, probe), T).norm() < 1e-12
-    response = linear_response(Objective(made, probe), T, EXACT)
-    found = [slope.lam for slope in response.slopes]
-    assert found == pytest.approx([active / (2 * lam), -active / (2 * lam**2), 0], abs=1e-9)
-    # there is neither a classifier nor a motion
-    assert all(slope.gam == slope.t == 0 for slope in response.slopes)
-
-
-def test_response_of_the_exact_rate_distortion_classification_surface() -> None:
-    # all latents active: F = ½ log det M + λ d/2 log 2πσ² + γ m/2 log 2πρ² + d/2, and the data move
-    # on the geodesic between two Gaussians, S(t) = G S₁ G
-    lam, gam = 1.5, 2.0
-    mix = randn(3, 3, seed=1)
-    start = mix @ mix.T + eye(3)
-    mix = randn(3, 3, seed=2)
-    end = mix @ mix.T + 0.7 * eye(3)
-    half = root(start)
-    transport = root(start, -0.5) @ root(half @ end @ half) @ root(start, -0.5)
-
-    def covariance(t: Tensor) -> Tensor:
-        g = (1 - t) * eye(3) + t * transport
-        return g @ start @ g
-
-    def surface(controls: Tensor) -> Tensor:
-        lam, gam, t = controls
-        b = lam * eye(3) / PIXEL_VARIANCE
-        b = b + gam * LABEL_MAP.T @ LABEL_MAP / LABEL_VARIANCE
-        value = 0.5 * (torch.logdet(b) + torch.logdet(covariance(t))) + 1.5
-        value = value + lam * 1.5 * math.log(2 * math.pi * PIXEL_VARIANCE)
-        return value + gam * math.log(2 * math.pi * LABEL_VARIANCE)
-
-    at = torch.tensor([lam, gam, T], dtype=torch.float64)
-    here = covariance(at[2])
-    made = exact_model(lam, gam, here, LABEL_MAP)
-    x = sigma_points(start)
-    y = x @ LABEL_MAP.T  # label noise would only add a constant to C
-    moved = x @ transport
-    images = [part.reshape(-1, 1, 1, 3) for part in (x, moved)]
-    noise = made.noise(1, len(x))
-    ends = Particles(*images, y, moved @ LABEL_MAP.T, x.new_ones(len(x)))
-    probe = Probe(ends, noise)
-    objective = Objective(made, probe)
-
-    slope, second = grad(surface)(at), dense_hessian(surface)(at)
-    measured = measure(made, probe, T, decoded=len(noise))
-    assert gradient_of(objective, T).norm() < 1e-12
-    assert measured.free_energy.value == pytest.approx(surface(at).item(), abs=1e-12)
-    # first law: D = F_λ, C = F_γ, ∂_tJ = F_t
-    slopes = [measured.distortion, measured.classification]
-    laws = [*(term.value for term in slopes), force_of(made, probe)]
-    assert laws == pytest.approx(slope.tolist(), abs=1e-12)
-
-    found = linear_response(objective, T, EXACT).slopes.tensor()
-    # rows D and C are those of the second derivatives of F; R = F - λD - γC
-    torch.testing.assert_close(found[1:], second[:2], rtol=0, atol=1e-9)
-    rate = -lam * second[0] - gam * second[1]
-    rate[2] += slope[2]
-    torch.testing.assert_close(found[0], rate, rtol=0, atol=1e-9)
-    # the closed forms of the theory page, by hand
-    m = root(here) @ (
-        lam * eye(3) / PIXEL_VARIANCE + gam * LABEL_MAP.T @ LABEL_MAP / LABEL_VARIANCE
-    )
-    m = m @ root(here)
-    assert torch.linalg.eigvalsh(m).min() > 1.1
-    m_lam = torch.linalg.solve(m, here / PIXEL_VARIANCE)
-    m_gam = root(here) @ LABEL_MAP.T @ LABEL_MAP @ root(here) / LABEL_VARIANCE
-    m_gam = torch.linalg.solve(m, m_gam)
-    pairs = {(2, 0): m_lam @ m_gam, (2, 1): m_gam @ m_gam, (1, 0): m_lam @ m_lam}
-    for place, product in pairs.items():
-        assert found[place].item() == pytest.approx(-0.5 * product.trace().item(), abs=1e-9)
+@pytest.mark.parametrize(
+    ("system", "covariances", "labels", "noise", "lam"),
+    [
+        # fewer latents than pixels, so that D and C feel the data
+        (carnot_system.LEGS[0], carnot_system.COVARIANCES[:2], carnot_system.LABELS,
+         carnot_system.NOISE, 1.2),
+        # one of three latents switched off, and nothing moves
+        (make_system(STILL), STILL, LABELS, NOISE, 0.5),
+    ],
+    ids=["moving", "a latent switched off"],
+)  # fmt: skip
+def test_response_of_the_exact_surface(
+    system: LinearGaussian, covariances: Any, labels: Any, noise: Any, lam: float
+) -> None:
+    at = Point(lam, 2.0, T)
+    assert system.active_latents(*at) == 2
+    made = make_linear_model(system, at.lam, at.gam).double()
+    ends = GaussianDomains(covariances, labels, noise).coupling("train").all()
+    probe = Probe(ends, made.noise(1, len(ends.weight)))
+    shift_parameters(made, newton(energy(made, probe, at), flat(made)) - flat(made))
+    measured = measure(made, probe, T, decoded=len(probe.noise))
+    values = [measured.rate, measured.distortion, measured.classification, measured.free_energy]
+    assert [part.value for part in values] == pytest.approx([*system.state(*at)], abs=1e-12)
+    assert force_of(made, probe) == pytest.approx(system.forces(*at)[2].item(), abs=1e-12)
+    found = linear_response(Objective(made, probe), T, EXACT).slopes.tensor()
+    torch.testing.assert_close(found, system.derivatives(*at), rtol=0, atol=1e-9)
 
 
 # -- laws that hold for every model at every θ --------------------------------------------------
@@ -926,27 +765,6 @@ def test_maxwell_relation_and_concavity(seed: int, name: str, damping: float) ->
     assert abs(response.slopes.C.lam - response.slopes.D.gam) <= error
     assert response.slopes.D.lam < 0
     assert response.slopes.C.gam < 0
-
-
-@pytest.mark.parametrize("damping", [0.0, 0.5])
-def test_maxwell_relation_with_the_hessian(damping: float) -> None:
-    made, probe = equilibrium("frozen classifier")
-    settings = ResponseSettings(damping, "hessian", 1e-12, 2000)
-    found = linear_response(Objective(made, probe), T, settings).slopes
-    assert found.C.lam == pytest.approx(found.D.gam, rel=1e-9)
-    assert abs(found.C.lam) > 1e-4
-
-
-def test_more_damping_is_less_response() -> None:
-    objective = objective_of(small())
-
-    def lengths(damping: float) -> Tensor:
-        settings = ResponseSettings(damping, tolerance=1e-10, max_iterations=500)
-        return linear_response(objective, T, settings).directions.norm(dim=1)
-
-    assert (lengths(1.0) < lengths(0.1)).all()
-    # for large damping it is the first step of relaxation, rhs/μ
-    torch.testing.assert_close(1e8 * lengths(1e8), 1e9 * lengths(1e9), rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize(
@@ -1017,23 +835,6 @@ def test_measurement_is_the_direct_computation_and_its_t_derivative(name: str) -
     assert force_of(made, probe) == pytest.approx(expected, rel=1e-8, abs=1e-9)
 
 
-def test_at_equilibrium_the_explicit_derivative_is_that_of_the_free_energy() -> None:
-    # the envelope theorem, with F from relaxed equilibria
-    made, probe = equilibrium("frozen classifier")
-    here = Point(made.lam.item(), made.gam.item(), T)
-    matrix = dense_hessian(energy(made, probe, here))(flat(made))
-    inverse = torch.linalg.inv(matrix)
-    h = 1e-3
-    values = []
-    for t in (T + h, T - h):
-        at = here._replace(t=t)
-        values.append(energy(made, probe, at)(relaxed(made, probe, at, inverse)).item())
-    found = force_of(made, probe)
-    # second order in h: 1e-6 times a third derivative of order 0.1
-    assert found == pytest.approx((values[0] - values[1]) / (2 * h), abs=1e-6)
-    assert abs(found) > 1e-3
-
-
 # -- stationarity -------------------------------------------------------------------------------
 
 
@@ -1077,12 +878,15 @@ def test_stationarity_with_a_witness() -> None:
 def test_an_independent_witness_takes_the_noise_floor_away() -> None:
     # at the optimum of the population the gradient on a probe is noise, and nothing else
     covariance = torch.tensor([[2.0, 0.4], [0.4, 1.2]], dtype=torch.float64)
-    made = exact_model(1.0, 0.0, covariance, torch.zeros(0, 2).double())
+    nothing = torch.zeros(2, 2), torch.zeros(2, 2)
+    system = LinearGaussian(covariance, None, *nothing, 0.5, 0.3, latent_dim=2)
+    made = make_linear_model(system, 1.0, 0.0).double()
+    root = torch.linalg.cholesky(covariance)
     count, n = 80, 40
 
     def draw(seed: int) -> Objective:
-        x = (randn(n, 2, seed=seed) @ root(covariance)).reshape(n, 1, 1, 2)
-        nothing = x.new_zeros(n, 0)
+        x = (randn(n, 2, seed=seed) @ root.T).reshape(n, 1, 1, 2)
+        nothing = x.new_zeros(n, 2)
         probe = Probe(
             Particles(x, x, nothing, nothing, x.new_ones(n)), randn(1, n, 2, seed=seed + 1)
         )
@@ -1251,12 +1055,8 @@ def test_single_precision_gives_the_same_response() -> None:
     ("changes", "message"),
     [
         ({"damping": -0.1}, "response.damping: got -0.1; allowed: a finite number ≥ 0, or auto"),
-        ({"damping": math.inf}, "response.damping: got inf; allowed: a finite number ≥ 0, or auto"),
+        ({"damping": "any"}, "response.damping: got 'any'; allowed: a finite number ≥ 0, or auto"),
         ({"damping": math.nan}, "response.damping: got nan; allowed: a finite number ≥ 0, or auto"),
-        (
-            {"damping": "some"},
-            "response.damping: got 'some'; allowed: a finite number ≥ 0, or auto",
-        ),
         ({"tolerance": 0.0}, "response.tolerance: got 0.0; allowed: a number between 0 and 1"),
         ({"tolerance": 1.0}, "response.tolerance: got 1.0; allowed: a number between 0 and 1"),
         ({"max_iterations": 0}, "response.max_iterations: got 0; allowed: a whole number > 0"),

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Independent, Normal, kl_divergence
 
+from support.numbers import randn
 from thermo_pl.estimate import Estimate
 from thermo_pl.networks import (
     CategoricalEncoder,
@@ -43,12 +44,6 @@ from thermo_pl.response.objective import Probe
 SHAPE, CLASSES, K, N = (1, 1, 3), 3, 2, 6
 LAM, GAM, T = 1.3, 2.0, 0.4
 CLOSE = {"rel": 1e-12, "abs": 1e-12}  # float64 sums of a few hundred terms
-
-
-def randn(*shape: int, seed: int) -> Tensor:
-    """Normal numbers in float64."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
 def particles(seed: int = 0) -> Particles:

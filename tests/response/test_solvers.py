@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.sparse.linalg import minres as scipy_minres
 from torch import Tensor
 
+from support.numbers import randn
 from thermo_pl.errors import ConfigError
 from thermo_pl.response.solvers import (
     DENSE_LIMIT,
@@ -24,12 +25,6 @@ from thermo_pl.response.solvers import (
     minres,
     nystrom,
 )
-
-
-def randn(*shape: int, seed: int = 0) -> Tensor:
-    """Normal numbers in float64."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
 def with_eigenvalues(values: list[float], seed: int = 0) -> tuple[Tensor, Tensor]:
