@@ -46,6 +46,7 @@ from thermo_pl.networks import (
 )
 from thermo_pl.particles import Particles
 from thermo_pl.response.curvature import PART, Curvature, gauss_newton, hessian, part_size
+from thermo_pl.response.held_out import slopes_on
 from thermo_pl.response.linear import (
     Response,
     ResponseSettings,
@@ -212,8 +213,11 @@ class Change(NamedTuple):
     means: Tensor
 
 
-def differences(made: Networks, probe: Probe, name: str, inverse: Tensor) -> Change:
+def differences(
+    made: Networks, probe: Probe, name: str, inverse: Tensor, seen_on: Probe | None = None
+) -> Change:
     """Central differences of relaxed equilibria in one control, extrapolated (Richardson)."""
+    seen_on = seen_on or probe
     here = Point(made.lam.item(), made.gam.item(), T)
     step = 4e-3 * getattr(here, name)
 
@@ -222,7 +226,7 @@ def differences(made: Networks, probe: Probe, name: str, inverse: Tensor) -> Cha
         for sign in (1, -1):
             at = here._replace(**{name: getattr(here, name) + sign * h})
             theta = relaxed(made, probe, at, inverse)
-            values.append((theta, means_of(made, probe, theta, at.t)))
+            values.append((theta, means_of(made, seen_on, theta, at.t)))
         return [(up - down) / (2 * h) for up, down in zip(*values, strict=True)]
 
     return Change(*((4 * b - a) / 3 for a, b in zip(central(step), central(step / 2), strict=True)))
@@ -328,6 +332,23 @@ def test_the_response_is_that_of_relaxed_equilibria(case: str) -> None:
         scale = max(expected.means.abs().max().item(), 1e-3)
         assert (slopes - expected.means).abs().max() <= 1e-6 * scale, name
     assert response.directions[CONTROLS.index("t")].norm() > 1e-2  # the data do move
+
+
+def test_slopes_on_held_out_particles_are_those_of_relaxed_equilibria() -> None:
+    made, probe = equilibrium("frozen classifier")
+    j = energy(made, probe, Point(made.lam.item(), made.gam.item(), T))
+    inverse = torch.linalg.pinv(dense_hessian(j)(flat(made)), rtol=1e-10, hermitian=True)
+    response = linear_response(Objective(made, probe), T, EXACT)
+    held_out = probe_of(made, 12, samples=3, seed=5)
+    found = slopes_on(Objective(made, held_out), T, response.directions).tensor()
+    for name in Point._fields:
+        expected = differences(made, probe, name, inverse, held_out).means
+        column = CONTROLS.index(name)
+        assert (found[:, column] - expected).abs().max() <= 1e-6 * expected.abs().max(), name
+        # other particles, other slopes
+        assert (response.slopes.tensor()[:, column] - expected).abs().max() > 1e-2, name
+    in_parts = slopes_on(Objective(made, held_out), T, response.directions, memory=1).tensor()
+    torch.testing.assert_close(in_parts, found)
     # the data term is not small: without it the third column would be another
     assert abs(force_of(made, probe)) > 1e-2
 

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from thermo_pl.response.curvature import Curvature, gauss_newton, hessian
     from thermo_pl.response.damping import damping_effect, relaxation_damping
     from thermo_pl.response.fluctuation import fluctuation_response
+    from thermo_pl.response.held_out import slopes_on
     from thermo_pl.response.linear import (
         Response,
         ResponseSettings,
@@ -23,6 +24,7 @@ else:
         curvature=["Curvature", "gauss_newton", "hessian"],
         damping=["damping_effect", "relaxation_damping"],
         fluctuation=["fluctuation_response"],
+        held_out=["slopes_on"],
         linear=["Response", "ResponseSettings", "ResponseSystem", "linear_response"],
         measurement=["Measurement", "measure"],
         objective=["Objective", "Probe"],
@@ -46,4 +48,5 @@ __all__ = [
     "linear_response",
     "measure",
     "relaxation_damping",
+    "slopes_on",
 ]
