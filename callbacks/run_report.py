@@ -36,7 +36,7 @@ class RunReport(Monitor):
     """
 
     def __init__(self, frames: int = 9) -> None:
-        """Say how many moments the strip of images has.
+        """Say how many moments the strip of images has; of data that are no images there is none.
 
         Args:
             frames: moments in the strip of images, at most.
@@ -57,7 +57,7 @@ class RunReport(Monitor):
             self._accuracy = {name: [value] for name, value in _accuracies(model, data).items()}
         if model.classifies and _is_round_trip(data) and row["t"] == 0:
             self._there[letter(row["leg"])] = _accuracy_at(model, data, row["leg"], 0.0)
-        if data.class_names:
+        if data.class_names and len(model.encoder.image_shape) == 3:  # else no image can be drawn
             self._strip[row["step"]] = _frame(model, data)
 
     def on_ending(self, trainer: pl.Trainer, process: QuasiStatic) -> None:

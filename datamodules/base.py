@@ -197,11 +197,17 @@ class PathDataModule(pl.LightningDataModule):
         require(split in SPLITS, "split", split, ", ".join(SPLITS))
         return self._built().legs[split][self.leg if leg is None else leg]
 
+    @property
+    def value_range(self) -> tuple[float, float]:
+        """The least and the greatest value of a feature. Builds the path if need be."""
+        ranges = [leg.value_range for legs in self._built().legs.values() for leg in legs]
+        return min(low for low, _ in ranges), max(high for _, high in ranges)
+
     def image_moments(self) -> tuple[Tensor, Tensor]:
-        """Mean and covariance of the training images, both ends of all legs taken together.
+        """Mean and covariance of the training examples, both ends of all legs taken together.
 
         Returns:
-            Float64, shapes ``(d,)`` and ``(d, d)`` for images of d numbers.
+            Float64, shapes ``(d,)`` and ``(d, d)`` for examples of d numbers.
         """
         legs = self._built().legs["train"]
         seconds = torch.stack([half for leg in legs for half in leg.second_moments()]).mean(0)

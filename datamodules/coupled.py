@@ -89,6 +89,12 @@ class CoupledImages(Dataset[Particles]):
         """
         return self.__getitems__(torch.arange(len(self)))
 
+    @property
+    def value_range(self) -> tuple[float, float]:
+        """The least and the greatest value of a feature, at both ends."""
+        (a, b), (c, d) = (map(float, images.aminmax()) for images in (self._source, self._target))
+        return min(a, c), max(b, d)
+
     def second_moments(self) -> tuple[Tensor, Tensor]:
         """E[uuᵀ] of u = (image, 1) at both ends: the last row holds the mean.
 

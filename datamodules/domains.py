@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -65,7 +64,7 @@ class Domain:
 
     @property
     def image_shape(self) -> tuple[int, ...]:
-        """Shape of one image: channels, height, width."""
+        """Shape of one example, such as (channels, height, width)."""
         return tuple(self.splits["train"].images.shape[1:])
 
 
@@ -111,8 +110,8 @@ def load_domains(waypoints: Iterable[Waypoint]) -> list[Domain]:
         One domain per waypoint.
 
     Raises:
-        DataError: if the images are not what they must be, a class is missing or waypoints
-            differ in the shape of their images.
+        DataError: if the examples are not what they must be, a class is missing or waypoints
+            differ in the shape of their examples.
     """
     known: dict[str, Domain] = {}
     domains: list[Domain] = []
@@ -121,7 +120,7 @@ def load_domains(waypoints: Iterable[Waypoint]) -> list[Domain]:
         domains.append(known.setdefault(domain.fingerprint, domain))
         if domain.image_shape != domains[0].image_shape:
             raise DataError(
-                f"waypoints[{number}]: got images of shape {domain.image_shape}; allowed: "
+                f"waypoints[{number}]: got examples of shape {domain.image_shape}; allowed: "
                 f"{domains[0].image_shape} as in waypoints[0]; add a transform that makes them so"
             )
     return domains
@@ -154,30 +153,30 @@ def _transformed(split: Split, transform: nn.Module | None, name: str) -> Split:
         first, second = transform(split.images.clone()), transform(split.images.clone())
     name = f"{name}: transform {type(transform).__name__}"
     if not isinstance(first, Tensor):
-        raise DataError(f"{name} gave a {type(first).__name__}; it must give a tensor of images")
+        raise DataError(f"{name} gave a {type(first).__name__}; it must give a tensor of examples")
     if not torch.equal(first, second):
         raise DataError(
-            f"{name} gave two results for the same images; give it a fixed seed of its own, "
+            f"{name} gave two results for the same examples; give it a fixed seed of its own, "
             "so that the particles are fixed"
         )
     return Split(first, split.labels)
 
 
 def check_split(split: Split, name: str) -> None:
-    """Refuse images and labels that are not what the networks take.
+    """Refuse examples and labels that are not what the networks take.
 
     Args:
-        split: images and labels.
+        split: examples and labels.
         name: what they are called in errors.
 
     Raises:
         DataError: if types, shapes or values are not those of a :class:`Split`.
     """
     images, labels = split
-    if images.dtype != torch.float32 or images.ndim != 4:
+    if images.dtype != torch.float32 or images.ndim < 2:
         raise DataError(
-            f"{name}: got images of {images.dtype} and shape {tuple(images.shape)}; "
-            "allowed: torch.float32 of shape (n, channels, height, width)"
+            f"{name}: got examples of {images.dtype} and shape {tuple(images.shape)}; allowed: "
+            "torch.float32 of shape (n, columns), (n, channels, height, width) or any other"
         )
     if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
         raise DataError(
@@ -185,19 +184,20 @@ def check_split(split: Split, name: str) -> None:
             f"allowed: torch.int64 of shape ({len(images)},)"
         )
     if len(images) == 0:
-        raise DataError(f"{name}: got no images; give it at least one of each class")
-    low, high = (float(end) for end in images.aminmax())  # nan if any value is
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise DataError(f"{name}: got images with values that are not finite; allowed: [0, 1]")
-    if low < 0 or high > 1:
-        raise DataError(f"{name}: got values from {low:g} to {high:g}; allowed: [0, 1]; rescale")
+        raise DataError(f"{name}: got no examples; give it at least one of each class")
+    if not torch.isfinite(images).all():
+        where = (~torch.isfinite(images)).nonzero()[0].tolist()
+        raise DataError(
+            f"{name}: got the value {float(images[tuple(where)])} in example {where[0]} at "
+            f"{where[1:]}; allowed: finite numbers; leave the example out, or fill the gap"
+        )
 
 
 def _selected(split: Split, classes: list[int], name: str) -> Split:
     for label in classes:
         if not (split.labels == label).any():
             raise DataError(
-                f"{name}: class {label} has no images; leave it out of classes or split otherwise"
+                f"{name}: class {label} has no examples; leave it out of classes or split otherwise"
             )
     chosen = torch.isin(split.labels, torch.tensor(classes))
     return Split(split.images[chosen].contiguous(), split.labels[chosen].contiguous())

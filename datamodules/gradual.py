@@ -186,6 +186,9 @@ class GradualDataModule(PathDataModule):
             parts = {**loaded._asdict(), "stream": Split(loaded.stream, nothing)}
             for part, split in parts.items():
                 check_split(split, f"{name}, {part}")
+            pictures = loaded.stream.ndim == 4
+            allowed = "0: only images (channels, height, width) can be moved by pixels"
+            require(pictures or not self.shift, "shift", self.shift, allowed)
             if len(loaded.stream) < self.windows:
                 raise DataError(
                     f"windows: got {self.windows} for a stream of {len(loaded.stream)} images; "

@@ -1,4 +1,4 @@
-"""Where images come from."""
+"""Where examples come from: images, tables, features."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ SPLITS = ("train", "val", "test")
 
 
 class Split(NamedTuple):
-    """Labelled images.
+    """Labelled examples: images, rows of a table, vectors of features or any other tensors.
 
     Attributes:
-        images: float32 in [0, 1], shape ``(n, channels, height, width)``.
+        images: float32, shape ``(n, *image)``: ``(n, channels, height, width)`` of images,
+            ``(n, columns)`` of a table. A Bernoulli likelihood asks for values in [0, 1].
         labels: classes, int64, shape ``(n,)``.
     """
 
@@ -29,16 +30,16 @@ class Split(NamedTuple):
 
 
 class ImageSource(ABC):
-    """A set of labelled images, split into train, val and test.
+    """A set of labelled examples, split into train, val and test.
 
     A source of your own subclasses this; its constructor arguments are what a config can set.
     """
 
     @abstractmethod
     def load(self) -> dict[str, Split]:
-        """Load all images.
+        """Load all examples.
 
-        Must give the same images every time: couplings refer to them by index.
+        Must give the same ones every time: couplings refer to them by index.
 
         Returns:
             Disjoint splits by the names "train", "val" and "test".
@@ -79,20 +80,20 @@ class GradualSource(ABC):
 def hold_out(
     name: str, index: IntArray, labels: IntArray, size: float | int, seed: int
 ) -> tuple[IntArray, IntArray]:
-    """Divide images at random, every class in the same proportions.
+    """Divide examples at random, every class in the same proportions.
 
     Args:
         name: of the source, for errors.
-        index: the images to divide, shape ``(n,)``.
-        labels: classes of all images, such that ``labels[index]`` are those of these.
-        size: number of images that are held out, or their share of ``index``.
+        index: the examples to divide, shape ``(n,)``.
+        labels: classes of all examples, such that ``labels[index]`` are those of these.
+        size: number of examples that are held out, or their share of ``index``.
         seed: which division.
 
     Returns:
-        The images that are kept, and those held out, in random order.
+        The examples that are kept, and those held out, in random order.
 
     Raises:
-        DataError: if there are too few images of a class to divide.
+        DataError: if there are too few examples of a class to divide.
     """
     try:
         kept, held_out = train_test_split(
@@ -101,7 +102,7 @@ def hold_out(
     except ValueError as error:
         counts = np.unique_counts(labels[index]).counts
         raise DataError(
-            f"{name}: got {len(index)} images of {len(counts)} classes, {counts.min()} of the "
+            f"{name}: got {len(index)} examples of {len(counts)} classes, {counts.min()} of the "
             f"rarest one, to hold out {size:.3g} of them; allowed: enough for some of every class "
             f"on both sides ({str(error).rstrip('.')})"
         ) from error

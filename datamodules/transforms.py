@@ -1,4 +1,4 @@
-"""Transforms of the images of a waypoint.
+"""Transforms of the examples of a waypoint.
 
 Of torchvision only ``transforms.functional`` is used: importing ``transforms.v2`` would make short
 class names in configs ambiguous, as it has a ``GaussianNoise``, too.
@@ -18,23 +18,29 @@ from thermo_pl.errors import DataError, require
 
 
 class GaussianNoise(nn.Module):
-    """Add Gaussian noise, drawn once and for all, and clamp to [0, 1].
+    """Add Gaussian noise, drawn once and for all, and clamp to the range of pixels.
 
-    The draw depends on ``seed`` and on the images given, on nothing else. So a split always gets
+    The draw depends on ``seed`` and on the examples given, on nothing else. So a split always gets
     the same noise; train, val and test get independent noise.
     """
 
-    def __init__(self, std: float, seed: int = 0) -> None:
+    def __init__(
+        self, std: float, seed: int = 0, limits: tuple[float, float] | None = (0.0, 1.0)
+    ) -> None:
         """Fix the strength of the noise and its seed.
 
         Args:
-            std: standard deviation of the noise, in units of the pixel range.
+            std: standard deviation of the noise, in units of the values.
             seed: seed of the draw.
+            limits: what the sum is clamped to; None for a table or any values without bounds.
 
         Raises:
-            ConfigError: if ``std`` or ``seed`` is negative.
+            ConfigError: if ``std`` or ``seed`` is negative, or the limits are no range.
         """
         super().__init__()
+        ok = limits is None or limits[0] < limits[1]
+        require(ok, "limits", limits, "two numbers, the lower first, or null")
+        self.limits = limits
         require(0 <= std < float("inf"), "std", std, "a finite number from 0")
         require(seed >= 0, "seed", seed, "an integer from 0")
         self.std, self.seed = std, seed
@@ -43,13 +49,23 @@ class GaussianNoise(nn.Module):
         """Add the noise.
 
         Args:
-            images: all images of a split, shape ``(n, *image)``.
+            images: all examples of a split, shape ``(n, *image)``.
 
         Returns:
-            The noisy images, in [0, 1].
+            The noisy examples, within the limits.
+
+        Raises:
+            DataError: if an example is outside the limits before there is any noise.
         """
+        if self.limits is not None and not _within(images, self.limits):
+            low, high = (float(end) for end in images.aminmax())
+            raise DataError(
+                f"GaussianNoise.limits: got {list(self.limits)} for values from {low:g} to "
+                f"{high:g}; allowed: limits around them, or null to clamp nothing"
+            )
         noise = _generator(self.seed, images).standard_normal(tuple(images.shape), np.float32)
-        return (images + self.std * torch.from_numpy(noise).to(images)).clamp(0, 1)
+        noisy = images + self.std * torch.from_numpy(noise).to(images)
+        return noisy if self.limits is None else noisy.clamp(*self.limits)
 
 
 class Occlusion(nn.Module):
@@ -93,6 +109,7 @@ class Occlusion(nn.Module):
         Returns:
             The images, of the same shape.
         """
+        _check_pictures(self, images)
         height, width = images.shape[-2:]
         top, bottom = (round(share * height) for share in self.rows)
         left, right = (round(share * width) for share in self.columns)
@@ -134,6 +151,7 @@ class Rotation(nn.Module):
         Returns:
             The images, of the same shape.
         """
+        _check_pictures(self, images)
 
         def turned(some: Tensor, angle: float) -> Tensor:
             bilinear = InterpolationMode.BILINEAR
@@ -159,6 +177,7 @@ class Inversion(nn.Module):
         Returns:
             The images, of the same shape.
         """
+        _check_pictures(self, images)
         return torch.as_tensor(functional.invert(images))
 
 
@@ -190,6 +209,7 @@ class Blur(nn.Module):
         Raises:
             DataError: if the Gaussian is wider than the images.
         """
+        _check_pictures(self, images)
         radius, side = math.ceil(3 * self.sigma), min(images.shape[-2:])
         if radius >= side:
             raise DataError(
@@ -198,6 +218,20 @@ class Blur(nn.Module):
             )
         blurred = functional.gaussian_blur(images, 2 * [2 * radius + 1], 2 * [self.sigma])
         return torch.as_tensor(blurred).clamp(0, 1)
+
+
+def _check_pictures(transform: nn.Module, images: Tensor) -> None:
+    if images.ndim != 4 or not _within(images, (0.0, 1.0)):
+        low, high = (float(end) for end in images.aminmax())
+        raise DataError(
+            f"{type(transform).__name__}: got examples of shape {tuple(images.shape[1:])} with "
+            f"values from {low:g} to {high:g}; allowed: images (channels, height, width) with "
+            "values in [0, 1]; let what rescales them come after it"
+        )
+
+
+def _within(images: Tensor, limits: tuple[float, float]) -> bool:
+    return bool(((images >= limits[0]) & (images <= limits[1])).all())
 
 
 def _generator(seed: int, images: Tensor) -> np.random.Generator:

@@ -19,7 +19,7 @@ from torchmetrics.classification import MulticlassCalibrationError
 
 from support.small_networks import CLASSES, CLOSE, SHAPE, K, batch, parts
 from thermo_pl.datamodules import InterpolatedDataModule, Waypoint
-from thermo_pl.errors import ConfigError, NonFinite
+from thermo_pl.errors import ConfigError, DataError, NonFinite
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.networks import (
     Classifier,
@@ -182,15 +182,17 @@ def test_networks_that_do_not_fit_and_no_evaluation_draws_are_refused() -> None:
     [
         ((1, 4, 4), r"encoder.image_shape: got \[1, 2, 3\]; allowed: \[1, 4, 4\]"),
         (4, "classifier.classes: got 3; allowed: 4"),
+        ([0.0, 1.5], r"likelihood: got Bernoulli for values from 0 to 1.5; allowed: .* Gaussian"),
     ],
 )
 def test_data_of_another_shape_are_refused(data: Any, message: str) -> None:
     made = model()
-    shape, classes = (data, CLASSES) if isinstance(data, tuple) else (SHAPE, data)
+    names = {tuple: "image_shape", int: "n_classes", list: "value_range"}
+    fitting = {"image_shape": SHAPE, "n_classes": CLASSES}
     made._trainer = SimpleNamespace(
-        datamodule=SimpleNamespace(image_shape=shape, n_classes=classes)
+        datamodule=SimpleNamespace(**fitting | {names[type(data)]: data})
     )
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises((ConfigError, DataError), match=message):
         made.setup("fit")
     made._trainer = SimpleNamespace(
         datamodule=SimpleNamespace(image_shape=list(SHAPE), n_classes=CLASSES)

@@ -104,13 +104,17 @@ def gaussian_nll(mean: Tensor, x: Tensor, log_variance: Tensor) -> Tensor:
     Args:
         mean: means, shape ``(samples, n, *shape)``.
         x: what was observed, shape ``(n, *shape)``.
-        log_variance: log of the common variance of all entries, 0-dimensional.
+        log_variance: log of the common variance of all entries, 0-dimensional, or of the variance
+            of each, shape ``(*shape)``.
 
     Returns:
         Nats, shape ``(samples, n)``.
     """
     # one pass over the pixels and one back: each further temporary costs as much as the rest
     gaps = F.mse_loss(mean, x.expand_as(mean), reduction="none").flatten(2)
+    if log_variance.ndim:
+        each = log_variance.flatten().to(gaps)
+        return 0.5 * (gaps @ torch.exp(-each) + gaps.shape[-1] * LOG_2PI + each.sum())
     square = gaps.sum(-1) * torch.exp(-log_variance)
     return 0.5 * (square + gaps.shape[-1] * (LOG_2PI + log_variance))
 
@@ -160,14 +164,16 @@ def gaussian_log_partition(mean: Tensor, log_variance: Tensor, power: Tensor) ->
 
     Args:
         mean: means, shape ``(m, *shape)`` with d entries each; they only count.
-        log_variance: log of the common variance, 0-dimensional.
+        log_variance: log of the common variance, 0-dimensional, or of the variance of each entry,
+            shape ``(*shape)``, of which the geometric mean counts.
         power: λ or γ, 0-dimensional; the integral diverges at 0.
 
     Returns:
         Nats, shape ``(m,)``; infinite at power 0.
     """
     entries = mean[0].numel()
-    value = 0.5 * entries * ((1 - power) * (LOG_2PI + log_variance) - torch.log(power))
+    log_mean = log_variance.mean()
+    value = 0.5 * entries * ((1 - power) * (LOG_2PI + log_mean) - torch.log(power))
     return value.to(mean.dtype).expand(len(mean))
 
 

@@ -187,9 +187,12 @@ class FreeEnergyModel(Networks, pl.LightningModule):  # type: ignore[misc]
         data = getattr(self.trainer, "datamodule", None)
         shape = getattr(data, "image_shape", None)
         if shape is not None:
-            allowed = f"{list(shape)}, the shape of the images"
+            allowed = f"{list(shape)}, the shape of an example"
             image_shape = self.encoder.image_shape
             require(image_shape == tuple(shape), "encoder.image_shape", list(image_shape), allowed)
+        values = getattr(data, "value_range", None)
+        if values is not None:
+            self.check_values(*values)
         classes = getattr(data, "n_classes", None)
         if classes is not None and self.classifier is not None:
             got = self.classifier.classes

@@ -9,12 +9,14 @@ from typing import Any, get_args
 import pytest
 import torch
 from matplotlib import image
+from torch import nn
 
-from support.process_runs import Run, fit, json_of
+from support.process_runs import Run, fit, json_of, make_model
 from thermo_pl.callbacks import Adiabatic, Cycle, Equilibration, Probes, RunReport
 from thermo_pl.callbacks.run_report import accuracy
 from thermo_pl.datamodules import InterpolatedDataModule, Waypoint
 from thermo_pl.datamodules.transforms import Occlusion
+from thermo_pl.networks import Gaussian, MLPDecoder, MLPEncoder
 from thermo_pl.particles import interpolate
 from thermo_pl.process.rule import ReportKind
 from thermo_pl.process.strokes import Stroke
@@ -169,6 +171,22 @@ def test_an_adiabat_has_a_report_of_its_own(tmp_path: Path, cache: Path) -> None
     heat = [row["lambda"] * row["D"] + row["gamma"] * row["C"] for row in run.rows]
     assert stroke["S"] == pytest.approx(heat[0] - heat[-1])
     assert f"S = ΔR - ΔF        {stroke['S']:.4g} ±" in run.out
+
+
+def test_a_process_on_vectors_has_no_strip_of_images(tmp_path: Path, cache: Path) -> None:
+    # digits as rows of 64 numbers of any sign
+    rows = nn.Sequential(nn.Flatten(), nn.LayerNorm(64, elementwise_affine=False))
+    waypoints = [Waypoint(classes, transform=rows) for classes in ([0, 1], [5, 6])]
+    data = InterpolatedDataModule(waypoints, batch_size=64, train_batches=8, cache_dir=cache)
+    shape, likelihood = [64], Gaussian([1.0] * 64)
+    model = make_model(
+        encoder=MLPEncoder(shape, 3, [10], whiten=True),
+        decoder=MLPDecoder(shape, 3, [], likelihood),
+    )
+    process = Adiabatic(1.0, steps=2, **SETTINGS)
+    run = fit(tmp_path, data, RunReport(), model=model, process=process)  # type: ignore[arg-type]
+    assert [row["t"] for row in run.rows] == [0, 0.5, 1]
+    assert {path.stem for path in (tmp_path / "figures").glob("*.png")} == {"control", "rdc_space"}
 
 
 def test_every_kind_of_process_has_a_report() -> None:

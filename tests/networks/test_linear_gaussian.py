@@ -214,7 +214,7 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: GaussianClassifier(2, 2, 0.1, math.nan), "label_noise: got nan; allowed: a finite"),
     (lambda: GaussianClassifier(2, 2, 0.1, math.inf), "label_noise: got inf; allowed: a finite"),
     (lambda: LinearGaussianEncoder(SHAPE, 0), "latent_dim: got 0; allowed: a whole number > 0"),
-    (lambda: LinearGaussianEncoder((4,), 2), "image_shape: got [4]; allowed: three positive"),
+    (lambda: LinearGaussianEncoder((), 2), "image_shape: got []; allowed: one or more"),
 ]
 
 

@@ -36,8 +36,9 @@ from thermo_pl.networks import (
     StandardNormal,
 )
 from thermo_pl.networks import Categorical as CategoricalPixels
-from thermo_pl.networks.layers import Whitening
+from thermo_pl.networks.layers import Axes, Whitening
 
+VECTORS = [(5,), (2, 3), (1, 2, 3, 4)]
 SHAPES = [(1, 8, 8), (1, 7, 9), (3, 5, 4), (2, 1, 3), (1, 1, 1)]
 CLOSE = {"rtol": 1e-12, "atol": 1e-12}  # float64
 
@@ -67,6 +68,14 @@ def test_encoders_give_a_mean_and_a_log_variance(
     assert mean.shape == log_var.shape == (6, 3)
     assert not torch.equal(mean, log_var)
     assert (encoder.image_shape, encoder.latent_dim, encoder.deterministic) == (shape, 3, False)
+
+
+@pytest.mark.parametrize("shape", VECTORS, ids=str)
+def test_perceptrons_take_examples_of_any_shape(shape: tuple[int, ...]) -> None:
+    x = torch.rand(6, *shape)
+    assert MLPEncoder(shape, 3)(x).mean.shape == (6, 3)
+    assert MLPDecoder(shape, 3)(torch.randn(2, 6, 3)).shape == (2, 6, *shape)
+    assert torch.equal(IdentityEncoder(shape)(x).mean, x.reshape(6, -1))
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -138,6 +147,38 @@ def test_a_decoder_with_a_forward_of_its_own_is_not_taken_for_its_layer() -> Non
     assert MLPDecoder((1, 2, 2), 2, ()).layer is not None
     assert Bent((1, 2, 2), 2, ()).layer is None
     assert MLPDecoder((1, 2, 2), 2, (3,)).layer is None
+
+
+class Laplace(Gaussian):
+    """Another loss, by overriding the Gaussian's."""
+
+    def nll(self, decoded: Tensor, x: Tensor) -> Tensor:
+        return (decoded - x).abs().flatten(2).sum(-1)
+
+
+def test_a_likelihood_with_a_loss_of_its_own_is_not_taken_for_quadratic() -> None:
+    decoder = MLPDecoder((5,), 2, (), Laplace())
+    posterior, z = GaussianPosterior(torch.zeros(4, 2), torch.zeros(4, 2)), torch.randn(3, 4, 2)
+    decoded, scatter = decoder.of_posterior(posterior, z, Axes(None))
+    assert scatter is None
+    torch.testing.assert_close(decoded, decoder(z))
+
+
+@pytest.mark.parametrize("where", ["network", "layer", "sequence"])
+def test_hooks_on_linear_heads_are_not_passed_by(where: str) -> None:
+    posterior, noise = GaussianPosterior(*torch.randn(2, 4, 2)), torch.randn(3, 4, 2)
+    classifier, decoder = LinearClassifier(2, 3), MLPDecoder((5,), 2, (), Gaussian())
+    for head in (classifier, decoder):
+        module = {"network": head, "layer": head.net[0], "sequence": head.net}[where]
+        module.register_forward_hook(lambda module, given, out: out / 3)
+    z = posterior.draw(noise)
+    logits = classifier.of_posterior(posterior, noise, Axes(None))
+    torch.testing.assert_close(
+        logits, classifier(z) if where != "network" else classifier.net(z) / 3
+    )
+    decoded, scatter = decoder.of_posterior(posterior, z, Axes(None))
+    assert scatter is None
+    torch.testing.assert_close(decoded, decoder.net[0](z) / (1 if where == "layer" else 3))
 
 
 def test_whitening_is_the_inverse_root_of_the_covariance() -> None:
@@ -349,6 +390,32 @@ def test_a_fixed_pixel_variance_is_not_rounded_with_the_networks() -> None:
     assert likelihood.log_variance.item() == math.log(0.2)
 
 
+VARIANCES = [0.1, 0.5, 2.0, 7.0]
+EACH: dict[str, Callable[[], Gaussian]] = {
+    "fixed": lambda: Gaussian(VARIANCES),
+    "learned": lambda: Gaussian(VARIANCES, learned=True),
+    "learned from one": lambda: Gaussian(0.7, learned=True, per_feature=True),
+}
+
+
+@pytest.mark.parametrize("case", EACH)
+def test_a_variance_for_each_feature_is_that_of_torchs_normal(case: str) -> None:
+    likelihood = MLPDecoder((2, 2), 3, (), EACH[case]()).double().likelihood
+    assert [p.shape for p in likelihood.parameters()] == (case != "fixed") * [(2, 2)]
+    variance = [0.7] * 4 if case == "learned from one" else VARIANCES
+    scale = torch.tensor(variance, dtype=torch.float64).sqrt().reshape(2, 2)
+    torch.testing.assert_close(likelihood.log_variance.detach(), 2 * scale.log(), atol=1e-7, rtol=0)
+    mean, x = torch.randn(2, 5, 2, 2, dtype=torch.float64)
+    exact = torch.exp(0.5 * likelihood.log_variance.detach().double())
+    expected = -Independent(Normal(mean, exact), 2).log_prob(x)
+    torch.testing.assert_close(likelihood.nll(mean[None], x).detach()[0], expected, **CLOSE)
+    # ∫ N^λ = Π (2πσ²)^((1-λ)/2) λ^(-1/2)
+    lam = torch.tensor(0.3, dtype=torch.float64)
+    log_z = 0.35 * (2 * math.pi * exact**2).log().sum() - 2 * lam.log()
+    found = likelihood.log_partition(mean, lam).detach()
+    torch.testing.assert_close(found, log_z.expand(5), **CLOSE)
+
+
 def test_the_gradient_of_a_learned_pixel_variance() -> None:
     likelihood = Gaussian(0.2, learned=True).double()
     mean, x = torch.randn(2, 5, 1, 2, 3, dtype=torch.float64), torch.rand(5, 1, 2, 3).double()
@@ -407,10 +474,11 @@ def test_the_log_partition_of_a_classifier_is_a_sum_over_its_classes(power: floa
 
 SHAPE = (1, 4, 4)
 REFUSED = [
-    (lambda: MLPEncoder((4, 4), 2), "image_shape: got [4, 4]; allowed: three positive sizes"),
-    (lambda: MLPEncoder((1, 0, 4), 2), "image_shape: got [1, 0, 4]; allowed: three positive"),
-    (lambda: MLPDecoder((), 2), "image_shape: got []; allowed: three positive sizes"),
-    (lambda: IdentityEncoder((1, -1, -1)), "image_shape: got [1, -1, -1]; allowed: three"),
+    (lambda: ConvEncoder((13,), 2), "image_shape: got [13]; allowed: three positive sizes"),
+    (lambda: ConvDecoder((4, 4), 2), "image_shape: got [4, 4]; allowed: three positive sizes"),
+    (lambda: MLPEncoder((1, 0, 4), 2), "image_shape: got [1, 0, 4]; allowed: one or more positive"),
+    (lambda: MLPDecoder((), 2), "image_shape: got []; allowed: one or more positive sizes"),
+    (lambda: IdentityEncoder((1, -1, -1)), "image_shape: got [1, -1, -1]; allowed: one or more"),
     (lambda: MLPEncoder(SHAPE, 0), "latent_dim: got 0; allowed: a whole number > 0"),
     (lambda: ConvDecoder(SHAPE, -1), "latent_dim: got -1; allowed: a whole number > 0"),
     (lambda: MLPClassifier(0, 3), "latent_dim: got 0; allowed: a whole number > 0"),
@@ -423,6 +491,9 @@ REFUSED = [
     (lambda: Gaussian(0.0), "variance: got 0.0; allowed: a finite number > 0"),
     (lambda: Gaussian(math.inf), "variance: got inf; allowed: a finite number > 0"),
     (lambda: Gaussian(math.nan), "variance: got nan; allowed: a finite number > 0"),
+    (lambda: Gaussian([0.1, 0.0]), "variance: got [0.1, 0.0]; allowed: a finite number > 0, or"),
+    (lambda: Gaussian(per_feature=True), "per_feature: got True; allowed: false, or true with"),
+    (lambda: MLPDecoder((3,), 2, (), Gaussian([1.0, 2.0])), "variance: got 2; allowed: 3 of them"),
 ]
 
 

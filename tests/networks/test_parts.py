@@ -204,17 +204,28 @@ def test_turning_is_refused_where_there_are_no_axes() -> None:
         Networks(IdentityEncoder(SHAPE), LinearClassifier(6, CLASSES), lam=0.0, turning=True)
 
 
+EACH = [0.1, 0.2, 0.3, 0.5, 0.8, 1.3]
+
+
 @pytest.mark.parametrize("learned", [False, True])
-def test_distortion_of_a_linear_decoder_and_gaussian_pixels_is_exact(learned: bool) -> None:
-    made = model(decoder=MLPDecoder(SHAPE, K, (), Gaussian(0.3, learned))).double()
+@pytest.mark.parametrize("variance", [[0.3], EACH], ids=["one", "each"])
+def test_distortion_of_a_linear_decoder_and_gaussian_pixels_is_exact(
+    variance: list[float], learned: bool
+) -> None:
+    likelihood = Gaussian(variance[0] if len(variance) == 1 else variance, learned)
+    made = model(decoder=MLPDecoder(SHAPE, K, (), likelihood)).double()
     data = Batch(*(part.double() for part in batch()))
     mean, log_var = made.encoder(data.x)
     weight, bias = made.decoder.net[0].weight, made.decoder.net[0].bias
-    # E|x - Wz - b|² = |x - Wm - b|² + Σ_k s_k² |w_k|²
-    square = (data.x.flatten(1) - mean @ weight.T - bias).square().sum(1)
-    square = square + log_var.exp() @ weight.square().sum(0)
-    pixels = math.prod(SHAPE)
-    expected = square / 0.6 + pixels / 2 * math.log(2 * math.pi * 0.3)
+    # E(x - Wz - b)_i² = (x - Wm - b)_i² + Σ_k s_k² w_ik²
+    square = (data.x.flatten(1) - mean @ weight.T - bias).square()
+    square = square + log_var.exp() @ weight.square().T
+    exact = (
+        torch.tensor(variance).double()
+        if not learned
+        else torch.tensor(variance).log().double().exp()
+    )
+    expected = (0.5 * square / exact + 0.5 * (2 * math.pi * exact).log()).sum(1)
     for samples in (1, 3):
         outputs = made(data.x, made.noise(samples, 6))
         draws = made.draws(outputs, data.x, data.y)

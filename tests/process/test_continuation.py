@@ -13,10 +13,11 @@ import torch
 from torch import nn
 
 from support.exact_runs import LABELS, MOVING, NOISE, make_linear_model, make_system
-from support.small_networks import parts
+from support.small_networks import SHAPE, parts
+from support.small_networks import K as LATENT
 from thermo_pl.datamodules import GaussianDomains
 from thermo_pl.errors import ConfigError, DataError, InfeasibleTarget, ProcessStopped
-from thermo_pl.networks import MLPClassifier, Networks
+from thermo_pl.networks import Gaussian, MLPClassifier, MLPDecoder, Networks
 from thermo_pl.path.columns import COLUMNS
 from thermo_pl.process import (
     AdaptiveSteps,
@@ -34,6 +35,7 @@ from thermo_pl.process import (
     TensorPairs,
     TensorPath,
 )
+from thermo_pl.process.probing import ProbeSource
 from thermo_pl.process.state import from_plain, to_plain
 from thermo_pl.response import ResponseSettings
 
@@ -210,6 +212,18 @@ def test_pairs_that_do_not_fit_are_refused() -> None:
         TensorPairs(torch.zeros(2, 3), torch.zeros(2, 4), torch.eye(2))
     with pytest.raises(DataError, match="a row of labels for each"):
         TensorPairs(torch.zeros(3, 3), torch.zeros(3, 3), torch.eye(2))
+
+
+def test_values_that_the_likelihood_does_not_know_are_refused() -> None:
+    networks, pairs = Networks(**parts()), tensors()
+    ProbeSource(Probes()).drawn("solving", 0, networks, TensorPath(pairs), 0)
+    wide = TensorPairs(pairs.all().source, 3 * pairs.all().target - 1, torch.eye(2).repeat(10, 1))
+    message = r"likelihood: got Bernoulli for values from -.* to .*; allowed: values from 0 to 1,"
+    with pytest.raises(DataError, match=message):
+        ProbeSource(Probes()).drawn("solving", 0, networks, TensorPath(wide), 0)
+    gaussian = MLPDecoder(SHAPE, LATENT, likelihood=Gaussian())
+    for other in ({"decoder": gaussian}, {"decoder": None, "lam": 0.0}):
+        ProbeSource(Probes()).drawn("solving", 0, Networks(**parts(**other)), TensorPath(wide), 0)
 
 
 def test_a_path_of_tensors_knows_its_place() -> None:

@@ -364,6 +364,9 @@ MODELS: dict[str, Callable[[], Networks]] = {
     "learned pixel variance": lambda: small(
         decoder=MLPDecoder(SHAPE, 2, hidden=(3,), likelihood=Gaussian(0.2, learned=True))
     ),
+    "a learned variance of each pixel": lambda: small(
+        decoder=MLPDecoder(SHAPE, 2, (), Gaussian(0.2, learned=True, per_feature=True))
+    ),
     "codes": lambda: small(
         encoder=CategoricalEncoder(SHAPE, 3, hidden=(3,)),
         classifier=MLPClassifier(3, CLASSES, hidden=(3,)),

@@ -138,6 +138,9 @@ class CategoricalMarginal(Marginal):
 class Categorical(Likelihood):
     """One symbol out of several; an image is one-hot, or gives the probabilities of the symbols."""
 
+    limits = (0.0, 1.0)
+    advice = "one-hot examples, as FiniteAlphabet gives them"
+
     def nll(self, decoded: Tensor, x: Tensor) -> Tensor:
         """Cross-entropy, see :func:`thermo_pl.functionals.categorical_nll`.
 

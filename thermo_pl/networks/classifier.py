@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from thermo_pl.errors import require
 from thermo_pl.functionals import categorical_log_partition, cross_entropy
-from thermo_pl.networks.layers import Axes, mlp
+from thermo_pl.networks.layers import Axes, hooked, mlp, only_linear
 from thermo_pl.networks.posterior import GaussianPosterior, Posterior
 
 
@@ -63,7 +63,7 @@ class Classifier(nn.Module):
         Returns:
             Logits, shape ``(samples, n, classes)``.
         """
-        layer = self.layer
+        layer = None if hooked(self) else self.layer
         if layer is not None and isinstance(posterior, GaussianPosterior):
             return posterior.draw_affine(axes.turned(layer.weight), layer.bias, noise)
         logits: Tensor = self(axes.seen(posterior.draw(noise)))
@@ -122,9 +122,8 @@ class MLPClassifier(Classifier):
     @property
     def layer(self) -> nn.Linear | None:
         """The linear layer that the classifier is, if it is no more than one."""
-        own = type(self).forward is not MLPClassifier.forward  # which may do anything
-        only = self.net[0] if len(self.net) == 1 and not own else None
-        return only if isinstance(only, nn.Linear) else None
+        # a subclass with a forward of its own may do anything
+        return only_linear(self.net) if type(self).forward is MLPClassifier.forward else None
 
     def forward(self, z: Tensor) -> Tensor:
         """Score the classes.

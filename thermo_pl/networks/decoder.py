@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from thermo_pl.errors import require
-from thermo_pl.networks.layers import Axes, conv_sizes, mlp
+from thermo_pl.networks.layers import Axes, checked_shape, conv_sizes, hooked, mlp, only_linear
 from thermo_pl.networks.likelihood import Bernoulli, Likelihood, Scatter
 from thermo_pl.networks.posterior import GaussianPosterior, Posterior
 
@@ -19,9 +18,9 @@ class Decoder(nn.Module):
     """Base of the decoders.
 
     Attributes:
-        image_shape: shape of one image, ``(channels, height, width)``.
+        image_shape: shape of one example, as the encoder's.
         latent_dim: size k of the representation.
-        likelihood: what the output says about a pixel.
+        likelihood: what the output says about a feature, such as a pixel.
     """
 
     def __init__(
@@ -30,17 +29,16 @@ class Decoder(nn.Module):
         """Check and keep the sizes.
 
         Args:
-            image_shape: shape of one image, ``(channels, height, width)``.
+            image_shape: shape of one example.
             latent_dim: size of the representation.
-            likelihood: what the output says about a pixel; Bernoulli if not given.
+            likelihood: what the output says about a feature; Bernoulli if not given.
         """
         super().__init__()
-        ok = len(image_shape) == 3 and min(image_shape) > 0
-        require(ok, "image_shape", list(image_shape), "three positive sizes [channels, h, w]")
+        self.image_shape = checked_shape(image_shape)
         require(latent_dim > 0, "latent_dim", latent_dim, "a whole number > 0")
-        self.image_shape = tuple(image_shape)
         self.latent_dim = latent_dim
         self.likelihood = likelihood or Bernoulli()
+        self.likelihood.take_shape(self.image_shape)
 
     @property
     def layer(self) -> nn.Linear | None:
@@ -71,12 +69,12 @@ class Decoder(nn.Module):
         Returns:
             Parameters of d(x|z) at the draws, shape ``(samples, n, *image)``, and None. Of a linear
             decoder with a quadratic likelihood: those at the mean of e(z|x), shape
-            ``(1, n, *image)``, and how the decoded images lie around them.
+            ``(1, n, *image)``, and how the decoded examples lie around them.
         """
-        closed = self.layer is not None and self.likelihood.quadratic
-        if not (closed and isinstance(posterior, GaussianPosterior)):
+        layer = self.layer if self.likelihood.quadratic and not hooked(self) else None
+        if layer is None or not isinstance(posterior, GaussianPosterior):
             return self(axes.seen(z)), None
-        columns = axes.turned(cast(nn.Linear, self.layer).weight)
+        columns = axes.turned(layer.weight)
         scatter = Scatter(torch.exp(0.5 * posterior.log_var), columns)
         return self(axes.seen(posterior.mean[None])), scatter
 
@@ -103,10 +101,10 @@ class MLPDecoder(Decoder):
         """Build the layers.
 
         Args:
-            image_shape: shape of one image, ``(channels, height, width)``.
+            image_shape: shape of one example.
             latent_dim: size of the representation.
             hidden: widths of the hidden layers; empty for a linear decoder.
-            likelihood: what the output says about a pixel; Bernoulli if not given.
+            likelihood: what the output says about a feature; Bernoulli if not given.
         """
         super().__init__(image_shape, latent_dim, likelihood)
         self.net = mlp(latent_dim, hidden, math.prod(image_shape))
@@ -115,8 +113,7 @@ class MLPDecoder(Decoder):
     def layer(self) -> nn.Linear | None:
         """The linear layer that the decoder is, if it is no more than one."""
         # a subclass with a forward of its own may do anything
-        alone = len(self.net) == 1 and type(self).forward is MLPDecoder.forward
-        return cast(nn.Linear, self.net[0]) if alone else None
+        return only_linear(self.net) if type(self).forward is MLPDecoder.forward else None
 
     def forward(self, z: Tensor) -> Tensor:
         """Decode latent samples.
@@ -149,7 +146,7 @@ class ConvDecoder(Decoder):
             channels: channels before each enlargement; each one doubles height and width.
             likelihood: what the output says about a pixel; Bernoulli if not given.
         """
-        super().__init__(image_shape, latent_dim, likelihood)
+        super().__init__(checked_shape(image_shape, images=True), latent_dim, likelihood)
         ok = len(channels) > 0 and min(channels) > 0
         require(ok, "channels", list(channels), "one or more whole numbers > 0")
         sizes = conv_sizes(image_shape[1:], len(channels))[::-1]

@@ -1,4 +1,4 @@
-"""Encoders e(z|x): images in, a distribution of the representation out."""
+"""Encoders e(z|x): examples in, a distribution of the representation out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from thermo_pl.errors import require
-from thermo_pl.networks.layers import Whitening, conv_sizes, mlp
+from thermo_pl.networks.layers import Whitening, checked_shape, conv_sizes, mlp
 from thermo_pl.networks.posterior import GaussianPosterior, Posterior
 
 
@@ -17,7 +17,8 @@ class Encoder(nn.Module):
     """Base of the encoders.
 
     Attributes:
-        image_shape: shape of one image, ``(channels, height, width)``.
+        image_shape: shape of one example: ``(channels, height, width)`` of an image, ``(columns,)``
+            of a row of a table, or any other.
         latent_dim: size k of the representation.
         deterministic: whether z is a function of x; there is then no rate.
         exact: whether means over the draws are expectations, without sampling error.
@@ -34,14 +35,12 @@ class Encoder(nn.Module):
         """Check and keep the sizes.
 
         Args:
-            image_shape: shape of one image, ``(channels, height, width)``.
+            image_shape: shape of one example.
             latent_dim: size of the representation.
         """
         super().__init__()
-        ok = len(image_shape) == 3 and min(image_shape) > 0
-        require(ok, "image_shape", list(image_shape), "three positive sizes [channels, h, w]")
+        self.image_shape = checked_shape(image_shape)
         require(latent_dim > 0, "latent_dim", latent_dim, "a whole number > 0")
-        self.image_shape = tuple(image_shape)
         self.latent_dim = latent_dim
         self.whitening = None
 
@@ -51,10 +50,10 @@ class Encoder(nn.Module):
         return self.family is GaussianPosterior and not self.exact and not self.deterministic
 
     def forward(self, x: Tensor) -> Posterior:
-        """Encode images.
+        """Encode examples.
 
         Args:
-            x: shape ``(n, channels, height, width)``.
+            x: shape ``(n, *image)``.
 
         Returns:
             e(z|x).
@@ -65,8 +64,8 @@ class Encoder(nn.Module):
         """What e(z|x) is drawn with, on the CPU in torch's default precision.
 
         Args:
-            samples: draws for each image.
-            n: number of images.
+            samples: draws for each example.
+            n: number of examples.
             generator: a generator on the CPU; the global one if not given.
 
         Returns:
@@ -76,7 +75,7 @@ class Encoder(nn.Module):
 
 
 class MLPEncoder(Encoder):
-    """A multilayer perceptron on the flattened image.
+    """A multilayer perceptron on the flattened example.
 
     Example:
         >>> import torch
@@ -96,11 +95,12 @@ class MLPEncoder(Encoder):
         """Build the layers.
 
         Args:
-            image_shape: shape of one image, ``(channels, height, width)``.
+            image_shape: shape of one example.
             latent_dim: size of the representation.
             hidden: widths of the hidden layers; empty for a linear encoder.
-            whiten: whiten the pixels first, by the mean and the covariance of the training images
-                of all waypoints: the same networks, but far easier to bring to equilibrium.
+            whiten: whiten the features first, by the mean and the covariance of the training
+                examples of all waypoints: the same networks, but far easier to bring to
+                equilibrium.
         """
         super().__init__(image_shape, latent_dim)
         self.net = mlp(math.prod(image_shape), hidden, 2 * latent_dim)
@@ -108,10 +108,10 @@ class MLPEncoder(Encoder):
             self.whitening = Whitening(math.prod(image_shape))
 
     def forward(self, x: Tensor) -> GaussianPosterior:
-        """Encode images.
+        """Encode examples.
 
         Args:
-            x: shape ``(n, channels, height, width)``.
+            x: shape ``(n, *image)``.
 
         Returns:
             The Gaussian e(z|x).
@@ -134,7 +134,7 @@ class ConvEncoder(Encoder):
             latent_dim: size of the representation.
             channels: channels of the convolutions; each one halves height and width.
         """
-        super().__init__(image_shape, latent_dim)
+        super().__init__(checked_shape(image_shape, images=True), latent_dim)
         ok = len(channels) > 0 and min(channels) > 0
         require(ok, "channels", list(channels), "one or more whole numbers > 0")
         sizes = conv_sizes(image_shape[1:], len(channels))
@@ -158,7 +158,7 @@ class ConvEncoder(Encoder):
 
 
 class IdentityEncoder(Encoder):
-    """No representation at all: z is the flattened image, R is zero by definition.
+    """No representation at all: z is the flattened example, R is zero by definition.
 
     With a linear classifier the model is logistic regression.
     """
@@ -169,18 +169,18 @@ class IdentityEncoder(Encoder):
         """Keep the sizes.
 
         Args:
-            image_shape: shape of one image, ``(channels, height, width)``.
+            image_shape: shape of one example.
         """
         super().__init__(image_shape, math.prod(image_shape))
 
     def forward(self, x: Tensor) -> GaussianPosterior:
-        """Flatten images.
+        """Flatten examples.
 
         Args:
-            x: shape ``(n, channels, height, width)``.
+            x: shape ``(n, *image)``.
 
         Returns:
-            The flattened images, and a log variance of minus infinity: no noise.
+            The flattened examples, and a log variance of minus infinity: no noise.
         """
         mean = x.flatten(1)
         return GaussianPosterior(mean, mean.new_full(mean.shape, -math.inf))

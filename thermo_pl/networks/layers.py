@@ -141,6 +141,59 @@ class Frame(nn.Module):
         return turned
 
 
+def checked_shape(shape: Sequence[int], images: bool = False) -> tuple[int, ...]:
+    """Refuse what is no shape of an example.
+
+    Args:
+        shape: as it was given.
+        images: whether only images will do.
+
+    Returns:
+        The shape.
+
+    Raises:
+        ConfigError: if a size is not positive, or there are not as many as there must be.
+    """
+    allowed = "one or more positive sizes, such as [13] for a row of a table"
+    if images:
+        allowed = "three positive sizes [channels, h, w]; an MLP takes any shape"
+    ok = len(shape) == 3 if images else len(shape) > 0
+    require(ok and min(shape) > 0, "image_shape", list(shape), allowed)
+    return tuple(shape)
+
+
+def only_linear(network: nn.Module) -> nn.Linear | None:
+    """The linear layer that a network is, if it is no more than one.
+
+    A subclass of ``nn.Linear`` with a forward of its own may do anything, and so may hooks.
+
+    Args:
+        network: a layer, or a sequence of layers.
+
+    Returns:
+        The layer; None if the network may be something else.
+    """
+    chain = [network]
+    while isinstance(chain[-1], nn.Sequential) and len(chain[-1]) == 1:
+        chain.append(chain[-1][0])
+    last = chain[-1]
+    if not isinstance(last, nn.Linear) or type(last).forward is not nn.Linear.forward:
+        return None
+    return None if any(map(hooked, chain)) else last
+
+
+def hooked(module: nn.Module) -> bool:
+    """Whether calling a module does more than its forward.
+
+    Args:
+        module: the module.
+
+    Returns:
+        Whether it has hooks.
+    """
+    return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
 def mlp(size_in: int, hidden: Sequence[int], size_out: int) -> nn.Sequential:
     """Linear layers with SiLU between them.
 

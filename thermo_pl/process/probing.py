@@ -69,6 +69,8 @@ class ProbeSource:
         # a probe that asks for all particles takes each once: only its noise is left to chance
         everything = count >= len(coupling)
         drawn = coupling.all() if everything else coupling.draw(count, generator)
+        for end in (drawn.source, drawn.target):
+            model.check_values(*(float(value) for value in end.aminmax()))
         n = len(drawn.weight)
         trains_on_cubature = model.cubature_seed is not None
         if size == "solving" and trains_on_cubature:

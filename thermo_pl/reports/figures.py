@@ -155,7 +155,9 @@ def strip_figure(frames: Sequence[tuple[float, Any, Any]], names: Sequence[str])
 
 
 def _tile(axes: Axes, image: Any, label: str) -> None:
-    axes.imshow(image, cmap="gray_r", vmin=0, vmax=1)
+    # values of another range, as standardised ones are, are shown in full
+    low, high = min(0, float(image.min())), max(1, float(image.max()))
+    axes.imshow(image, cmap="gray_r", vmin=low, vmax=high)
     axes.set_xticks([])
     axes.set_yticks([])
     if label:
