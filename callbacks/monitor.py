@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 
@@ -11,6 +11,7 @@ from thermo_pl.path.columns import Row
 
 if TYPE_CHECKING:
     from thermo_pl.callbacks.quasi_static import QuasiStatic
+    from thermo_pl.process.steps import Result
 
 
 class Monitor(pl.Callback):
@@ -86,3 +87,34 @@ def monitors(trainer: pl.Trainer) -> list[Monitor]:
         In the order of the list.
     """
     return [callback for callback in callbacks_of(trainer) if isinstance(callback, Monitor)]
+
+
+def tell(trainer: pl.Trainer, process: QuasiStatic, result: Result[Any], checks: int) -> None:
+    """Tell all monitors what an epoch came to.
+
+    Args:
+        trainer: the trainer.
+        process: the process.
+        result: what it came to.
+        checks: how many checks they know of.
+    """
+    for monitor in monitors(trainer):
+        for check in result.state.checks[checks:]:
+            monitor.on_check(trainer, process, check)
+        if result.row is not None:
+            monitor.on_row(trainer, process, result.row)
+
+
+def tell_ending(trainer: pl.Trainer, process: QuasiStatic) -> None:
+    """Tell all monitors that the process is over.
+
+    Args:
+        trainer: the trainer.
+        process: the process.
+    """
+    try:
+        for monitor in monitors(trainer):
+            monitor.on_ending(trainer, process)
+    finally:  # what was written is handed on, also where one of them failed
+        for monitor in monitors(trainer):
+            monitor.on_written(trainer, process)

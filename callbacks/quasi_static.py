@@ -16,8 +16,9 @@ import torch
 from typing_extensions import override
 
 from thermo_pl.callbacks.attached import callbacks_of, data_of, is_fitting, model_of
-from thermo_pl.callbacks.checks import check_system, check_trainer
-from thermo_pl.callbacks.monitor import monitors
+from thermo_pl.callbacks.checks import check_relaxation, check_system, check_trainer, who_stopped
+from thermo_pl.callbacks.monitor import tell, tell_ending
+from thermo_pl.callbacks.own_place import OwnPlace
 from thermo_pl.callbacks.ranks import check_same
 from thermo_pl.callbacks.relaxation_count import CountsRelaxation
 from thermo_pl.callbacks.run_files import write_run
@@ -27,13 +28,13 @@ from thermo_pl.process.continuation import Continuation, seed_relaxation
 from thermo_pl.process.rule import Relaxed, Rule, Seen
 from thermo_pl.process.settings import Settings
 from thermo_pl.process.state import State, from_plain, to_plain
-from thermo_pl.process.steps import Result, Step
+from thermo_pl.process.steps import Step
 from thermo_pl.process.system import System
 
 NAN = float("nan")
 
 
-class QuasiStatic(CountsRelaxation):
+class QuasiStatic(CountsRelaxation, OwnPlace):
     """Ties a process to a trainer; a subclass says which, by its rule.
 
     The trainer's ``default_root_dir`` is the run directory: path.csv and strokes.json are
@@ -90,6 +91,7 @@ class QuasiStatic(CountsRelaxation):
         check_trainer(trainer)
         system = System(model_of(pl_module), data_of(trainer), trainer.optimizers[0])
         name = type(self).__name__
+        check_relaxation(trainer, self.settings)
         check_system(name, system, self.rule, self.settings)
         if self.rows and trainer.ckpt_path is None:
             raise ConfigError(
@@ -112,6 +114,7 @@ class QuasiStatic(CountsRelaxation):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Predict."""
+        self.enter(trainer, self._running.system)
         seed_relaxation(self.state, trainer.global_rank)
         self._validated, self.relaxed = False, Relaxed()
         self._step = self._running.begin(self.state)
@@ -125,11 +128,14 @@ class QuasiStatic(CountsRelaxation):
         batch_idx: int,
     ) -> None:
         """After the last batch, and after each part of the relaxation before, correct."""
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         done, total = batch_idx + 1, int(trainer.num_training_batches)
         parts = self.settings.parts
         # Not at the end of the epoch: validation comes before it, and must see the corrected state.
         if done * parts // total > batch_idx * parts // total:
             self._step = self._running.correct(self._under_way, self.relaxed)
+        if done == total:
+            self.keep_place()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Note that this epoch has a validation of its own; Lightning keeps an earlier one's."""
@@ -138,9 +144,14 @@ class QuasiStatic(CountsRelaxation):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Check the equilibrium, or close the macro-step; write it down, and tell the monitors.
 
+        A macro-step that a limit of the trainer has cut short is taken back.
+
         Raises:
             ProcessStopped: if the process cannot go on.
         """
+        if self.taken_back():
+            return
+        self.check_place(trainer)
         metrics = trainer.callback_metrics if self._validated else {}
         now = time.monotonic()
         seen = Seen(
@@ -150,6 +161,7 @@ class QuasiStatic(CountsRelaxation):
         )
         before, result = self.state, self._running.end(self._under_way, seen)
         self._state, self._step = result.state, None
+        self.leave()
         if result.solved is not None:
             check_same(trainer, self._running.system, result.solved.response)
         if result.row is not None:
@@ -158,14 +170,15 @@ class QuasiStatic(CountsRelaxation):
             self.ending = "done"
             trainer.should_stop = True
         self._write(trainer)
-        self._tell(trainer, result, len(before.checks))
+        tell(trainer, self, result, len(before.checks))
         if result.failure is not None:
             raise result.failure
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Note a process that the trainer's limits ended early, and tell the monitors."""
+        """Note a process that was ended early, and by what; tell the monitors."""
         if self.ending == "running":
-            self.ending = f"cut off by the trainer's limits after {trainer.current_epoch} epochs"
+            self.ending = f"cut off by {who_stopped(trainer)} after {self.state.epoch} epochs"
+        self.check_place(trainer)
         self._end(trainer)
 
     def on_exception(
@@ -207,24 +220,12 @@ class QuasiStatic(CountsRelaxation):
         if trainer.is_global_zero:
             write_run(Path(trainer.default_root_dir), self.state, self.ending, self.results)
 
-    def _tell(self, trainer: pl.Trainer, result: Result[Any], checks: int) -> None:
-        for monitor in monitors(trainer):
-            for check in result.state.checks[checks:]:
-                monitor.on_check(trainer, self, check)
-            if result.row is not None:
-                monitor.on_row(trainer, self, result.row)
-
     def _end(self, trainer: pl.Trainer) -> None:
         if self._told:
             return
         self._told = True
         self._write(trainer)
-        try:
-            for monitor in monitors(trainer):
-                monitor.on_ending(trainer, self)
-        finally:  # what was written is handed on, also where one of them failed
-            for monitor in monitors(trainer):
-                monitor.on_written(trainer, self)
+        tell_ending(trainer, self)
 
 
 def find_process(trainer: pl.Trainer) -> QuasiStatic:

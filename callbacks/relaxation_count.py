@@ -19,16 +19,28 @@ class CountsRelaxation(pl.Callback):
 
     def __init__(self) -> None:
         """Start at nothing."""
+        super().__init__()
         self.relaxed = Relaxed()
-        self._batch = 0
+        self._batch, self._steps, self._rate = 0, 0, 0.0
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Note the size of the batch, and the learning rate."""
-        self._batch = len(batch.weight)
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
-        self.relaxed = self.relaxed._replace(time=self.relaxed.time + rate)
+        """Note the size of the batch, the steps so far and the learning rate of the next one."""
+        self._batch, self._steps = len(batch.weight), trainer.global_step
+        self._rate = trainer.optimizers[0].param_groups[0]["lr"]
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Count the time: by the steps of the optimiser, which may take several batches each."""
+        took = (trainer.global_step - self._steps) * self._rate
+        self.relaxed = self.relaxed._replace(time=self.relaxed.time + took)
 
     def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Count the gradients; an optimiser with a line search takes several for a batch.

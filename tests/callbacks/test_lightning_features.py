@@ -10,7 +10,6 @@ from typing import Any, cast
 import pytest
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EarlyStopping
 
 from support.process_runs import Snapshots, fit, json_of, make_model, make_process, same_path
 from thermo_pl.callbacks import Equilibration, ProcessProgress, RunReport
@@ -176,13 +175,6 @@ def test_the_order_of_the_callbacks_does_not_matter(
     assert (summary["ending"], summary["steps"]) == ("done", 3)
     report: Any = others[0]
     assert [frame[0] for frame in report._strip.values()] == pytest.approx([0, 1 / 3, 2 / 3, 1])
-
-
-def test_early_stopping_is_noted(tmp_path: Path, data: Data) -> None:
-    stopper = EarlyStopping("train/J", mode="max", patience=1)  # J falls
-    run = fit(tmp_path, data(), stopper)
-    assert run.strokes == [] or run.strokes[-1]["status"].startswith("cut off")
-    assert run.process.ending.startswith("cut off")
 
 
 def test_report_of_a_soft_path(tmp_path: Path, data: Data) -> None:

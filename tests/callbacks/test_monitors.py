@@ -230,7 +230,7 @@ def test_a_run_that_is_cut_ends_once(tmp_path: Path, data: Data) -> None:
     notes = Notes()
     fit(tmp_path, data(), notes, max_epochs=3)
     assert notes.calls[-3:] == ["row", "ending", "written"]
-    assert notes.endings == ["cut off by the trainer's limits after 3 epochs"]
+    assert notes.endings == ["cut off by the trainer's limits (max_epochs) after 3 epochs"]
 
 
 def test_a_run_that_stops_ends_once(tmp_path: Path, data: Data) -> None:

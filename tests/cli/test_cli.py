@@ -216,6 +216,14 @@ class PlacedLogger(pl.loggers.CSVLogger):
         PlacedLogger.seen = save_dir
 
 
+@pytest.mark.parametrize(("given", "batches"), [("1", 1), ("1.0", 2), ("0.5", 1), ("2", 2)])
+def test_one_batch_is_not_all_of_them(given: str, batches: int) -> None:
+    assert call("--trainer.limit_train_batches", given) == 0
+    assert Spy.model.trainer.num_training_batches == batches
+    saved = load("runs/version_0/config.yaml")
+    assert str(saved["trainer"]["limit_train_batches"]) == given
+
+
 def test_flags_win_over_the_file() -> None:
     assert call("--model.init_args.gam", "3.5", "--trainer.fast_dev_run", "true") == 0
     assert float(Spy.model.gam) == pytest.approx(3.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import re
@@ -40,6 +41,7 @@ from thermo_pl.runs.wandb import WandbRunLogger, checkpoint_version
 for _package in ("networks", "callbacks", "datamodules", "optim"):
     import_module(f"thermo_pl.{_package}")
 
+BATCHES = re.compile(r"limit_(train|val|test|predict)_batches|overfit_batches")
 RUN_DIR_VARIABLE = "THERMO_PL_RUN_DIR"
 
 _NOISE = (
@@ -76,6 +78,32 @@ class ThermoParser(LightningArgumentParser):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Build a parser, as the base class does."""
         super().__init__(*args, **{**kwargs, "allow_abbrev": False})
+
+    def add_class_arguments(self, theclass: Any, nested_key: Any = None, **kwargs: Any) -> Any:
+        """Add the arguments of a class; of a trainer, ``1`` stays a number of batches.
+
+        Lightning takes 1 for one batch and 1.0 for all of them. Python does not tell the unions of
+        int and float from those of float and int, and the parser reads them in either order.
+
+        Args:
+            theclass: the class.
+            nested_key: where its arguments stand.
+            **kwargs: as for the base class.
+
+        Returns:
+            As the base class.
+        """
+        if theclass is not pl.Trainer:
+            return super().add_class_arguments(theclass, nested_key, **kwargs)
+        found = inspect.signature(pl.Trainer).parameters
+        batches = {name: found[name].default for name in found if BATCHES.fullmatch(name)}
+        skip = {*kwargs.pop("skip", ()), *batches}
+        added = super().add_class_arguments(theclass, nested_key, skip=skip, **kwargs)
+        told = "a number of batches, or a share of them with a decimal point"
+        for name, default in batches.items():
+            key = f"--{nested_key}.{name}"
+            self.add_argument(key, type=int | float | None, default=default, help=told)
+        return added
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Refuse what was given.
