@@ -271,14 +271,6 @@ def test_first_law_and_maxwell(model: LinearGaussian, at: Point) -> None:
     assert distortion[1].item() == pytest.approx(loss[0].item(), abs=1e-12)
 
 
-@given(systems, points)
-@few
-def test_the_matrix_of_second_derivatives_is_not_positive(model: LinearGaussian, at: Point) -> None:
-    assume(away(model, at) > 1e-6)
-    curvature = torch.linalg.eigvalsh(model.derivatives(*at)[1:, :2])
-    assert curvature[-1] <= 1e-12 * (1 - curvature[0])
-
-
 @given(systems, points, multipliers, multipliers)
 @few
 def test_the_free_energy_is_concave_and_lies_under_its_tangents(
@@ -522,11 +514,6 @@ def integrate(rate: Callable[[float, float], float], start: float) -> Any:
         rtol=1e-10,
         atol=1e-10,
     ).y[0]
-
-
-def test_gamma_is_the_root_of_the_classification_loss() -> None:
-    gam = MOVING.gamma_at(MOVING.state(*HERE).C, HERE[0], HERE[2])
-    assert gam == pytest.approx(HERE[1], rel=1e-13)
 
 
 def test_iso_classification_solves_the_rate_equation_and_needs_its_data_term() -> None:

@@ -72,15 +72,6 @@ def test_the_cubature_is_exact_for_every_cubic_monomial(k: int, seed: int) -> No
                 assert abs(found[i] - expected) <= 1e-12 * scale, which
 
 
-@pytest.mark.parametrize("k", [1, 2, 3, 4])
-def test_the_cubature_is_not_exact_for_quartics(k: int) -> None:
-    # at mean 0 and variance 1 it gives k for E z1⁴ = 3, and 0 for E z1² z2² = 1
-    z = LinearGaussianEncoder(SHAPE, k).noise(1, 1)[:, 0]
-    assert z[:, 0].pow(4).mean().item() == pytest.approx(k, rel=1e-12)
-    if k > 1:
-        assert (z[:, 0] * z[:, 1]).square().mean().item() == 0
-
-
 def test_the_points_depend_on_neither_the_number_of_draws_nor_chance() -> None:
     encoder = LinearGaussianEncoder(SHAPE, 3)
     noise = [encoder.noise(s, 5, torch.Generator().manual_seed(s)) for s in (1, 7)]
@@ -145,14 +136,6 @@ def test_r_d_and_c_equal_their_closed_forms(k: int, seed: int) -> None:
     torch.testing.assert_close(terms.rate, kl_divergence(code, prior), rtol=1e-11, atol=1e-11)
 
 
-def test_gradients_reach_all_parameters() -> None:
-    made = linear_model(2)
-    x, y = randn(6, *SHAPE, seed=1), randn(6, 2, seed=2)
-    rate, distortion, loss = made.terms(made(x, made.noise(1, 6)), x, y)
-    (rate + distortion + loss).sum().backward()
-    assert all(p.grad is not None and p.grad.abs().max() > 1e-3 for p in made.parameters())
-
-
 def test_the_label_loss_is_the_expectation_over_the_labels_own_noise() -> None:
     # y ~ N(ȳ, S) with a full covariance S; the loss is quadratic in y, so the grid is exact
     root = randn(2, 2, seed=3)
@@ -209,10 +192,8 @@ def test_a_posterior_of_equal_weights_leaves_values_as_they_are() -> None:
 REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: GaussianClassifier(2, 2, 0.0), "variance: got 0.0; allowed: a finite number > 0"),
     (lambda: GaussianClassifier(2, 2, math.nan), "variance: got nan; allowed: a finite number"),
-    (lambda: GaussianClassifier(2, 2, math.inf), "variance: got inf; allowed: a finite number"),
     (lambda: GaussianClassifier(2, 2, 0.1, -1.0), "label_noise: got -1.0; allowed: a finite"),
     (lambda: GaussianClassifier(2, 2, 0.1, math.nan), "label_noise: got nan; allowed: a finite"),
-    (lambda: GaussianClassifier(2, 2, 0.1, math.inf), "label_noise: got inf; allowed: a finite"),
     (lambda: LinearGaussianEncoder(SHAPE, 0), "latent_dim: got 0; allowed: a whole number > 0"),
     (lambda: LinearGaussianEncoder((), 2), "image_shape: got []; allowed: one or more"),
 ]

@@ -106,13 +106,6 @@ def test_lambda_and_gamma_are_state_not_parameters() -> None:
         assert name not in dict(made.named_parameters())
 
 
-def test_many_small_steps_of_lambda_add_up() -> None:
-    made = model(lam=1.0)
-    for _ in range(1000):
-        made.lam += 1e-9
-    assert made.lam.item() == pytest.approx(1 + 1e-6, rel=0, abs=1e-13)  # float32 would not move
-
-
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
 def test_lambda_and_gamma_stay_exact_when_the_model_is_cast(dtype: torch.dtype) -> None:
     made = model(lam=0.1, gam=1e-3).to(dtype)
@@ -125,19 +118,6 @@ def test_lambda_and_gamma_stay_exact_when_the_model_is_cast(dtype: torch.dtype) 
     assert made.noise(1, 6).dtype == dtype
     data = Batch(*(part.to(dtype) for part in batch()))
     assert value(made, data, made.noise(1, 6)).dtype == dtype  # they do not lift J to float64
-
-
-def test_the_objective_is_linear_in_lambda_and_gamma() -> None:
-    # the stepwise work: J at new (λ, γ) minus J at the old, same θ, is D Δλ + C Δγ
-    made, data = model().double(), batch()
-    data = Batch(*(part.double() for part in data))
-    noise = made.noise(1, 6)
-    _, distortion, loss = made.terms(made(data.x, noise), data.x, data.y)
-    before = value(made, data, noise)
-    made.lam += 0.25
-    made.gam -= 0.5
-    work = ((0.25 * distortion - 0.5 * loss) * data.weight).sum() / data.weight.sum()
-    torch.testing.assert_close(value(made, data, noise) - before, work, rtol=0, atol=1e-12)
 
 
 def test_a_cubature_stands_in_for_the_draws_of_training() -> None:
@@ -262,7 +242,7 @@ def test_the_example_runs() -> None:
 # -- special cases ------------------------------------------------------------------------------
 
 
-def negative_elbo(made: Networks, x: Tensor, noise: Tensor, beta: float = 1) -> Tensor:
+def negative_elbo(made: Networks, x: Tensor, noise: Tensor, beta: float) -> Tensor:
     """Of each image, by torch's distributions."""
     e = encoding(made, x)
     decoded = made.decoder(e.mean + e.stddev * noise)
@@ -271,16 +251,8 @@ def negative_elbo(made: Networks, x: Tensor, noise: Tensor, beta: float = 1) -> 
     return beta * kl_divergence(e, prior) - reconstruction.mean(0)
 
 
-def test_vae_is_minus_the_elbo() -> None:
-    made = model(classifier=None, marginal=StandardNormal(K), lam=1.0, gam=0.0)
-    data = batch(weight=torch.ones(6))
-    noise = made.noise(2, 6)
-    expected = negative_elbo(made, data.x, noise).mean()
-    torch.testing.assert_close(value(made, data, noise), expected, **CLOSE)
-
-
-@pytest.mark.parametrize("beta", [0.25, 4.0])
-def test_beta_vae_is_lambda_over_one(beta: float) -> None:
+@pytest.mark.parametrize("beta", [1.0, 0.25, 4.0])
+def test_beta_vae_is_lambda_over_one_and_a_vae_minus_the_elbo(beta: float) -> None:
     made = model(classifier=None, marginal=StandardNormal(K), lam=1 / beta, gam=0.0)
     data = batch(weight=torch.ones(6))
     noise = made.noise(1, 6)
@@ -299,37 +271,6 @@ def test_variational_information_bottleneck_needs_no_decoder() -> None:
     rate = kl_divergence(e, Independent(Normal(torch.zeros(K), torch.ones(K)), 1)).mean()
     torch.testing.assert_close(beta * value(made, data, noise), loss + beta * rate, **CLOSE)
     assert made.predict(data.x).reconstruction.numel() == 0
-
-
-def test_linear_gaussian_vae_is_an_equilibrium_of_the_networks() -> None:
-    # two pixels of variance 2 and 0.9, σ² = ½, λ = 1: R = ½ log(2/½) + ½ log(0.9/½)
-    variances, noise_variance = torch.tensor([2.0, 0.9], dtype=torch.float64), 0.5
-    made = Networks(
-        MLPEncoder((1, 1, 2), 2, hidden=()),
-        decoder=MLPDecoder((1, 1, 2), 2, hidden=(), likelihood=Gaussian(noise_variance)),
-        marginal=StandardNormal(2),
-        gam=0.0,
-    ).double()
-    scale = (variances - noise_variance).sqrt()
-    precision = scale.square() / noise_variance + 1
-    with torch.no_grad():
-        for parameter in made.parameters():
-            parameter.zero_()
-        made.encoder.net[0].weight[:2] = torch.diag(scale / noise_variance / precision)
-        made.encoder.net[0].bias[2:] = -precision.log()
-        made.decoder.net[0].weight[:] = torch.diag(scale)
-    # images and noise ±√2 e_i and so on: exact for quadratics
-    axes = torch.diag((2 * variances).sqrt())
-    x = torch.cat([axes, -axes]).reshape(4, 1, 1, 2)
-    axes = math.sqrt(2) * torch.eye(2, dtype=torch.float64)
-    noise = torch.cat([axes, -axes])[:, None].expand(4, 4, 2)
-    rate, distortion, _ = made.terms(made(x, noise), x, x.new_zeros(4, 0))
-    expected_rate = 0.5 * (variances / noise_variance).log().sum().item()
-    assert rate.mean().item() == pytest.approx(expected_rate, rel=1e-12)
-    expected = math.log(2 * math.pi * noise_variance) + 2 * noise_variance / (2 * noise_variance)
-    assert distortion.mean().item() == pytest.approx(expected, rel=1e-12)
-    (rate + distortion).mean().backward()
-    assert max(p.grad.abs().max().item() for p in made.parameters()) < 1e-12
 
 
 def test_logistic_regression() -> None:
@@ -380,25 +321,6 @@ def test_whole_weights_are_repetitions() -> None:
     repeated = Batch(data.x[index], data.y[index], torch.ones(7))
     again = value(made, repeated, noise[:, index]), gradients(made, repeated, noise[:, index])
     torch.testing.assert_close(weighted, again, **CLOSE)
-
-
-def test_samples_without_weight_have_no_influence() -> None:
-    made, data = model(), batch(weight=torch.tensor([1.0, 0, 2, 0, 1, 1]))
-    noise = made.noise(1, 6)
-    other = Batch(data.x.clone(), data.y.clone(), data.weight)
-    other.x[1], other.x[3], other.y[3] = 1 - data.x[1], 0.3, torch.tensor([0.2, 0.5, 0.3])
-    assert torch.equal(value(made, data, noise), value(made, other, noise))
-    # sums may be taken in another order, zero times a number is zero all the same
-    torch.testing.assert_close(gradients(made, data, noise), gradients(made, other, noise), **CLOSE)
-    moved = Batch(other.x, other.y, torch.ones(6))
-    assert not torch.allclose(value(made, data, noise), value(made, moved, noise))
-
-
-def test_the_scale_of_the_weights_does_not_matter() -> None:
-    made, data = model(), batch()
-    noise = made.noise(1, 6)
-    scaled = data._replace(weight=1e-3 * data.weight)
-    torch.testing.assert_close(value(made, data, noise), value(made, scaled, noise), **CLOSE)
 
 
 # -- refusals -----------------------------------------------------------------------------------

@@ -196,13 +196,17 @@ def test_a_config_without_a_process_logs_what_lightning_logs(tmp_path: Path) -> 
     assert seen.of("run")[0]["run_group"] == "runs"
 
 
+def told_of_cycle(folder: Path, cycle: dict[str, Any]) -> Recorded:
+    (folder / "cycle.json").write_text(json.dumps(cycle))
+    logger = WandbRunLogger(save_dir=str(folder))
+    logger.log_directory(folder)
+    logger.finalize("success")
+    return recorded(folder)
+
+
 def test_a_cycle_is_told_where_there_is_one(tmp_path: Path) -> None:
     cycle = {"work": 0.5, "work_error": None, "efficiency": 0.2, "closure": {"gamma": 1e-3}}
-    (tmp_path / "cycle.json").write_text(json.dumps(cycle))
-    logger = WandbRunLogger(save_dir=str(tmp_path))
-    logger.log_directory(tmp_path)
-    logger.finalize("success")
-    seen = recorded(tmp_path)
+    seen = told_of_cycle(tmp_path, cycle)
     expected = {"cycle/work": 0.5, "cycle/efficiency": 0.2, "cycle/closure_gamma": 1e-3}
     assert {name: seen.summary[name] for name in expected} == expected
     assert {name: seen.series(name) for name in expected} == {n: [x] for n, x in expected.items()}
@@ -211,11 +215,7 @@ def test_a_cycle_is_told_where_there_is_one(tmp_path: Path) -> None:
 
 def test_an_efficiency_that_is_not_applicable_is_told_with_its_reasons(tmp_path: Path) -> None:
     cycle = {"work": 0.5, "efficiency": None, "not_applicable": "not closed: R 1 → 2; no heat"}
-    (tmp_path / "cycle.json").write_text(json.dumps(cycle))
-    logger = WandbRunLogger(save_dir=str(tmp_path))
-    logger.log_directory(tmp_path)
-    logger.finalize("success")
-    seen = recorded(tmp_path)
+    seen = told_of_cycle(tmp_path, cycle)
     assert seen.summary["cycle/not_applicable"] == "not closed: R 1 → 2; no heat"
     assert seen.series("cycle/work") == [0.5]
     assert not seen.series("cycle/efficiency")
