@@ -25,6 +25,8 @@ from thermo_pl.reports.kinds import REPORTS, letter
 
 Frame = tuple[float, Tensor, Tensor | None]
 """Path coordinate, images and what the model makes of them."""
+MOST = 20
+"""Classes that are named on stdout, at most."""
 
 
 class RunReport(Monitor):
@@ -47,8 +49,11 @@ class RunReport(Monitor):
         self._there: dict[str, float] = {}
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Refuse a run without a process."""
+        """Refuse a run without a process, and say what the classes are."""
         find_process(trainer)
+        if trainer.is_global_zero and (names := data_of(trainer).class_names):
+            more = f", … {len(names)} in all, see summary.json" if len(names) > MOST else ""
+            print(f"classes  {', '.join(names[:MOST])}{more}", flush=True)
 
     def on_row(self, trainer: pl.Trainer, process: QuasiStatic, row: Row) -> None:
         """Look at the model on held-out images."""
@@ -70,7 +75,7 @@ class RunReport(Monitor):
         summary = report.summarise(rows, ending, process.results.get("cycle"))
         now = _accuracies(model, data) if self._accuracy else {}
         summary["accuracy"] = {name: [*start, now[name]] for name, start in self._accuracy.items()}
-        summary |= {"accuracy_there": self._there, "ending": ending}
+        summary |= {"accuracy_there": self._there, "ending": ending, "classes": data.class_names}
         write_json(directory / "summary.json", summary)
         for name, figure in report.figures(rows, summary, self._seen(data)).items():
             save_figure(figure, directory / "figures" / f"{name}.png")

@@ -3,6 +3,7 @@
 if __name__ != "thermo_pl.datamodules":  # ruff: ignore[non-empty-init-module] - the guard must come first
     raise ImportError(f"{__name__!r} is not a package of its own; import 'thermo_pl.datamodules'")
 
+from thermo_pl.datamodules.arrays import ArraySource
 from thermo_pl.datamodules.base import PathDataModule
 from thermo_pl.datamodules.coupled import CoupledImages, ParticleSampler
 from thermo_pl.datamodules.digits import Digits
@@ -13,12 +14,20 @@ from thermo_pl.datamodules.interpolated import InterpolatedDataModule
 from thermo_pl.datamodules.latents import Latents
 from thermo_pl.datamodules.rotated import RotatedMNIST
 from thermo_pl.datamodules.sources import GradualImages, GradualSource, ImageSource, Split
-from thermo_pl.datamodules.transforms import Blur, GaussianNoise, Inversion, Occlusion, Rotation
+from thermo_pl.datamodules.transforms import (
+    Blur,
+    GaussianNoise,
+    Inversion,
+    Occlusion,
+    Rotation,
+    Standardise,
+)
 from thermo_pl.datamodules.vision import MNIST, FashionMNIST, VisionDataset
 from thermo_pl.transport.couplings import Transport
 
 __all__ = [
     "MNIST",
+    "ArraySource",
     "Blur",
     "CoupledImages",
     "Digits",
@@ -39,6 +48,7 @@ __all__ = [
     "RotatedMNIST",
     "Rotation",
     "Split",
+    "Standardise",
     "Transport",
     "VisionDataset",
     "Waypoint",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from thermo_pl.datamodules.digits import Digits
 from thermo_pl.datamodules.sources import SPLITS, ImageSource, Split
+from thermo_pl.datamodules.transforms import Learning
 from thermo_pl.errors import DataError, require
 from thermo_pl.transport.cache import content_hash
 
@@ -20,11 +21,12 @@ class Waypoint:
     """A domain that the path passes through.
 
     Attributes:
-        classes: classes that belong to the domain; None for all of the source.
+        classes: classes that belong to the domain, by number or name; None for all of the source.
         source: where the images come from; None for :class:`Digits` as it is by default.
-        transform: applied once to all images of each split, before classes are selected. It must
+        transform: applied once to all examples of each split, before classes are selected. It must
             give the same result every time, so that the particles are fixed: a random one draws
-            from a seed of its own, as :class:`GaussianNoise` does.
+            from a seed of its own, as :class:`GaussianNoise` does. One that learns, as
+            :class:`Standardise` does, learns from the train split.
         per_class: images of each class that the train split keeps, or one number for each of
             ``classes``, null for all of that class; all of them if not given. The other splits are
             left as they are.
@@ -41,7 +43,7 @@ class Waypoint:
         (2, True, 40)
     """
 
-    classes: list[int] | None = None
+    classes: list[int | str] | None = None
     source: ImageSource | None = None
     transform: nn.Module | None = None
     per_class: int | list[int | None] | None = None
@@ -56,11 +58,36 @@ class Domain:
         splits: images and labels by split.
         classes: the classes, sorted.
         fingerprint: hash of the content; domains with the same content have the same one.
+        names: what the classes 0, 1, … are called; empty where a number is its own name.
     """
 
     splits: dict[str, Split]
     classes: tuple[int, ...]
     fingerprint: str
+    names: tuple[str, ...] = ()
+
+    def name(self, label: int) -> int | str:
+        """What a class is called.
+
+        Args:
+            label: the class.
+
+        Returns:
+            Its name; the number itself if it has none.
+        """
+        return self.names[label] if self.names else label
+
+    def numbered(self, classes: Sequence[int | str] | None) -> list[int]:
+        """Classes as a config names them, in its order.
+
+        Args:
+            classes: numbers or names; None for all, sorted.
+
+        Returns:
+            Their numbers.
+        """
+        known = {label: self.name(label) for label in self.classes}
+        return list(self.classes) if classes is None else _numbered(classes, known, "classes")
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -100,11 +127,13 @@ def _check_choice(waypoint: Waypoint, name: str) -> None:
     require(waypoint.choice >= 0, f"{name}.choice", waypoint.choice, "an integer from 0")
 
 
-def load_domains(waypoints: Iterable[Waypoint]) -> list[Domain]:
+def load_domains(waypoints: Iterable[Waypoint], transform: nn.Module | None = None) -> list[Domain]:
     """Load the domains of a path. Waypoints with the same content share one domain.
 
     Args:
         waypoints: the waypoints.
+        transform: applied to all of them after their own; what it learns, it learns from the train
+            split of the first one.
 
     Returns:
         One domain per waypoint.
@@ -117,6 +146,9 @@ def load_domains(waypoints: Iterable[Waypoint]) -> list[Domain]:
     domains: list[Domain] = []
     for number, waypoint in enumerate(waypoints):
         domain = _load_domain(waypoint, f"waypoints[{number}]")
+        if transform is not None:
+            splits = _transformed(domain.splits, transform, "data", learn=number == 0)
+            domain = _domain(splits, domain.classes, domain.names)
         domains.append(known.setdefault(domain.fingerprint, domain))
         if domain.image_shape != domains[0].image_shape:
             raise DataError(
@@ -132,23 +164,58 @@ def _load_domain(waypoint: Waypoint, name: str) -> Domain:
     loaded = source.load()
     if set(loaded) != set(SPLITS):
         raise DataError(f"{name}: got the splits {sorted(loaded)}; allowed: {', '.join(SPLITS)}")
-    splits = {split: _transformed(loaded[split], waypoint.transform, name) for split in SPLITS}
+    splits, names = loaded, source.names
+    if waypoint.transform is not None:
+        splits = _transformed(loaded, waypoint.transform, name, learn=True)
     for split in SPLITS:
         check_split(splits[split], f"{name}, {split} split")
     present = torch.unique(torch.cat([part.labels for part in splits.values()])).tolist()
-    classes = sorted(present if waypoint.classes is None else waypoint.classes)
-    if unknown := sorted(set(classes) - set(present)):
-        raise DataError(f"{name}: got the classes {unknown}; allowed: {present}")
+    known = {label: names[label] if names else label for label in present}
+    chosen = present if waypoint.classes is None else _numbered(waypoint.classes, known, name)
+    classes = sorted(chosen)
     splits = {key: _selected(splits[key], classes, f"{name}, {key} split") for key in SPLITS}
     if waypoint.per_class is not None:
-        splits["train"] = _fewer(splits["train"], _kept(waypoint, classes), waypoint.choice)
-    arrays = [tensor.numpy() for part in splits.values() for tensor in part]
-    return Domain(splits, tuple(classes), content_hash("domain", arrays))
+        kept = _kept(waypoint, chosen)
+        splits["train"] = _fewer(splits["train"], kept, waypoint.choice)
+    return _domain(splits, tuple(classes), names)
 
 
-def _transformed(split: Split, transform: nn.Module | None, name: str) -> Split:
-    if transform is None:
-        return split
+def _numbered(classes: Sequence[int | str], known: dict[int, int | str], name: str) -> list[int]:
+    numbers = {str(called): label for label, called in known.items()}
+    if unknown := [label for label in classes if str(label) not in numbers]:
+        unknown = sorted(unknown, key=str)
+        raise DataError(f"{name}: got the classes {unknown}; allowed: {list(known.values())}")
+    return [numbers[str(label)] for label in classes]
+
+
+def _domain(splits: dict[str, Split], classes: tuple[int, ...], names: tuple[str, ...]) -> Domain:
+    arrays = [tensor.numpy() for part in splits.values() for tensor in (part.images, part.labels)]
+    text = f"domain {names}" if names else "domain"
+    return Domain(splits, classes, content_hash(text, arrays), names)
+
+
+def _transformed(
+    splits: dict[str, Split], transform: nn.Module, name: str, learn: bool
+) -> dict[str, Split]:
+    if learn and any(isinstance(part, Learning) for part in transform.modules()):
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            _learnt(transform, splits["train"].images.clone())
+    return {key: _applied(transform, split, name) for key, split in splits.items()}
+
+
+def _learnt(transform: nn.Module, examples: Tensor) -> Tensor:
+    # in a sequence each part learns from what the parts before it make of the examples
+    if isinstance(transform, nn.Sequential):
+        for part in transform:
+            examples = _learnt(part, examples)
+        return examples
+    if isinstance(transform, Learning):
+        transform.learn(examples)
+    result: Tensor = transform(examples)
+    return result
+
+
+def _applied(transform: nn.Module, split: Split, name: str) -> Split:
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         first, second = transform(split.images.clone()), transform(split.images.clone())
     name = f"{name}: transform {type(transform).__name__}"
@@ -159,7 +226,7 @@ def _transformed(split: Split, transform: nn.Module | None, name: str) -> Split:
             f"{name} gave two results for the same examples; give it a fixed seed of its own, "
             "so that the particles are fixed"
         )
-    return Split(first, split.labels)
+    return split._replace(images=first)
 
 
 def check_split(split: Split, name: str) -> None:
@@ -200,12 +267,13 @@ def _selected(split: Split, classes: list[int], name: str) -> Split:
                 f"{name}: class {label} has no examples; leave it out of classes or split otherwise"
             )
     chosen = torch.isin(split.labels, torch.tensor(classes))
-    return Split(split.images[chosen].contiguous(), split.labels[chosen].contiguous())
+    images, labels = split.images[chosen].contiguous(), split.labels[chosen].contiguous()
+    return Split(images, labels)
 
 
-def _kept(waypoint: Waypoint, classes: list[int]) -> dict[int, int | None]:
+def _kept(waypoint: Waypoint, classes: Sequence[int]) -> dict[int, int | None]:
     if isinstance(waypoint.per_class, list):
-        return dict(zip(waypoint.classes or [], waypoint.per_class, strict=True))
+        return dict(zip(classes, waypoint.per_class, strict=True))
     return dict.fromkeys(classes, waypoint.per_class)
 
 
@@ -214,6 +282,7 @@ def _fewer(split: Split, kept: dict[int, int | None], choice: int) -> Split:
     for label, number in kept.items():
         index = np.flatnonzero(split.labels == label)
         # a stream for each class, so that it does not matter which other classes there are
-        chosen.append(np.random.default_rng([choice, label]).permutation(index)[:number])
+        rng = np.random.default_rng([choice, *([label] if label >= 0 else [-label, 1])])
+        chosen.append(rng.permutation(index)[:number])
     all_of_them = torch.from_numpy(np.sort(np.concatenate(chosen)))
     return Split(split.images[all_of_them], split.labels[all_of_them])

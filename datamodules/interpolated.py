@@ -1,9 +1,11 @@
-"""Data that move along optimal-transport geodesics between domains of images."""
+"""Data that move along optimal-transport geodesics between domains."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+
+from torch import nn
 
 from thermo_pl.datamodules.base import PathDataModule
 from thermo_pl.datamodules.domains import Domain, Waypoint, check_waypoints, load_domains
@@ -14,7 +16,7 @@ from thermo_pl.transport.couplings import Transport
 
 
 class InterpolatedDataModule(PathDataModule):
-    """Images of p(x(t)), the displacement interpolation between the domains of a path.
+    """Examples of p(x(t)), the displacement interpolation between the domains of a path.
 
     A path through n waypoints has n-1 legs. On each leg an exact optimal plan couples the two
     domains, and a particle (x_a, x_b) of the plan is the image x(t) = (1-t) x_a + t x_b. One
@@ -61,6 +63,7 @@ class InterpolatedDataModule(PathDataModule):
         seed: int | None = None,
         transport: Transport | None = None,
         mixture: bool = False,
+        transform: nn.Module | None = None,
     ) -> None:
         """Check the waypoints; they are loaded and coupled when they are first needed.
 
@@ -79,7 +82,10 @@ class InterpolatedDataModule(PathDataModule):
                 ``seed_everything`` sets, or that of the checkpoint a run is resumed from.
             transport: what the computation of plans may take.
             mixture: show the mixture (1-t) p_A + t p_B of the domains at the ends of a leg, each
-                pair as two images, in place of the displacement interpolation: for comparison.
+                pair as two examples, in place of the displacement interpolation: for comparison.
+            transform: applied to all domains after their own transforms. One that learns, as
+                :class:`~thermo_pl.datamodules.Standardise`, learns from the train split of the
+                first domain.
 
         Raises:
             ConfigError: if an argument is not allowed.
@@ -89,6 +95,7 @@ class InterpolatedDataModule(PathDataModule):
         n_legs = max(1, len(waypoints) - 1)
         super().__init__(n_legs, batch_size, train_batches, eval_batch_size, num_workers, seed)
         self.waypoints, self.labels, self.mixture = waypoints, labels, mixture
+        self.transform = transform
         self.transport = transport or Transport()
         self._cache = ArrayCache(cache_dir)
         self._domains: list[Domain] | None = None
@@ -100,7 +107,7 @@ class InterpolatedDataModule(PathDataModule):
 
     @property
     def image_shape(self) -> tuple[int, ...]:
-        """Shape of one image: channels, height, width. Loads the sources if need be."""
+        """Shape of one example, such as (channels, height, width). Loads the sources if need be."""
         return self._loaded()[0].image_shape
 
     @property
@@ -109,7 +116,7 @@ class InterpolatedDataModule(PathDataModule):
         domains = self._loaded()
         if self.labels != "soft":
             return len(domains[0].classes)
-        return len({label for domain in domains for label in domain.classes})
+        return len({domain.name(label) for domain in domains for label in domain.classes})
 
     def build(self) -> DataPath:
         """Load the images and couple the domains.
@@ -117,14 +124,16 @@ class InterpolatedDataModule(PathDataModule):
         Returns:
             The path.
         """
-        orders = [waypoint.classes for waypoint in self.waypoints]
+        domains = self._loaded()
+        pairs = zip(self.waypoints, domains, strict=True)
+        orders = [domain.numbered(waypoint.classes) for waypoint, domain in pairs]
         with self.bars():
-            path = build_path(self._loaded(), self.labels, self._cache, orders, self.transport)
+            path = build_path(domains, self.labels, self._cache, orders, self.transport)
         if self.mixture:  # the same pairs make other domains
             path = replace(path, fingerprint=content_hash(f"mixture {path.fingerprint}", []))
         return path
 
     def _loaded(self) -> list[Domain]:
         if self._domains is None:
-            self._domains = load_domains(self.waypoints)
+            self._domains = load_domains(self.waypoints, self.transform)
         return self._domains

@@ -46,7 +46,7 @@ def build_path(
     domains: Sequence[Domain],
     labels: LabelMode,
     cache: ArrayCache,
-    orders: Sequence[Sequence[int] | None] | None = None,
+    orders: Sequence[Sequence[int]] | None = None,
     transport: Transport = DEFAULTS,
 ) -> DataPath:
     """Couple consecutive domains and settle the labels of their particles.
@@ -58,7 +58,7 @@ def build_path(
         labels: "matched", "ordered" or "soft".
         cache: where couplings are kept.
         orders: with "ordered" the classes of each domain in the order that they correspond in;
-            sorted where there is none.
+            sorted if not given.
         transport: what the computation of plans may take.
 
     Returns:
@@ -72,9 +72,9 @@ def build_path(
     matchings: list[dict[int, int]] | None = None
     if labels != "soft":
         matchings = (
-            [_match(leg, a, b, cache, transport) for leg, (a, b) in enumerate(pairwise(domains))]
+            [_matched(leg, a, b, cache, transport) for leg, (a, b) in enumerate(pairwise(domains))]
             if labels == "matched"
-            else _ordered(domains, orders or [None] * len(domains))
+            else _ordered(orders or [domain.classes for domain in domains])
         )
         indices, names = _carried_labels(domains, matchings)
     else:
@@ -87,12 +87,28 @@ def build_path(
     return DataPath(legs, names, _fingerprint(domains, labels, indices), closed)
 
 
+def _matched(
+    leg: int, a: Domain, b: Domain, cache: ArrayCache, transport: Transport
+) -> dict[int, int]:
+    found = _match(leg, a, b, cache, transport)
+    names = [(a.name(one), b.name(other)) for one, other in found.items()]
+    changed = [f"{one}→{other}" for one, other in names if one != other]
+    if changed and {one for one, _ in names} == {other for _, other in names}:
+        raise DataError(
+            f"labels: got matched on leg {leg}, whose two domains have the same classes, and the "
+            f"cheapest matching gives {len(changed)} of them another name ({', '.join(changed)}); "
+            "allowed: ordered, by which each class stays what it is, or goes where the order of "
+            "classes in the waypoints says; or soft"
+        )
+    return found
+
+
 def _match(
     leg: int, a: Domain, b: Domain, cache: ArrayCache, transport: Transport
 ) -> dict[int, int]:
     # Held-out images must not choose their own labels: the matching of train holds for all splits.
     (x_a, y_a), (x_b, y_b) = (domain.splits["train"] for domain in (a, b))
-    most = int(max(y_a.bincount().max(), y_b.bincount().max()))
+    most = max(int(torch.unique(y, return_counts=True)[1].max()) for y in (y_a, y_b))
     size, count = transport.matching_points, len(a.classes) * len(b.classes)
     approximate = f", approximate: 2 samples of {size} images of each" if most > size else ""
     with stage(f"matching of classes, leg {leg}{approximate}", 2 * count if approximate else count):
@@ -108,17 +124,14 @@ def _match(
         )
 
 
-def _ordered(
-    domains: Sequence[Domain], orders: Sequence[Sequence[int] | None]
-) -> list[dict[int, int]]:
+def _ordered(orders: Sequence[Sequence[int]]) -> list[dict[int, int]]:
     # the first class of one domain goes with the first of the next, and so on
-    lists = [order or domain.classes for domain, order in zip(domains, orders, strict=True)]
-    sizes = [len(order) for order in lists]
+    sizes = [len(order) for order in orders]
     if len(set(sizes)) > 1:
         raise DataError(
             f"labels: got ordered, and waypoints of {sizes} classes; allowed: as many in each"
         )
-    return [dict(zip(a, b, strict=True)) for a, b in pairwise(lists)]
+    return [dict(zip(a, b, strict=True)) for a, b in pairwise(orders)]
 
 
 def _carried_labels(
@@ -130,7 +143,10 @@ def _carried_labels(
     for matching in matchings:
         indices.append({b: indices[-1][a] for a, b in matching.items()})
     _check_returns(domains, indices)
-    inverse = [{index: label for label, index in mapping.items()} for mapping in indices]
+    inverse = [
+        {index: domain.name(label) for label, index in mapping.items()}
+        for domain, mapping in zip(domains, indices, strict=True)
+    ]
     names = ["→".join(str(names[index]) for names in inverse) for index in range(len(indices[0]))]
     return indices, names
 
@@ -143,10 +159,10 @@ def _check_returns(domains: Sequence[Domain], indices: Sequence[Mapping[int, int
             if indices[number][label] != indices[earlier][label]:
                 raise DataError(
                     f"waypoints[{number}] is the same domain as waypoints[{earlier}], but its "
-                    f"class {label} comes back with the label of class "
-                    f"{_class_of(indices[earlier], indices[number][label])}; choose waypoints "
-                    "whose matchings lead back, or declare the matching by the order of the "
-                    "classes, with labels: ordered"
+                    f"class {domain.name(label)} comes back with the label of class "
+                    f"{domain.name(_class_of(indices[earlier], indices[number][label]))}; choose "
+                    "waypoints whose matchings lead back, or declare the matching by the order of "
+                    "the classes, with labels: ordered"
                 )
 
 
@@ -156,9 +172,15 @@ def _class_of(mapping: Mapping[int, int], index: int) -> int:
 
 def _union_labels(domains: Sequence[Domain]) -> tuple[list[dict[int, int]], list[str]]:
     # The label index of each class of each domain, among the sorted classes of all of them.
-    union = sorted({label for domain in domains for label in domain.classes})
-    mapping = {label: index for index, label in enumerate(union)}
-    return [mapping] * len(domains), [str(label) for label in union]
+    # by name: the numbers of names are those of one source.
+    names = [{label: domain.name(label) for label in domain.classes} for domain in domains]
+    union = sorted({name for each in names for name in each.values()}, key=_numbers_first)
+    index = {name: number for number, name in enumerate(union)}
+    return [{k: index[name] for k, name in each.items()} for each in names], list(map(str, union))
+
+
+def _numbers_first(name: int | str) -> tuple[bool, int, str]:
+    return (False, name, "") if isinstance(name, int) else (True, 0, name)
 
 
 def _legs(
@@ -176,12 +198,11 @@ def _legs(
         for part, mapping in zip(parts, indices, strict=True)
     ]
     if len(domains) == 1:
-        (x, _), (y,) = parts[0], labels
-        return [at_rest(x, y)]
+        return [at_rest(parts[0].images, labels[0])]
     legs = []
     for leg in range(len(domains) - 1):
         (x_a, y_a), (x_b, y_b) = parts[leg], parts[leg + 1]
-        label = f"coupling, leg {leg}, {split}, {len(x_a)} × {len(x_b)} images"
+        label = f"coupling, leg {leg}, {split}, {len(x_a)} × {len(x_b)} examples"
         with stage(label, 1 if matchings is None else len(matchings[leg])):
             coupling = (
                 exact_coupling(x_a.numpy(), x_b.numpy(), cache, transport)

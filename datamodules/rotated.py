@@ -60,9 +60,9 @@ class RotatedMNIST(GradualSource):
             The parts.
         """
         splits = self._mnist.load()
-        images, labels = (
-            torch.cat(both) for both in zip(splits["train"], splits["val"], strict=True)
-        )
+        both = splits["train"], splits["val"]
+        images = torch.cat([part.images for part in both])
+        labels = torch.cat([part.labels for part in both])
         order = np.random.default_rng(self.split_seed).permutation(len(labels))
         parts = np.split(order, np.cumsum(self.sizes))[:4]
         source, val, stream, test = (

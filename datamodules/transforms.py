@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,6 +16,71 @@ from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode, functional
 
 from thermo_pl.errors import DataError, require
+
+
+class Learning(nn.Module):
+    """Base of the transforms that learn from training examples, and then are the same for all."""
+
+    def learn(self, examples: Tensor) -> None:
+        """Learn.
+
+        Args:
+            examples: the training examples, shape ``(n, *image)``.
+        """
+        raise NotImplementedError
+
+
+class Standardise(Learning):
+    """Take the mean away and divide by the standard deviation, both of training examples.
+
+    As the transform of a waypoint it learns from that domain, so that all domains get the same mean
+    and scale. As the transform of the DataModule it learns from the first domain, and is the same
+    for all: what one unit means does not change on the way.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, per: Literal["feature", "channel"] = "feature") -> None:
+        """Say what has a mean and a deviation of its own.
+
+        Args:
+            per: "feature" for each number of an example, such as each column of a table; "channel"
+                for each channel of images. What is constant keeps its scale.
+
+        Raises:
+            ConfigError: if it is none of the two.
+        """
+        super().__init__()
+        require(per in {"feature", "channel"}, "per", per, "feature, channel")
+        self.per = per
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("scale", torch.ones(()))
+
+    def learn(self, examples: Tensor) -> None:
+        """Learn mean and standard deviation.
+
+        Args:
+            examples: the training examples, shape ``(n, *image)``.
+        """
+        over = [0] if self.per == "feature" else [i for i in range(examples.ndim) if i != 1]
+        exact = examples.double()
+        mean = exact.mean(over, keepdim=True)
+        scale = (exact - mean).square().mean(over, keepdim=True).sqrt()
+        # a constant is not quite its mean in floating point
+        still = scale <= 1e-6 * exact.abs().amax(over, keepdim=True)
+        self.mean, self.scale = mean[0].float(), scale.where(~still, 1.0)[0].float()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Standardise.
+
+        Args:
+            images: all examples of a split, shape ``(n, *image)``.
+
+        Returns:
+            The examples, of the same shape.
+        """
+        return (images - self.mean) / self.scale
 
 
 class GaussianNoise(nn.Module):

@@ -15,7 +15,7 @@ from torch import Tensor
 from torchvision import datasets
 from torchvision.transforms import functional
 
-from thermo_pl.datamodules.sources import SPLITS, ImageSource, Split, hold_out
+from thermo_pl.datamodules.sources import SPLITS, ImageSource, Split, check_shares, divide
 from thermo_pl.errors import ConfigError, DataError, require
 
 ROOT_VARIABLE = "THERMO_PL_DATA"
@@ -55,14 +55,10 @@ class VisionDataset(ImageSource):
         Raises:
             ConfigError: if an argument is not allowed.
         """
-        require(0 < val < 1, "val", val, "a share between 0 and 1")
-        require(split_seed >= 0, "split_seed", split_seed, "an integer from 0")
+        check_shares(val, None if isinstance(test, dict) else test, split_seed)
         require(channels in {None, 1, 3}, "channels", channels, "1, 3 or null")
         ok = size is None or min(size) > 0
         require(ok, "size", size, "height and width, both > 0, or null")
-        if not isinstance(test, dict):
-            allowed = "arguments of the test images, or a share so that val + test is below 1"
-            require(0 < test < 1 - val, "test", test, allowed)
         self.dataset, self.train, self.test = dataset, dict(train or {}), test
         self.root, self.size, self.channels = root, size, channels
         self.val, self.split_seed = val, split_seed
@@ -78,18 +74,13 @@ class VisionDataset(ImageSource):
             DataError: if the data set is not there, or its items are not images with a class.
         """
         images, classes = self._read(self.train)
-        labels = classes.numpy()
-        index = np.arange(len(labels))
-        sizes = {"val": round(self.val * len(labels))}
-        splits = {}
+        shares = {"val": self.val}
+        if not isinstance(self.test, dict):
+            shares["test"] = self.test
+        parts = divide(self.dataset, classes.numpy(), shares, self.split_seed)
+        splits = {name: _split(images, classes, index) for name, index in parts.items()}
         if isinstance(self.test, dict):
             splits["test"] = _split(*self._read(self.test))
-        else:
-            sizes["test"] = round(self.test * len(labels))
-        for name, size in sizes.items():
-            index, held_out = hold_out(self.dataset, index, labels, size, self.split_seed)
-            splits[name] = _split(images, classes, held_out)
-        splits["train"] = _split(images, classes, index)
         return {name: splits[name] for name in SPLITS}
 
     def _read(self, arguments: dict[str, Any]) -> tuple[Tensor, Tensor]:
@@ -224,7 +215,7 @@ def _as_class(label: Any, dataset: Any) -> int:
 def _split(images: Tensor, labels: Tensor, index: np.ndarray | None = None) -> Split:
     # some of the images, in order; only they are made four times as large
     if index is not None:
-        chosen = torch.from_numpy(np.sort(index))
+        chosen = torch.from_numpy(index)
         images, labels = images[chosen], labels[chosen]
     if images.dtype == torch.uint8:
         images = images.to(torch.float32).div_(255)

@@ -185,24 +185,87 @@ def test_a_path_is_closed_if_it_ends_where_it_began(datamodule: Maker) -> None:
 def test_a_cycle_that_swaps_classes_is_refused(datamodule: Maker, toys: ToyMaker) -> None:
     # Three sets of two points on a triangle: each leg takes the nearest class, and going round
     # once leads from one class to the other, as on a Möbius strip.
-    def points(first: tuple[float, float], second: tuple[float, float]) -> ImageSource:
+    def points(number: int, ends: tuple[list[float], list[float]]) -> ImageSource:
         source = toys({0: [0.0], 1: [0.0]})
-        images = torch.tensor([first, second]).reshape(2, 1, 1, 2)
-        source.splits = dict.fromkeys(("train", "val", "test"), Split(images, torch.arange(2)))
+        images = torch.tensor(ends).reshape(2, 1, 1, 2)
+        split = Split(images, torch.arange(2) + 2 * number)
+        source.splits = dict.fromkeys(("train", "val", "test"), split)
         return source
 
     angles = torch.pi * torch.tensor([0, 1 / 3, 2 / 3])
     ends = [(0.5 + 0.4 * torch.tensor([a.cos(), a.sin()])).tolist() for a in angles]
     opposite = [[1 - value for value in end] for end in ends]
-    waypoints = [Waypoint(source=points(p, q)) for p, q in zip(ends, opposite, strict=True)]
+    pairs = enumerate(zip(ends, opposite, strict=True))
+    waypoints = [Waypoint(source=points(*pair)) for pair in pairs]
     with pytest.raises(DataError, match=r"waypoints\[3\] is the same domain as waypoints\[0\]"):
         datamodule(*waypoints, waypoints[0])
     assert datamodule(*waypoints, waypoints[0], labels="soft").n_legs == 3
     assert datamodule(*waypoints, waypoints[1], waypoints[0]).n_legs == 4
     # declared, the classes return
     declared = datamodule(*waypoints, waypoints[0], labels="ordered")
-    assert declared.class_names == ["0→0→0→0", "1→1→1→1"]
+    assert declared.class_names == ["0→2→4→0", "1→3→5→1"]
     assert declared.closed
+
+
+def test_a_matching_that_renames_the_same_classes_is_refused(
+    datamodule: Maker, toys: ToyMaker
+) -> None:
+    # the two classes change their places
+    here, there = toys({0: [0.1], 1: [0.9]}), toys({0: [0.9], 1: [0.1]})
+    waypoints = [Waypoint(source=source) for source in (here, there)]
+    message = (
+        r"labels: got matched on leg 0, .* 2 of them another name \(0→1, 1→0\); allowed: ordered"
+    )
+    with pytest.raises(DataError, match=message):
+        datamodule(*waypoints)
+    assert datamodule(*waypoints, labels="ordered").class_names == ["0→0", "1→1"]
+    crossed = [waypoints[0], Waypoint([1, 0], source=there)]
+    assert datamodule(*crossed, labels="ordered").class_names == ["0→1", "1→0"]
+
+
+def test_labels_may_be_any_whole_numbers(datamodule: Maker, toys: ToyMaker) -> None:
+    signs, gaps = toys({-1: [0.1, 0.2], 1: [0.8, 0.9]}), toys({7: [0.7, 0.8], -300: [0.0, 0.1]})
+    waypoints = [Waypoint([1, -1], signs, per_class=1), Waypoint(source=gaps, per_class=1)]
+    for labels, names in (
+        ("matched", ["-1→-300", "1→7"]),
+        ("ordered", ["-1→7", "1→-300"]),
+        ("soft", ["-300", "-1", "1", "7"]),
+    ):
+        data = datamodule(*waypoints, labels=labels)
+        assert data.class_names == names
+        assert data.n_classes == len(names)
+        assert data.coupling("train").all().source_label.shape == (2, len(names))
+
+
+def named(source: ImageSource, *names: str) -> ImageSource:
+    """The source with names for the classes 0, 1 and so on."""
+    source.names = names
+    return source
+
+
+def test_classes_with_names_are_told_by_them(datamodule: Maker, toys: ToyMaker) -> None:
+    cats = named(toys({0: [0.1], 1: [0.5], 2: [0.9]}), "cat", "dog", "eel")
+    dogs = named(toys({0: [0.5], 1: [0.1], 2: [0.8]}), "dog", "cow", "fox")
+    # the same number is another class here, and the same name has another number
+    soft = datamodule(Waypoint(source=cats), Waypoint(source=dogs), labels="soft")
+    assert soft.class_names == ["cat", "cow", "dog", "eel", "fox"]
+    pairs = soft.coupling("train").all()
+    found = {
+        float(x): soft.class_names[int(y.argmax())]
+        for x, y in zip(pairs.target.flatten(), pairs.target_label, strict=True)
+    }
+    assert {round(x, 1): name for x, name in found.items()} == {0.5: "dog", 0.1: "cow", 0.8: "fox"}
+    chosen = datamodule(
+        Waypoint(["eel", "cat"], cats), Waypoint(["fox", "cow"], dogs), labels="ordered"
+    )
+    assert chosen.class_names == ["cat→cow", "eel→fox"]
+    with pytest.raises(
+        DataError, match=r"got the classes \['bee'\]; allowed: \['cat', 'dog', 'eel'\]"
+    ):
+        datamodule(Waypoint(["bee", "cat"], cats))
+    # one label, one name: two sources with the same numbers are not the same domain
+    renamed = named(toys({0: [0.1], 1: [0.5], 2: [0.9]}), "ape", "bat", "cow")
+    assert datamodule(Waypoint(source=cats), Waypoint(source=renamed)).closed is False
 
 
 def test_soft_labels_are_mixtures(datamodule: Maker) -> None:
