@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 
+from thermo_pl.callbacks import run_report
 from thermo_pl.cli import main
 from thermo_pl.configs.layers import load
 from thermo_pl.files import read_csv
@@ -23,6 +25,7 @@ from thermo_pl.process import iso_classification, stroke_rule
 FOLDER = Path(__file__).parents[1] / "lightning_configs"
 # a sweep of W&B is no config; see tests/runs/test_wandb.py
 CONFIGS = sorted(path for path in FOLDER.glob("*.yaml") if path.stem != "sweep")
+COMMANDS = ("validate", "predict")
 # what is done in place of a config, or laid over it, in a folder of its name
 VARIANTS = sorted(path for path in FOLDER.glob("*/*.yaml") if path.parent.name != "base")
 
@@ -54,6 +57,15 @@ def _shortened_runs(
     monkeypatch.setenv("THERMO_PL_DATA", str(small_mnist))
     for process in (iso_classification, stroke_rule):
         monkeypatch.setattr(process, "LOST", math.inf)
+    if "[iso_digits]" not in request.node.name:  # one with W&B and with figures drawn is enough
+        monkeypatch.setenv("WANDB_MODE", "disabled")
+        monkeypatch.setattr(run_report, "save_figure", leave_undrawn)
+
+
+def leave_undrawn(figure: Figure, path: Path) -> None:
+    """Make the file of a figure and draw nothing, which would take longest."""
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
 
 
 def write(config: dict[str, Any], folder: Path) -> Path:
@@ -220,13 +232,15 @@ def test_config_fits_and_its_checkpoint_serves_the_other_commands(
     runs = tmp_path / "runs"
     (checkpoint,) = (runs / "version_0" / "checkpoints").glob("*.ckpt")
     check_run(runs / "version_0", yaml.safe_load(config.read_text()))
-    for command in ("validate", "test", "predict"):
+    # evaluations differ in the split alone
+    for command in ("validate", "test", "predict") if path.stem == "iso_digits" else COMMANDS:
         words = [command, "--config", str(config), "--ckpt_path", str(checkpoint)]
         assert main(words) == 0, capfd.readouterr().err
     printed = capfd.readouterr().out
-    assert "test/J" in printed
+    assert ("test/J" in printed) == (path.stem == "iso_digits")
     assert "val/J" in printed
-    arrays = np.load(runs / "version_3" / "predictions.npz")
+    (predictions,) = runs.glob("*/predictions.npz")
+    arrays = np.load(predictions)
     model = yaml.safe_load(config.read_text())["model"]["init_args"]
     parts = {"probabilities": "classifier", "reconstruction": "decoder"}
     expected = {"z"} | {array for array, part in parts.items() if part in model}

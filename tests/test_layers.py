@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LIGHTNING = {"pytorch_lightning", "lightning_fabric", "wandb", "torchvision"}
 ROOMS = ("laws", "path", "process", "reports", "response", "runs", "transport")
-PAGES = ("thermo_pl.cli.compare", "thermo_pl.runs.page", "thermo_pl.runs.reader")
+LIGHT = ("cli.compare", "runs.page", "runs.reader", "estimate", "text", "path.segments")
 
 ARROWS = {
     "callbacks": {"datamodules", "module", "runs", "reports", "process", "response", "laws"}
@@ -115,9 +115,9 @@ def test_what_knows_no_trainer_loads_no_lightning(room: str) -> None:
     assert not found & (LIGHTNING | {"torchmetrics", "matplotlib", "thermo_pl.module"})
 
 
-@pytest.mark.parametrize("module", PAGES)
+@pytest.mark.parametrize("module", LIGHT)
 def test_reading_runs_needs_no_torch(module: str) -> None:
-    assert not loaded(module) & (LIGHTNING | {"torch", "matplotlib"})
+    assert not loaded(f"thermo_pl.{module}") & (LIGHTNING | {"torch", "matplotlib"})
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -153,22 +153,6 @@ def test_numbers_are_plausible(whole: Run) -> None:
     assert step["solver_iterations"] <= solved - 8 <= 4 * step["solver_iterations"]
 
 
-def test_first_law_residual_is_that_of_the_rows(whole: Run) -> None:
-    for a, b in pairwise(whole.rows):
-
-        def mean(name: str, a: Any = a, b: Any = b) -> float:
-            return 0.5 * (a[name] + b[name])
-
-        change = {name: b[name] - a[name] for name in ("R", "D", "C", "t")}
-        expected = (
-            change["R"]
-            + mean("lambda") * change["D"]
-            + mean("gamma") * change["C"]
-            - mean("J_t") * change["t"]
-        )
-        assert b["first_law_residual"] == pytest.approx(expected, abs=1e-12)
-
-
 def test_strokes(whole: Run) -> None:
     first, second = whole.strokes
     assert (first["stroke"], first["status"]) == ("equilibration", "done")
@@ -414,13 +398,7 @@ def test_a_static_domain(tmp_path: Path, data: Data) -> None:
 # --- a target of one's own ---
 
 
-@pytest.mark.parametrize(
-    "target",
-    [
-        0.2,
-        0.45,
-    ],
-)
+@pytest.mark.parametrize("target", [0.2, 0.45])
 def test_approach(tmp_path: Path, data: Data, target: float) -> None:
     process = make_process(c_target=target, steps=2, k=0.2)
     run = fit(tmp_path, data((0, 1)), process=process)
@@ -439,21 +417,12 @@ def test_approach(tmp_path: Path, data: Data, target: float) -> None:
     assert strokes == [(name, "done") for name in done]
 
 
-@pytest.mark.parametrize(
-    ("target", "side"),
-    [
-        pytest.param(
-            1e-7,
-            "below what",
-        ),
-        (20.0, "no classifier"),
-    ],
-)
+@pytest.mark.parametrize(("target", "side"), [(1e-7, "below what"), (20.0, "no classifier")])
 def test_a_target_out_of_reach_stops_the_run(
     tmp_path: Path, data: Data, target: float, side: str
 ) -> None:
     process = make_process(c_target=target)
-    run = fit(tmp_path, data(), RunReport(), process=process, fails=True)
+    run = fit(tmp_path, data(train_batches=2), RunReport(), process=process, fails=True)
     assert isinstance(run.error, InfeasibleTarget)
     assert "\n" not in str(run.error)
     assert side in str(run.error)
@@ -481,20 +450,12 @@ def test_an_approach_that_takes_too_long(tmp_path: Path, data: Data) -> None:
     [
         ({"k": -2.0}, {}, ["k: got -2.0", "at least -1"]),
         ({}, {"gam": 0.0}, ["gam: got 0.0", "> 0"]),
-        pytest.param(
-            {},
-            {"gam": 0.0, "classifier": None},
-            ["classifier"],
-        ),
+        ({}, {"gam": 0.0, "classifier": None}, ["classifier"]),
     ],
     ids=["k", "gam", "classifier"],
 )
 def test_what_cannot_be_held_is_refused_at_once(
-    tmp_path: Path,
-    data: Data,
-    process: dict[str, Any],
-    model: dict[str, Any],
-    parts: list[str],
+    tmp_path: Path, data: Data, process: dict[str, Any], model: dict[str, Any], parts: list[str]
 ) -> None:
     arguments = {"model": make_model(**model), "process": make_process(**process)}
     run = fit(tmp_path, data(), **arguments, fails=True)

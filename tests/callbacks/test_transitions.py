@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from support.exact_runs import LABELS, STILL, fit_exact, make_linear_model, make_system
+from support.exact_runs import STILL, fit_exact, make_linear_model, make_system
 from support.process_runs import Run, json_of
 from thermo_pl.callbacks import RunReport
 from thermo_pl.path.columns import BACK, COLUMNS, FORWARD, Row
@@ -223,11 +223,3 @@ def test_a_kick_is_small_and_the_same_for_the_same_seed() -> None:
         assert 3e-4 < moved < 3e-3
     assert torch.equal(thetas[0], thetas[1])
     assert not torch.equal(thetas[0], thetas[2])
-
-
-def test_the_system_of_the_sweep_has_its_switch_where_it_says() -> None:
-    system = make_system(STILL)
-    assert system.active_latents(SWITCH + 1e-6, 2.0) == 3
-    assert system.active_latents(SWITCH - 1e-6, 2.0) == 2
-    assert system.transition_margin(SWITCH, 2.0) == pytest.approx(0, abs=1e-12)
-    assert not any(row[2] for row in LABELS)

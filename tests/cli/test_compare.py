@@ -702,21 +702,6 @@ def test_ten_runs_are_compared_within_a_second_and_a_half(tmp_path: Path) -> Non
     assert (tmp_path / "page.html").stat().st_size < 500_000
 
 
-def test_reading_runs_imports_neither_torch_nor_lightning_nor_matplotlib() -> None:
-    code = (
-        "import sys, thermo_pl.runs.page;"
-        "print({'torch', 'pytorch_lightning', 'wandb', 'matplotlib'} & set(sys.modules))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        check=True,
-    )
-    assert done.stdout == "set()\n"
-
-
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The '.*' does not have many workers")
 @pytest.mark.filterwarnings("ignore:.*LeafSpec")

@@ -61,32 +61,6 @@ def curve(n: int, x: Callable[[float], float], y: Callable[[float], float]) -> l
     return [{"leg": 0, "x": x(s), "y": y(s), "y_error": 0.0} for s in u]
 
 
-CURVES = {
-    "one way": (lambda u: math.exp(u), lambda u: math.sin(3 * u)),
-    "turning": (lambda u: math.sin(5 * u), lambda u: math.exp(-u)),  # x turns around twice
-    "loop": (lambda u: math.cos(2 * math.pi * u), lambda u: math.sin(2 * math.pi * u) + u),
-}
-
-
-def true_integral(name: str) -> float:
-    """∫ y x' du by adaptive quadrature with the analytic slope."""
-    slopes: dict[str, Callable[[float], float]] = {
-        "one way": math.exp,
-        "turning": lambda u: 5 * math.cos(5 * u),
-        "loop": lambda u: -2 * math.pi * math.sin(2 * math.pi * u),
-    }
-    y = CURVES[name][1]
-    return float(quad(lambda u: y(u) * slopes[name](u), 0, 1, epsabs=1e-13)[0])
-
-
-@pytest.mark.parametrize("name", CURVES)
-def test_integrals_are_of_fourth_order(name: str) -> None:
-    exact = true_integral(name)
-    sizes = [integral(curve(n, *CURVES[name]), "y", "x").value - exact for n in (40, 80, 160)]
-    assert abs(sizes[-1]) > 1e-12  # above rounding
-    assert order(sizes) > 3.7, sizes
-
-
 def test_integrals_of_cubics_are_exact() -> None:
     # x = u³ - u turns around at 1/√3, y = u³ + 2u²: ∫ y x' du = ½ + 6/5 - ¼ - ⅔
     rows = curve(5, lambda u: u**3 - u, lambda u: u**3 + 2 * u**2)
@@ -113,11 +87,6 @@ def test_two_points_make_a_trapezoid_and_one_makes_nothing() -> None:
 def test_a_constant_integrates_to_the_change_of_the_control(x: list[float], y: float) -> None:
     found = weights(x) @ np.full(len(x), y)
     assert found == pytest.approx(y * np.diff(x), abs=1e-12)
-
-
-def test_a_control_that_stands_still_does_no_work() -> None:
-    rows = curve(6, lambda u: 2.0, math.exp)
-    assert not step_integrals(rows, "y", "x").any()
 
 
 def test_where_the_leg_changes_a_step_is_a_trapezoid_and_t_does_not_move() -> None:
@@ -248,14 +217,6 @@ def test_both_works_of_a_cycle_that_is_left_open_are_compared_as_if_it_were_clos
     assert found.works_gap.error == found.work_mechanical.error == 0
 
 
-def test_the_cycle_run_backwards_takes_up_the_work_it_gave() -> None:
-    forward = cycle_balance(carnot_rows(6))
-    back = cycle_balance([rows[::-1] for rows in carnot_rows(6)][::-1])
-    assert back.work.value == pytest.approx(-forward.work.value, rel=1e-12)
-    assert back.heat_hot.value == pytest.approx(forward.heat_cold.value, rel=1e-12)
-    assert back.efficiency.value < 0  # a heat pump
-
-
 def test_relaxation_is_taken_off_the_efficiency() -> None:
     rows = carnot_rows(6)
     for stroke in rows:
@@ -267,14 +228,6 @@ def test_relaxation_is_taken_off_the_efficiency() -> None:
     finite = (found.work.value - found.dissipation.value) / found.heat_hot.value
     assert found.finite_efficiency.value == pytest.approx(finite, rel=1e-12)
     assert found.finite_efficiency.value < found.efficiency.value < 1
-
-
-def test_a_cycle_without_heat_has_no_efficiency() -> None:
-    rows = [make_row(LEGS[0], lam, GAM, 0.0) for lam in (1.0, 1.3, 1.0)]
-    found = cycle_balance([rows])
-    assert (found.work.value, found.heat_hot.value) == (0, 0)
-    assert math.isnan(found.efficiency.value)
-    assert math.isnan(found.finite_efficiency.value)
 
 
 def iso_classification(k: float, backwards: bool) -> Callable[[int], list[Row]]:
@@ -625,6 +578,9 @@ def test_a_held_c_is_judged_within_its_error() -> None:
 def test_a_cycle_without_heat_is_no_engine_and_clausius_has_nothing_to_say() -> None:
     rows = [make_row(LEGS[0], lam, GAM, 0.0) for lam in (1.0, 1.3, 1.0)]
     found = cycle_balance([rows])
+    assert (found.work.value, found.heat_hot.value) == (0, 0)
+    assert math.isnan(found.efficiency.value)
+    assert math.isnan(found.finite_efficiency.value)
     assert found.not_applicable == ["no heat is taken in", "no heat is given off"]
     assert verdicts(found)["Clausius"] == Verdict.NOT_APPLICABLE
 

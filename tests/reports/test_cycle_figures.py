@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from matplotlib.path import Path
 
 from support.cycle_rows import CORNERS, NAMES, STROKES, one_pass, two_passes
-from thermo_pl.files import read_csv, write_csv
 from thermo_pl.laws.cycle_ledger import summarise_cycle
 from thermo_pl.path.columns import Row
 from thermo_pl.reports.cycle_figures import (
@@ -282,11 +281,3 @@ def test_missing_errors_and_single_rows_can_be_drawn() -> None:
         drawn(terms_figure(rows, cycle))
         drawn(stroke_space_figure(rows, cycle))
     drawn(adiabat_figure(ROWS[:1]))
-
-
-def test_rows_read_back_from_disk_give_the_same_picture(tmp_path: Any, cycle: Figure) -> None:
-    write_csv(tmp_path / "path.csv", ROWS, list(ROWS[0]))
-    read = cycle_figure(read_csv(tmp_path / "path.csv"), FOUND, 1)
-    for axes, other in zip(read.axes, cycle.axes, strict=True):
-        for line, same in zip(axes.get_lines(), other.get_lines(), strict=True):
-            np.testing.assert_array_equal(line.get_xydata(), same.get_xydata())

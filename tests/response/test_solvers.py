@@ -17,7 +17,6 @@ from thermo_pl.errors import ConfigError
 from thermo_pl.response.solvers import (
     DENSE_LIMIT,
     REMEDY,
-    Matvec,
     Solution,
     Status,
     conjugate_gradient,
@@ -72,17 +71,6 @@ def test_solves_positive_definite_systems(seed: int, p: int, count: int) -> None
     assert product.calls == solution.iterations
 
 
-@pytest.mark.parametrize("distinct", [[2.0], [1.0, 5.0], [0.1, 1.0, 3.0, 10.0]], ids=len)
-def test_needs_no_more_iterations_than_there_are_distinct_eigenvalues(
-    distinct: list[float],
-) -> None:
-    matrix, _ = with_eigenvalues(distinct * 5)
-    rhs = randn(3, len(matrix), seed=1)
-    solution = conjugate_gradient(Counted(matrix), rhs, 1e-9, 100)
-    assert solution.status is Status.CONVERGED
-    assert solution.iterations == len(distinct)
-
-
 def test_each_iterate_is_the_best_of_its_krylov_space() -> None:
     matrix, _ = with_eigenvalues([0.3, 0.5, 1, 2, 3, 5, 8, 13])
     rhs = randn(2, 8, seed=1)
@@ -108,15 +96,6 @@ def test_right_hand_sides_stop_each_at_its_own_time() -> None:
     assert solution.iterations == 8
     assert torch.equal(solution.x[:2], once.x[:2])  # they have not moved since
     assert solution.residual[0] == 0
-
-
-def test_columns_do_not_influence_each_other() -> None:
-    matrix, _ = with_eigenvalues([1.0, 2, 3, 4, 5])
-    rhs = randn(3, 5, seed=1)
-    together = conjugate_gradient(Counted(matrix), rhs, 1e-10, 100)
-    for i in range(3):
-        alone = conjugate_gradient(Counted(matrix), rhs[i : i + 1], 1e-10, 100)
-        torch.testing.assert_close(together.x[i], alone.x[0], rtol=1e-12, atol=1e-12)
 
 
 def test_scale_of_a_right_hand_side_does_not_matter() -> None:
@@ -174,19 +153,6 @@ def test_products_are_counted_and_solved_systems_ask_for_none(
     assert solution.products == product.rows
     if solve is conjugate_gradient:
         assert product.rows == 1 + 5
-
-
-@pytest.mark.parametrize("where", ["rhs", "infinite rhs", "matrix"])
-def test_what_is_not_finite_is_told(where: str) -> None:
-    matrix, _ = with_eigenvalues([1.0, 2, 3])
-    product: Matvec = nan_matrix if where == "matrix" else Counted(matrix)
-    rhs = randn(2, 3, seed=1)
-    if where.endswith("rhs"):
-        rhs[1, 0] = math.nan if where == "rhs" else math.inf
-    solution = conjugate_gradient(product, rhs, 1e-10, 100)
-    assert solution.status is Status.NON_FINITE
-    assert solution.iterations <= 1
-    assert REMEDY[Status.NON_FINITE] in solution.message
 
 
 @pytest.mark.parametrize("limit", [0, 1, 4])
@@ -346,23 +312,28 @@ def test_all_solvers_agree(seed: int) -> None:
         assert ((solution.x - exact).norm(dim=1) <= 2e-11 * rhs.norm(dim=1) / 0.2).all()
 
 
-@pytest.mark.parametrize("solve", [minres, lambda a, b, tol, _: dense_solve(a, b, tol)])
-@pytest.mark.parametrize("where", ["rhs", "matrix"])
-def test_no_solver_takes_what_is_not_finite(solve: Callable[..., Solution], where: str) -> None:
-    matrix, _ = with_eigenvalues([1.0, 2, 3])
-    rhs = randn(2, 3, seed=1)
-    if where == "rhs":
-        rhs[1, 0] = math.nan
-    solution = solve(nan_matrix if where == "matrix" else Counted(matrix), rhs, 1e-10, 100)
-    assert solution.status is Status.NON_FINITE
-
-
 def test_a_matrix_that_is_too_large_is_not_written_out() -> None:
     with pytest.raises(ConfigError) as caught:
         dense_solve(Counted(torch.eye(2)), torch.ones(1, DENSE_LIMIT + 1), 1e-2)
     message = str(caught.value)
     assert message.startswith("solver: dense: got '4097 parameters'; allowed: at most 4096")
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "solve", [conjugate_gradient, minres, lambda a, b, tol, _: dense_solve(a, b, tol)]
+)
+@pytest.mark.parametrize("where", ["rhs", "infinite rhs", "matrix"])
+def test_what_is_not_finite_is_told(solve: Callable[..., Solution], where: str) -> None:
+    matrix, _ = with_eigenvalues([1.0, 2, 3])
+    rhs = randn(2, 3, seed=1)
+    if where.endswith("rhs"):
+        rhs[1, 0] = math.nan if where == "rhs" else math.inf
+    solution = solve(nan_matrix if where == "matrix" else Counted(matrix), rhs, 1e-10, 100)
+    assert solution.status is Status.NON_FINITE
+    assert REMEDY[Status.NON_FINITE] in solution.message
+    if solve is conjugate_gradient:
+        assert solution.iterations <= 1
 
 
 # -- the preconditioner -------------------------------------------------------------------------
