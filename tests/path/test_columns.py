@@ -39,9 +39,9 @@ def test_dashboards_find_columns_where_they_were() -> None:
     assert {"R", "C_error", "C_control", "stationarity", "seconds", "val_C"} <= set(of["thermo"])
 
 
-def test_compare_shows_the_columns_that_ask_for_it_in_its_old_order() -> None:
+def test_compare_shows_the_columns_that_ask_for_it_in_this_order() -> None:
     order = [name for name in RESULTS if name in {column.name for column in COMPARED}]
-    first = ["t", "lambda", "gamma", "R", "D", "C", "C_target", "stationarity"]
+    first = ["t", "lambda", "gamma", "R", "D", "C", "latents_in_use", "C_target", "stationarity"]
     assert order == [*first, "val_C", "val_accuracy"]
     assert RESULTS["stationarity"].endswith("(nats)")
 

@@ -13,11 +13,14 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Independent, Normal, kl_divergence
 
+from support.exact_runs import LABELS, NOISE, STILL, make_linear_model, make_system
 from support.numbers import randn
+from thermo_pl.datamodules import GaussianDomains
 from thermo_pl.estimate import Estimate
 from thermo_pl.networks import (
     CategoricalEncoder,
     CategoricalMarginal,
+    CategoricalPosterior,
     GaussianClassifier,
     GaussianMixture,
     LinearGaussianEncoder,
@@ -37,6 +40,7 @@ from thermo_pl.response.measurement import (
     draws_to_decode,
     few_draws,
     first_law,
+    latents_in_use,
     measure,
 )
 from thermo_pl.response.objective import Probe
@@ -318,3 +322,22 @@ def test_a_number_that_is_not_finite_is_seen(part: str) -> None:
     found = measure(model(), probe_of(3), T, 3)
     bad = Estimate.of_draws(torch.tensor([1.0, math.nan]), NOTHING)
     assert not replace(found, **{part: bad}).finite
+
+
+@pytest.mark.parametrize("lam", [0.3, 0.5, 0.7, 1.0])
+def test_the_latents_in_use_are_those_that_the_closed_form_calls_active(lam: float) -> None:
+    # the third axis carries no label, and is on where λ > 0.625
+    system = make_system(STILL)
+    networks = make_linear_model(system, lam, 2.0).double()
+    data = GaussianDomains(STILL, LABELS, NOISE).coupling("train").all()
+    probe = Probe(data, networks.noise(1, len(data.weight)))
+    expected = system.active_latents(lam, 2.0)
+    assert expected == (3 if lam > 0.625 else 2)
+    assert latents_in_use(networks, probe, 0.0) == expected
+
+
+def test_codes_in_use_are_counted_by_their_entropy() -> None:
+    # frequencies 1/2, 1/4, 1/4: an entropy of 1.5 log 2
+    posterior = CategoricalPosterior(torch.tensor([[9.0, 0, 0, 0], [0, 9, 9, 0]]).double() * 99)
+    assert posterior.in_use(torch.tensor([2.0, 2.0]).double()) == pytest.approx(2**1.5)
+    assert posterior.in_use(torch.tensor([1.0, 0.0]).double()) == pytest.approx(1)

@@ -77,6 +77,23 @@ class GaussianPosterior(NamedTuple):
         """
         return values
 
+    def in_use(self, weight: Tensor) -> float:
+        """Axes of z that tell the particles apart: those with the prior's z for all of them do not.
+
+        An axis counts if more than a hundredth of its variance is that of its mean over the
+        particles. On an aggregate of unit variance that is the criterion of Burda et al. 2016.
+
+        Args:
+            weight: of the particles, shape ``(n,)``.
+
+        Returns:
+            Their number.
+        """
+        share = weight / weight.sum()
+        between = share @ (self.mean - share @ self.mean).square()
+        within = share @ self.log_var.exp()
+        return float((between > 0.01 * (between + within)).sum())
+
 
 class CategoricalPosterior(NamedTuple):
     """A distribution over K codes for each image; expectations are exact sums over the codes.
@@ -127,6 +144,18 @@ class CategoricalPosterior(NamedTuple):
         """
         weight = self.logits.shape[-1] * self.logits.softmax(-1).T
         return weight.reshape(*weight.shape, *[1] * (values.ndim - 2)) * values
+
+    def in_use(self, weight: Tensor) -> float:
+        """Codes that are in use: the exponential of the entropy of their frequencies.
+
+        Args:
+            weight: of the particles, shape ``(n,)``.
+
+        Returns:
+            Between 1 and K.
+        """
+        frequency = (weight / weight.sum()) @ self.centre
+        return float(torch.special.entr(frequency).sum().exp())
 
     def rate(self, log_marginal: Tensor) -> Tensor:
         """Rate Σ_z e(z|x) log e(z|x)/q(z).

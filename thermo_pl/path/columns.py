@@ -83,6 +83,15 @@ SCHEMA = (
         compared=True,
     ),
     Column("J", "nats", "measuring probe", "thermo", "R + λD + γC, after relaxation"),
+    Column(
+        "latents_in_use",
+        "",
+        "measuring probe",
+        "thermo",
+        "axes of z of which more than a hundredth of the variance tells the particles apart; of a "
+        "categorical z the exponential of the entropy of its codes; empty on a mixture of domains",
+        compared=True,
+    ),
     Column("C_target", "nats", "process", "thermo", "C*, where C is to be", compared=True),
     Column(
         "C_predicted",

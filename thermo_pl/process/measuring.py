@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from torch import Tensor
@@ -20,6 +21,7 @@ from thermo_pl.response.measurement import (
     data_force,
     distortion,
     draws_to_decode,
+    latents_in_use,
     measure,
 )
 from thermo_pl.response.objective import Objective, Probe
@@ -83,10 +85,10 @@ class Instruments:
         if data.mixture:
             source, target = self._ends()
             measured = self._checked(self._between(source, target))
-            return Stand(data.leg, measured, target.free_energy - source.free_energy)
+            return Stand(data.leg, measured, target.free_energy - source.free_energy, math.nan)
         measured, probe = self.state(), self._kept("measuring")
         force = data_force(networks, probe, data.t, draws_to_decode(probe))
-        return Stand(data.leg, measured, force)
+        return Stand(data.leg, measured, force, latents_in_use(networks, probe, data.t))
 
     def loss(self, kind: Kind) -> float:
         """C on the control probe, which steers, or on the measuring one, which is reported.

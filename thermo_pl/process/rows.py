@@ -22,11 +22,13 @@ class Stand(NamedTuple):
         leg: the leg.
         measured: R, D and C.
         force: ∂_tJ.
+        in_use: latents that tell the particles apart; nan on a mixture of domains.
     """
 
     leg: int
     measured: Measurement
     force: Estimate
+    in_use: float
 
 
 def energy_columns(before: Stand | None, work: Estimate | None, here: Stand, same_leg: bool) -> Row:
@@ -58,7 +60,7 @@ def energy_columns(before: Stand | None, work: Estimate | None, here: Stand, sam
             step["first_law"] = first_law(start, terms, before.force, here.force)
     row: Row = with_errors(energies | step)
     row["first_law_residual"] = row.pop("first_law")
-    return row
+    return row | {"latents_in_use": here.in_use}
 
 
 def response_columns(response: Response | None) -> Row:

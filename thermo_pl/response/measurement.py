@@ -181,6 +181,25 @@ def classification_draws(model: Networks, probe: Probe, t: float) -> Tensor:
     return _collapsed(model, probe, total / float(probe.particles.weight.sum()))
 
 
+@torch.no_grad()
+def latents_in_use(model: Networks, probe: Probe, t: float) -> float:
+    """Axes of z, or codes, that tell the particles apart.
+
+    Args:
+        model: the model.
+        probe: particles; its noise is not used.
+        t: domain coordinate.
+
+    Returns:
+        The number, see :meth:`thermo_pl.networks.GaussianPosterior.in_use`.
+    """
+    batch = interpolate(probe.particles, t)
+    axes = model.axes()
+    parts = [model.encode(x, axes) for x in torch.split(batch.x, PARTICLES_AT_ONCE)]
+    whole = type(parts[0])(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+    return whole.in_use(batch.weight)
+
+
 def few_draws(probe: Probe, count: int) -> Probe:
     """The probe with its first independent noise draws only.
 
