@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from thermo_pl.datamodules.digits import Digits
+from thermo_pl.datamodules.scales import Learning
 from thermo_pl.datamodules.sources import SPLITS, ImageSource, Split
-from thermo_pl.datamodules.transforms import Learning
 from thermo_pl.errors import DataError, require
 from thermo_pl.transport.cache import content_hash
 
@@ -38,7 +38,7 @@ class Waypoint:
         >>> from thermo_pl.datamodules import Inversion
         >>> plain = tp.Waypoint([0, 1], per_class=20)
         >>> inverted = tp.Waypoint([0, 1], transform=Inversion(), per_class=20)
-        >>> data = tp.InterpolatedDataModule([plain, inverted, plain])
+        >>> data = tp.InterpolatedDataModule([plain, inverted, plain], labels="ordered")
         >>> data.n_legs, data.closed, len(data.coupling("train"))
         (2, True, 40)
     """

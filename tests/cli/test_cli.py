@@ -378,12 +378,12 @@ IN_YAML: list[tuple[tuple[str | int, ...], Any, list[str]]] = [
     (
         (*WAYPOINT, "classes"),
         "abc",
-        ["data.init_args.waypoints[0].classes: got 'abc'", "list[int]"],
+        ["data.init_args.waypoints[0].classes: got 'abc'", "list[int | str]"],
     ),
     (
         (*WAYPOINT, "classes"),
-        [0, "x"],
-        ["data.init_args.waypoints[0].classes[1]: got 'x'", "int"],
+        [0, [1]],
+        ["data.init_args.waypoints[0].classes[1]: got [1]", "int"],
     ),
     ((*WAYPOINT, "clases"), [1], ["data.init_args.waypoints[0].clases: got [1]", "classes"]),
     (
