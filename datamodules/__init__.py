@@ -10,6 +10,7 @@ from thermo_pl.datamodules.datasets import DatasetSource, HuggingFaceSource
 from thermo_pl.datamodules.digits import Digits
 from thermo_pl.datamodules.domains import Waypoint
 from thermo_pl.datamodules.exact import FiniteAlphabet, GaussianDomains
+from thermo_pl.datamodules.features import Features
 from thermo_pl.datamodules.gradual import GradualDataModule
 from thermo_pl.datamodules.interpolated import InterpolatedDataModule
 from thermo_pl.datamodules.latents import Latents
@@ -19,6 +20,7 @@ from thermo_pl.datamodules.sources import GradualImages, GradualSource, ImageSou
 from thermo_pl.datamodules.tables import BreastCancer
 from thermo_pl.datamodules.transforms import (
     Blur,
+    Colour,
     GaussianNoise,
     Inversion,
     Occlusion,
@@ -32,11 +34,13 @@ __all__ = [
     "ArraySource",
     "Blur",
     "BreastCancer",
+    "Colour",
     "CoupledImages",
     "DatasetSource",
     "Digits",
     "Drift",
     "FashionMNIST",
+    "Features",
     "FiniteAlphabet",
     "GaussianDomains",
     "GaussianNoise",

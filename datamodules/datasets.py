@@ -273,29 +273,33 @@ def _on_disk(datasets: Any, path: str) -> Any:
         return None
 
 
-def imported(path: str) -> Callable[..., Any]:
-    """The class of a path.
+def imported(path: str, name: str = "dataset", classes_alone: bool = True) -> Callable[..., Any]:
+    """What a path names.
 
     Args:
         path: such as ``torchvision.datasets.ImageFolder``.
+        name: of the argument, for errors.
+        classes_alone: whether it must be a class; else a function will do.
 
     Returns:
-        The class.
+        The class or function.
 
     Raises:
-        ConfigError: if there is no such class.
+        ConfigError: if there is none.
     """
-    module, _, name = path.rpartition(".")
+    module, _, last = path.rpartition(".")
     try:
-        found = getattr(import_module(module), name)
+        found = getattr(import_module(module), last)
     except (ImportError, AttributeError, ValueError) as error:
+        kind = "class" if classes_alone else "class or function"
         raise ConfigError(
-            f"dataset: got {path!r} ({error}); allowed: the path of an importable class, such as "
+            f"{name}: got {path!r} ({error}); allowed: the path of an importable {kind}, such as "
             "torchvision.datasets.ImageFolder"
         ) from error
-    if not inspect.isclass(found):
-        raise ConfigError(f"dataset: got {path!r}, which is no class; allowed: a class path")
-    return found
+    if not (inspect.isclass(found) or (callable(found) and not classes_alone)):
+        raise ConfigError(f"{name}: got {path!r}, which is no class; allowed: a class path")
+    made: Callable[..., Any] = found
+    return made
 
 
 def _label(label: Any, name: str) -> int | str:

@@ -220,6 +220,50 @@ class Blur(nn.Module):
         return torch.as_tensor(blurred).clamp(0, 1)
 
 
+class Colour(nn.Module):
+    """Print grey images in colour: what is white in them as ink, what is black as paper."""
+
+    def __init__(
+        self,
+        ink: tuple[float, float, float] = (1.0, 1.0, 1.0),
+        paper: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    ) -> None:
+        """Choose the colours.
+
+        Args:
+            ink: red, green and blue of the ink, in [0, 1].
+            paper: those of the paper.
+
+        Raises:
+            ConfigError: if a colour is outside [0, 1].
+        """
+        super().__init__()
+        for name, colour in (("ink", ink), ("paper", paper)):
+            ok = all(0 <= part <= 1 for part in colour)
+            require(ok, name, list(colour), "red, green and blue, each from 0 to 1")
+        self.ink, self.paper = ink, paper
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Print them.
+
+        Args:
+            images: all images of a split, shape ``(n, 1, height, width)``.
+
+        Returns:
+            Shape ``(n, 3, height, width)``.
+
+        Raises:
+            DataError: if the images have colours already.
+        """
+        _check_pictures(self, images)
+        if images.shape[1] != 1:
+            raise DataError(
+                f"Colour: got images of {images.shape[1]} channels; allowed: one, grey images"
+            )
+        ink, paper = (images.new_tensor(c).reshape(3, 1, 1) for c in (self.ink, self.paper))
+        return paper + (ink - paper) * images
+
+
 def _check_pictures(transform: nn.Module, images: Tensor) -> None:
     if images.ndim != 4 or not _within(images, (0.0, 1.0)):
         low, high = (float(end) for end in images.aminmax())
