@@ -6,21 +6,25 @@ if __name__ != "thermo_pl.datamodules":  # ruff: ignore[non-empty-init-module] -
 from thermo_pl.datamodules.arrays import ArraySource
 from thermo_pl.datamodules.base import PathDataModule
 from thermo_pl.datamodules.coupled import CoupledImages, ParticleSampler
+from thermo_pl.datamodules.datasets import DatasetSource, HuggingFaceSource
 from thermo_pl.datamodules.digits import Digits
 from thermo_pl.datamodules.domains import Waypoint
 from thermo_pl.datamodules.exact import FiniteAlphabet, GaussianDomains
+from thermo_pl.datamodules.features import Features
 from thermo_pl.datamodules.gradual import GradualDataModule
 from thermo_pl.datamodules.interpolated import InterpolatedDataModule
 from thermo_pl.datamodules.latents import Latents
 from thermo_pl.datamodules.rotated import RotatedMNIST
+from thermo_pl.datamodules.scales import Drift, Standardise
 from thermo_pl.datamodules.sources import GradualImages, GradualSource, ImageSource, Split
+from thermo_pl.datamodules.tables import BreastCancer
 from thermo_pl.datamodules.transforms import (
     Blur,
+    Colour,
     GaussianNoise,
     Inversion,
     Occlusion,
     Rotation,
-    Standardise,
 )
 from thermo_pl.datamodules.vision import MNIST, FashionMNIST, VisionDataset
 from thermo_pl.transport.couplings import Transport
@@ -29,15 +33,21 @@ __all__ = [
     "MNIST",
     "ArraySource",
     "Blur",
+    "BreastCancer",
+    "Colour",
     "CoupledImages",
+    "DatasetSource",
     "Digits",
+    "Drift",
     "FashionMNIST",
+    "Features",
     "FiniteAlphabet",
     "GaussianDomains",
     "GaussianNoise",
     "GradualDataModule",
     "GradualImages",
     "GradualSource",
+    "HuggingFaceSource",
     "ImageSource",
     "InterpolatedDataModule",
     "Inversion",

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from thermo_pl.datamodules.digits import Digits
+from thermo_pl.datamodules.scales import Learning
 from thermo_pl.datamodules.sources import SPLITS, ImageSource, Split
-from thermo_pl.datamodules.transforms import Learning
 from thermo_pl.errors import DataError, require
 from thermo_pl.transport.cache import content_hash
 
@@ -23,10 +23,10 @@ class Waypoint:
     Attributes:
         classes: classes that belong to the domain, by number or name; None for all of the source.
         source: where the images come from; None for :class:`Digits` as it is by default.
-        transform: applied once to all examples of each split, before classes are selected. It must
-            give the same result every time, so that the particles are fixed: a random one draws
-            from a seed of its own, as :class:`GaussianNoise` does. One that learns, as
-            :class:`Standardise` does, learns from the train split.
+        transform: applied once to all examples of each split, before classes are selected; several
+            one after the other. It must give the same result every time, so that the particles are
+            fixed: a random one draws from a seed of its own, as :class:`GaussianNoise` does. One
+            that learns, as :class:`Standardise` does, learns from the train split.
         per_class: images of each class that the train split keeps, or one number for each of
             ``classes``, null for all of that class; all of them if not given. The other splits are
             left as they are.
@@ -38,14 +38,14 @@ class Waypoint:
         >>> from thermo_pl.datamodules import Inversion
         >>> plain = tp.Waypoint([0, 1], per_class=20)
         >>> inverted = tp.Waypoint([0, 1], transform=Inversion(), per_class=20)
-        >>> data = tp.InterpolatedDataModule([plain, inverted, plain])
+        >>> data = tp.InterpolatedDataModule([plain, inverted, plain], labels="ordered")
         >>> data.n_legs, data.closed, len(data.coupling("train"))
         (2, True, 40)
     """
 
     classes: list[int | str] | None = None
     source: ImageSource | None = None
-    transform: nn.Module | None = None
+    transform: nn.Module | list[nn.Module] | None = None
     per_class: int | list[int | None] | None = None
     choice: int = 0
 
@@ -127,7 +127,9 @@ def _check_choice(waypoint: Waypoint, name: str) -> None:
     require(waypoint.choice >= 0, f"{name}.choice", waypoint.choice, "an integer from 0")
 
 
-def load_domains(waypoints: Iterable[Waypoint], transform: nn.Module | None = None) -> list[Domain]:
+def load_domains(
+    waypoints: Iterable[Waypoint], transform: nn.Module | list[nn.Module] | None = None
+) -> list[Domain]:
     """Load the domains of a path. Waypoints with the same content share one domain.
 
     Args:
@@ -195,8 +197,12 @@ def _domain(splits: dict[str, Split], classes: tuple[int, ...], names: tuple[str
 
 
 def _transformed(
-    splits: dict[str, Split], transform: nn.Module, name: str, learn: bool
+    splits: dict[str, Split], transform: nn.Module | list[nn.Module], name: str, learn: bool
 ) -> dict[str, Split]:
+    if isinstance(transform, list):
+        for one in transform:
+            splits = _transformed(splits, one, name, learn)
+        return splits
     if learn and any(isinstance(part, Learning) for part in transform.modules()):
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             _learnt(transform, splits["train"].images.clone())

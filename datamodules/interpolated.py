@@ -63,7 +63,7 @@ class InterpolatedDataModule(PathDataModule):
         seed: int | None = None,
         transport: Transport | None = None,
         mixture: bool = False,
-        transform: nn.Module | None = None,
+        transform: nn.Module | list[nn.Module] | None = None,
     ) -> None:
         """Check the waypoints; they are loaded and coupled when they are first needed.
 
@@ -83,9 +83,9 @@ class InterpolatedDataModule(PathDataModule):
             transport: what the computation of plans may take.
             mixture: show the mixture (1-t) p_A + t p_B of the domains at the ends of a leg, each
                 pair as two examples, in place of the displacement interpolation: for comparison.
-            transform: applied to all domains after their own transforms. One that learns, as
-                :class:`~thermo_pl.datamodules.Standardise`, learns from the train split of the
-                first domain.
+            transform: applied to all domains after their own transforms, or several. One that
+                learns, as :class:`~thermo_pl.datamodules.Standardise`, learns from the train split
+                of the first domain.
 
         Raises:
             ConfigError: if an argument is not allowed.

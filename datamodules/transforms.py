@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import zlib
-from typing import Literal
 
 import numpy as np
 import torch
@@ -16,71 +15,6 @@ from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode, functional
 
 from thermo_pl.errors import DataError, require
-
-
-class Learning(nn.Module):
-    """Base of the transforms that learn from training examples, and then are the same for all."""
-
-    def learn(self, examples: Tensor) -> None:
-        """Learn.
-
-        Args:
-            examples: the training examples, shape ``(n, *image)``.
-        """
-        raise NotImplementedError
-
-
-class Standardise(Learning):
-    """Take the mean away and divide by the standard deviation, both of training examples.
-
-    As the transform of a waypoint it learns from that domain, so that all domains get the same mean
-    and scale. As the transform of the DataModule it learns from the first domain, and is the same
-    for all: what one unit means does not change on the way.
-    """
-
-    mean: Tensor
-    scale: Tensor
-
-    def __init__(self, per: Literal["feature", "channel"] = "feature") -> None:
-        """Say what has a mean and a deviation of its own.
-
-        Args:
-            per: "feature" for each number of an example, such as each column of a table; "channel"
-                for each channel of images. What is constant keeps its scale.
-
-        Raises:
-            ConfigError: if it is none of the two.
-        """
-        super().__init__()
-        require(per in {"feature", "channel"}, "per", per, "feature, channel")
-        self.per = per
-        self.register_buffer("mean", torch.zeros(()))
-        self.register_buffer("scale", torch.ones(()))
-
-    def learn(self, examples: Tensor) -> None:
-        """Learn mean and standard deviation.
-
-        Args:
-            examples: the training examples, shape ``(n, *image)``.
-        """
-        over = [0] if self.per == "feature" else [i for i in range(examples.ndim) if i != 1]
-        exact = examples.double()
-        mean = exact.mean(over, keepdim=True)
-        scale = (exact - mean).square().mean(over, keepdim=True).sqrt()
-        # a constant is not quite its mean in floating point
-        still = scale <= 1e-6 * exact.abs().amax(over, keepdim=True)
-        self.mean, self.scale = mean[0].float(), scale.where(~still, 1.0)[0].float()
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Standardise.
-
-        Args:
-            images: all examples of a split, shape ``(n, *image)``.
-
-        Returns:
-            The examples, of the same shape.
-        """
-        return (images - self.mean) / self.scale
 
 
 class GaussianNoise(nn.Module):
@@ -129,7 +63,7 @@ class GaussianNoise(nn.Module):
                 f"GaussianNoise.limits: got {list(self.limits)} for values from {low:g} to "
                 f"{high:g}; allowed: limits around them, or null to clamp nothing"
             )
-        noise = _generator(self.seed, images).standard_normal(tuple(images.shape), np.float32)
+        noise = generator_of(self.seed, images).standard_normal(tuple(images.shape), np.float32)
         noisy = images + self.std * torch.from_numpy(noise).to(images)
         return noisy if self.limits is None else noisy.clamp(*self.limits)
 
@@ -181,7 +115,7 @@ class Occlusion(nn.Module):
         left, right = (round(share * width) for share in self.columns)
         covered = images.clone()
         hidden = covered[..., top:bottom, left:right]
-        static = _generator(self.seed, images).random(tuple(hidden.shape), dtype=np.float32)
+        static = generator_of(self.seed, images).random(tuple(hidden.shape), dtype=np.float32)
         hidden.copy_(0.5 + self.contrast * (torch.from_numpy(static) - 0.5))
         return covered
 
@@ -286,6 +220,50 @@ class Blur(nn.Module):
         return torch.as_tensor(blurred).clamp(0, 1)
 
 
+class Colour(nn.Module):
+    """Print grey images in colour: what is white in them as ink, what is black as paper."""
+
+    def __init__(
+        self,
+        ink: tuple[float, float, float] = (1.0, 1.0, 1.0),
+        paper: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    ) -> None:
+        """Choose the colours.
+
+        Args:
+            ink: red, green and blue of the ink, in [0, 1].
+            paper: those of the paper.
+
+        Raises:
+            ConfigError: if a colour is outside [0, 1].
+        """
+        super().__init__()
+        for name, colour in (("ink", ink), ("paper", paper)):
+            ok = all(0 <= part <= 1 for part in colour)
+            require(ok, name, list(colour), "red, green and blue, each from 0 to 1")
+        self.ink, self.paper = ink, paper
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Print them.
+
+        Args:
+            images: all images of a split, shape ``(n, 1, height, width)``.
+
+        Returns:
+            Shape ``(n, 3, height, width)``.
+
+        Raises:
+            DataError: if the images have colours already.
+        """
+        _check_pictures(self, images)
+        if images.shape[1] != 1:
+            raise DataError(
+                f"Colour: got images of {images.shape[1]} channels; allowed: one, grey images"
+            )
+        ink, paper = (images.new_tensor(c).reshape(3, 1, 1) for c in (self.ink, self.paper))
+        return paper + (ink - paper) * images
+
+
 def _check_pictures(transform: nn.Module, images: Tensor) -> None:
     if images.ndim != 4 or not _within(images, (0.0, 1.0)):
         low, high = (float(end) for end in images.aminmax())
@@ -300,7 +278,15 @@ def _within(images: Tensor, limits: tuple[float, float]) -> bool:
     return bool(((images >= limits[0]) & (images <= limits[1])).all())
 
 
-def _generator(seed: int, images: Tensor) -> np.random.Generator:
-    # the same split always gets the same noise, and different splits independent noise
+def generator_of(seed: int, images: Tensor) -> np.random.Generator:
+    """A source of noise: the same for the same split, independent for different ones.
+
+    Args:
+        seed: of all noise of a transform.
+        images: the examples of the split.
+
+    Returns:
+        The generator.
+    """
     content = zlib.crc32(np.ascontiguousarray(images.cpu().numpy()).data)
     return np.random.default_rng([seed, content])

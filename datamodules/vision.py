@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable
-from importlib import import_module
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,17 +14,20 @@ from torch import Tensor
 from torchvision import datasets
 from torchvision.transforms import functional
 
-from thermo_pl.datamodules.sources import SPLITS, ImageSource, Split, check_shares, divide
+from thermo_pl.datamodules.datasets import DatasetSource, imported
+from thermo_pl.datamodules.pictures import pixels, read
+from thermo_pl.datamodules.sources import Split
 from thermo_pl.errors import ConfigError, DataError, require
 
 ROOT_VARIABLE = "THERMO_PL_DATA"
 """Environment variable that names the folder of data sets where a config names none."""
 
 
-class VisionDataset(ImageSource):
+class VisionDataset(DatasetSource):
     """A data set of torchvision, or one of your own with the same interface, by its class path.
 
-    Its items are pairs of an image (PIL, or a tensor) and a class. All images are read into memory.
+    Its items are pairs of an image (PIL, or a tensor) and a class. All images are read into memory,
+    as numbers in [0, 1]; grey levels of 16 bits keep all of them.
     """
 
     def __init__(
@@ -55,51 +57,34 @@ class VisionDataset(ImageSource):
         Raises:
             ConfigError: if an argument is not allowed.
         """
-        check_shares(val, None if isinstance(test, dict) else test, split_seed)
+        super().__init__(dataset, train, test, val, split_seed)
         require(channels in {None, 1, 3}, "channels", channels, "1, 3 or null")
         ok = size is None or min(size) > 0
         require(ok, "size", size, "height and width, both > 0, or null")
-        self.dataset, self.train, self.test = dataset, dict(train or {}), test
         self.root, self.size, self.channels = root, size, channels
-        self.val, self.split_seed = val, split_seed
 
-    def load(self) -> dict[str, Split]:
-        """Read the images.
+    def open(self, arguments: dict[str, Any]) -> Any:
+        """Open the data set.
+
+        Args:
+            arguments: of its class; the root is added, and of an image folder how files are read.
 
         Returns:
-            Splits "train", "val" and "test".
+            The data set.
 
         Raises:
             ConfigError: if there is no such class, or it does not take these arguments.
-            DataError: if the data set is not there, or its items are not images with a class.
+            DataError: if it is not there.
         """
-        images, classes = self._read(self.train)
-        shares = {"val": self.val}
-        if not isinstance(self.test, dict):
-            shares["test"] = self.test
-        parts = divide(self.dataset, classes.numpy(), shares, self.split_seed)
-        splits = {name: _split(images, classes, index) for name, index in parts.items()}
-        if isinstance(self.test, dict):
-            splits["test"] = _split(*self._read(self.test))
-        return {name: splits[name] for name in SPLITS}
-
-    def _read(self, arguments: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        return _images_and_labels(self._open(arguments), self.size, self.channels)
-
-    def _open(self, arguments: dict[str, Any]) -> Any:
-        kind = _imported(self.dataset)
-        takes = inspect.signature(kind).parameters
+        takes = inspect.signature(imported(self.dataset)).parameters
         if "root" in takes and "root" not in arguments:
             arguments = {"root": str(self._found_root()), **arguments}
+        if "loader" in takes and takes["loader"].default is datasets.folder.default_loader:
+            arguments = {"loader": read, **arguments}
         try:
-            inspect.signature(kind).bind(**arguments)
-        except TypeError as error:
-            raise ConfigError(
-                f"dataset: got the arguments {arguments} for {self.dataset} ({error}); allowed: "
-                f"{', '.join(takes)}"
-            ) from error
-        try:
-            return kind(**arguments)
+            return super().open(arguments)
+        except (ConfigError, DataError):
+            raise
         except (RuntimeError, OSError, ValueError) as error:
             where = f" in {arguments['root']}" if "root" in arguments else ""
             can_fetch = "download" in takes and not arguments.get("download")
@@ -109,6 +94,46 @@ class VisionDataset(ImageSource):
                 f"{self.dataset}: got no data set that can be read{where} ({reason}); allowed: a "
                 f"root, or ${ROOT_VARIABLE}, that holds it as torchvision lays it out{fetch}"
             ) from error
+
+    def tensors(self, dataset: Any) -> tuple[Tensor, Sequence[Any]]:
+        """All images and labels of a data set.
+
+        Args:
+            dataset: the data set.
+
+        Returns:
+            The images, shape ``(n, channels, height, width)``, and their labels.
+        """
+        as_stored = self.size is None and self.channels in {None, 1}
+        if isinstance(dataset, datasets.MNIST) and dataset.targets.ndim == 1 and as_stored:
+            # at once: 60,000 items take seconds
+            return dataset.data[:, None], dataset.targets.tolist()
+        return super().tensors(dataset)
+
+    def tensor(self, example: Any) -> Tensor:
+        """An image as a tensor.
+
+        Args:
+            example: of PIL, or a tensor.
+
+        Returns:
+            Shape ``(channels, height, width)``.
+        """
+        channels, image = self.channels, example
+        if not isinstance(image, Tensor):
+            image = pixels(image, channels)
+        elif channels not in {None, len(image)}:
+            grey = functional.rgb_to_grayscale(image) if len(image) == 3 else image
+            image = grey.expand(channels, -1, -1)
+        if self.size is not None:
+            image = functional.resize(image, list(self.size), antialias=True)
+        return torch.as_tensor(image)
+
+    def _split(self, examples: Tensor, classes: np.ndarray) -> Split:
+        # only now: floating-point numbers are four times as large
+        if examples.dtype == torch.uint8:
+            examples = examples.to(torch.float32).div_(255)
+        return super()._split(examples, classes)
 
     def _found_root(self) -> Path:
         root = self.root or os.environ.get(ROOT_VARIABLE)
@@ -154,69 +179,3 @@ class MNIST(VisionDataset):
 
 class FashionMNIST(MNIST):
     """Fashion-MNIST, 60,000 + 10,000 pictures of clothes of 28×28 pixels, through torchvision."""
-
-
-def _imported(path: str) -> Callable[..., Any]:
-    module, _, name = path.rpartition(".")
-    try:
-        found = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            f"dataset: got {path!r} ({error}); allowed: the path of an importable class, such as "
-            "torchvision.datasets.ImageFolder"
-        ) from error
-    if not inspect.isclass(found):
-        raise ConfigError(f"dataset: got {path!r}, which is no class; allowed: a class path")
-    return found
-
-
-def _images_and_labels(
-    dataset: Any, size: tuple[int, int] | None, channels: int | None
-) -> tuple[Tensor, Tensor]:
-    as_stored = size is None and channels in {None, 1}
-    if isinstance(dataset, datasets.MNIST) and dataset.targets.ndim == 1 and as_stored:
-        return dataset.data[:, None], dataset.targets  # at once: 60,000 items take seconds
-    images, labels = [], []
-    for number in range(len(dataset)):
-        image, label = dataset[number]
-        images.append(_as_tensor(image, size, channels))
-        labels.append(_as_class(label, dataset))
-    shapes = sorted({tuple(image.shape) for image in images})
-    if len(shapes) != 1:
-        raise DataError(
-            f"{type(dataset).__name__}: got images of {len(shapes)} shapes (channels, height, "
-            f"width), such as {shapes[:2]}; allowed: one; set size: [height, width] or channels"
-        )
-    return torch.stack(images), torch.tensor(labels)
-
-
-def _as_tensor(image: Any, size: tuple[int, int] | None, channels: int | None) -> Tensor:
-    if not isinstance(image, Tensor):
-        if channels is not None:  # by PIL, which knows palettes and transparency
-            image = image.convert("L" if channels == 1 else "RGB")
-        image = functional.pil_to_tensor(image)
-    elif channels not in {None, len(image)}:
-        grey = functional.rgb_to_grayscale(image) if len(image) == 3 else image
-        image = grey.expand(channels, -1, -1)
-    if size is not None:
-        image = functional.resize(image, list(size), antialias=True)
-    return torch.as_tensor(image)
-
-
-def _as_class(label: Any, dataset: Any) -> int:
-    if isinstance(label, int | np.integer) or (isinstance(label, Tensor) and label.ndim == 0):
-        return int(label)
-    raise DataError(
-        f"{type(dataset).__name__}: got labels of {type(label).__name__}; allowed: one class index "
-        "for each image; see its arguments, such as target_type"
-    )
-
-
-def _split(images: Tensor, labels: Tensor, index: np.ndarray | None = None) -> Split:
-    # some of the images, in order; only they are made four times as large
-    if index is not None:
-        chosen = torch.from_numpy(index)
-        images, labels = images[chosen], labels[chosen]
-    if images.dtype == torch.uint8:
-        images = images.to(torch.float32).div_(255)
-    return Split(images, labels)

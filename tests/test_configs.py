@@ -192,7 +192,8 @@ def check_run(run: Path, config: dict[str, Any]) -> None:
         assert [(row["lambda"], row["gamma"]) for row in rows] == corners
         assert {row["t"] for row in rows} == {0.0}
     figures = {"control", "rdc_space"} if "RunReport" in callbacks else set()
-    if figures and has_pictures(config):
+    shape = config["model"]["init_args"]["encoder"]["init_args"]["image_shape"]
+    if figures and has_pictures(config) and len(shape) == 3:
         figures.add("images")
     assert {path.stem for path in (run / "figures").glob("*.png")} == figures
     assert (run / "laws.json").exists() == ("LawMonitor" in callbacks)

@@ -24,7 +24,7 @@ def load_weights(
 
     Args:
         module: what they are loaded into.
-        path: the checkpoint, as Lightning writes it.
+        path: the checkpoint, as Lightning writes it, or a plain ``state_dict``.
         argument: name of the argument that named it, for errors.
         allowed: what it must be a checkpoint of, for errors.
         prefix: what the names of the module's entries begin with there.
@@ -35,10 +35,11 @@ def load_weights(
     """
     require(path.is_file(), argument, str(path), "an existing checkpoint file")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+        found = torch.load(path, map_location="cpu", weights_only=True)
+        state = found.get("state_dict", found)
         own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         module.load_state_dict(own | dict(instead or {}))
-    except (RuntimeError, UnpicklingError, EOFError, KeyError, TypeError) as error:
+    except (RuntimeError, UnpicklingError, EOFError, AttributeError, TypeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
         raise ConfigError(
             f"{argument}: got {str(path)!r}; allowed: a checkpoint of {allowed} ({reason})"

@@ -11,9 +11,16 @@ import numpy as np
 import pytest
 import torch
 from sklearn.preprocessing import StandardScaler
-from torch import nn
+from torch import Tensor, nn
 
-from thermo_pl.datamodules import ArraySource, InterpolatedDataModule, Standardise, Waypoint
+from thermo_pl.datamodules import (
+    ArraySource,
+    BreastCancer,
+    Drift,
+    InterpolatedDataModule,
+    Standardise,
+    Waypoint,
+)
 from thermo_pl.datamodules.domains import load_domains
 from thermo_pl.errors import ConfigError, DataError
 
@@ -212,6 +219,39 @@ def test_one_scale_for_all_domains_or_one_for_each(tmp_path: Path) -> None:
     c, d = (domain.splits["train"].images for domain in load_domains(each))
     torch.testing.assert_close(c, a)
     torch.testing.assert_close(d, a, atol=1e-5, rtol=0)
+
+
+def test_another_instrument_has_gains_offsets_and_noise() -> None:
+    splits, twin = BreastCancer().load(), BreastCancer().load()
+    assert torch.equal(splits["test"].images, twin["test"].images)
+    x = splits["train"].images.double()
+    mean, scale = x.mean(0), x.std(0, correction=0)
+    clean, noisy = Drift(0.2, 0.5, 0.0, seed=3), Drift(0.2, 0.5, 0.3, seed=3)
+    for transform in (clean, noisy):
+        transform.learn(splits["train"].images)
+    seen = (clean(x) - mean) / scale
+    # of the same gain and offset for all rows: two points tell the line of each feature
+    z = (x - mean) / scale
+    top, low = z.argmax(0), z.argmin(0)
+
+    def at(values: Tensor, index: Tensor) -> Tensor:
+        return values.gather(0, index[None])[0]
+
+    gain = (at(seen, top) - at(seen, low)) / (at(z, top) - at(z, low))
+    offset = at(seen, low) - gain * at(z, low)
+    torch.testing.assert_close(seen, gain * z + offset, atol=1e-3, rtol=0)
+    # 30 draws each: five standard errors of a standard deviation
+    for drawn, size in ((gain - 1, 0.2), (offset, 0.5)):
+        assert abs(drawn.std() - size) < 5 * size / 60**0.5
+    drawn = (noisy(x) - clean(x)) / scale
+    assert abs(drawn.std() - 0.3) < 5 * 0.3 / (2 * drawn.numel()) ** 0.5
+    # the same instrument, other noise, for other tumours
+    test = splits["test"].images
+    torch.testing.assert_close(
+        (clean(test) - mean) / scale, gain * (test - mean) / scale + offset, atol=1e-3, rtol=0
+    )
+    with pytest.raises(ConfigError, match="noise: got -1; allowed: a finite number from 0"):
+        Drift(noise=-1)
 
 
 def test_constant_columns_and_channels() -> None:

@@ -56,7 +56,7 @@ def test_an_image_folder_is_split_by_class_and_disjointly(folder: Path) -> None:
 
 def test_images_are_resized_and_turned_grey(folder: Path) -> None:
     Image.new("RGB", (9, 9), (255, 0, 0)).save(folder / "cat" / "red.png")
-    with pytest.raises(DataError, match=r"images of 2 shapes .*; allowed: one; set size"):
+    with pytest.raises(DataError, match=r"of 2 shapes .*; allowed: one; of images, set size"):
         image_folder(folder).load()
     splits = image_folder(folder, size=(3, 3), channels=1).load()
     images = torch.cat([split.images for split in splits.values()])
