@@ -88,7 +88,8 @@ class QuasiStatic(CountsRelaxation):
             ConfigError: if they cannot, or if this process has run before.
         """
         check_trainer(trainer)
-        system = System(model_of(pl_module), data_of(trainer), trainer.optimizers[0])
+        schedulers = tuple(config.scheduler for config in trainer.lr_scheduler_configs)
+        system = System(model_of(pl_module), data_of(trainer), trainer.optimizers[0], schedulers)
         name = type(self).__name__
         check_system(name, system, self.rule, self.settings)
         if self.rows and trainer.ckpt_path is None:
@@ -113,6 +114,7 @@ class QuasiStatic(CountsRelaxation):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Predict."""
         seed_relaxation(self.state, trainer.global_rank)
+        data_of(trainer).begin_epoch(self.state.epoch)
         self._validated, self.relaxed = False, Relaxed()
         self._step = self._running.begin(self.state)
 
