@@ -77,6 +77,7 @@ class Known(NamedTuple):
 
 
 TABLE = (
+    Known("ADDED", "path.csv rejection", "why the last try was taken back"),
     Known("ADDED", "*.json *.reason", "why a law is not applicable"),
     Known("ADDED", "cycle.json not_applicable", "why η is not applicable"),
     Known("CHANGED", "cycle.json *efficiency*", "null: a premise fails", where=no_premise),
@@ -195,6 +196,8 @@ def shortened(config: Any, changes: dict[str, Any], unused: set[str], at: str = 
     if not isinstance(config, dict):
         return config
     new = {}
+    if at.endswith(".callbacks") and {"tolerance", "min_step"} <= config.keys():
+        config = config | {"tolerance": float("inf")}  # runs so short hold nothing
     for key, value in config.items():
         here = at if key == "init_args" else f"{at}.{key}"
         names = [name for name in changes if here.endswith(f".{name}")]

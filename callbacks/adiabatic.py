@@ -42,11 +42,11 @@ class Adiabatic(StrokeProcess):
         super().__init__([Stroke("adiabat", steps, gam=0.0, S=0.0, clock=k)], **settings)
 
     def make_rule(
-        self, strokes: tuple[Stroke, ...], tolerance: float, predictor: bool
+        self, strokes: tuple[Stroke, ...], tolerance: float, correct_above: float, predictor: bool
     ) -> StrokeRule[Any]:
         """The stroke on every leg.
 
         Returns:
             The rule.
         """
-        return AdiabatRule(strokes, tolerance, predictor)
+        return AdiabatRule(strokes, tolerance, correct_above, predictor)

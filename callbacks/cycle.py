@@ -41,11 +41,12 @@ class Cycle(StrokeProcess):
         super().__init__(strokes, **settings)
 
     def make_rule(
-        self, strokes: tuple[Stroke, ...], tolerance: float, predictor: bool
+        self, strokes: tuple[Stroke, ...], tolerance: float, correct_above: float, predictor: bool
     ) -> StrokeRule[Any]:
         """The rule that closes the cycle.
 
         Returns:
             The rule.
         """
-        return CycleRule(strokes, tolerance, predictor, closure=self._closure, passes=self._passes)
+        settings = tolerance, correct_above, predictor
+        return CycleRule(strokes, *settings, closure=self._closure, passes=self._passes)

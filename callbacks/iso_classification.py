@@ -60,6 +60,8 @@ class IsoClassification(QuasiStatic):
         predictor: bool = True,
         on_transition: OnTransition = "mark",
         there_and_back: bool = False,
+        tolerance: float = 0.01,
+        min_step: float = 1 / 16,
     ) -> None:
         """Say how λ goes, where C is held, and by what steps.
 
@@ -80,6 +82,11 @@ class IsoClassification(QuasiStatic):
             on_transition: ``mark``, ``continue`` or ``stop``; see :class:`Settings`.
             there_and_back: go back to t = 0 and λ0 afterwards, as a stroke of its own. What differs
                 from the way there is hysteresis.
+            tolerance: |C/C* - 1| with which a macro-step counts, beside the standard error of the
+                control probe. Where C misses it after relaxation and correction, both are repeated;
+                then the step is taken back and half of it is tried. ``.inf`` promises nothing.
+            min_step: share of the process's own step below which none is tried. Then the run ends
+                with exit code 3.
         """
         rule = IsoClassificationRule(
             k=k,
@@ -91,6 +98,9 @@ class IsoClassification(QuasiStatic):
             restoring=restoring,
             there_and_back=there_and_back,
             predictor=predictor,
+            tolerance=tolerance,
         )
-        settings = Settings.of(equilibration, probes, response, predictor, on_transition)
+        settings = Settings.of(
+            equilibration, probes, response, predictor, on_transition, min_step=min_step
+        )
         super().__init__(rule, settings)

@@ -89,7 +89,8 @@ class QuasiStatic(CountsRelaxation, OwnPlace):
             ConfigError: if they cannot, or if this process has run before.
         """
         check_trainer(trainer)
-        system = System(model_of(pl_module), data_of(trainer), trainer.optimizers[0])
+        schedulers = tuple(config.scheduler for config in trainer.lr_scheduler_configs)
+        system = System(model_of(pl_module), data_of(trainer), trainer.optimizers[0], schedulers)
         name = type(self).__name__
         check_relaxation(trainer, self.settings)
         check_system(name, system, self.rule, self.settings)
@@ -116,6 +117,7 @@ class QuasiStatic(CountsRelaxation, OwnPlace):
         """Predict."""
         self.enter(trainer, self._running.system)
         seed_relaxation(self.state, trainer.global_rank)
+        data_of(trainer).begin_epoch(self.state.epoch)
         self._validated, self.relaxed = False, Relaxed()
         self._step = self._running.begin(self.state)
 

@@ -24,7 +24,8 @@ class StrokeProcess(QuasiStatic):
     def __init__(
         self,
         strokes: list[Stroke],
-        tolerance: float = 1e-3,
+        tolerance: float = 0.01,
+        correct_above: float = 1e-3,
         parts: int = 1,
         newton: bool = False,
         equilibration: Equilibration | None = None,
@@ -32,13 +33,17 @@ class StrokeProcess(QuasiStatic):
         response: ResponseSettings | None = None,
         predictor: bool = True,
         on_transition: OnTransition = "mark",
+        min_step: float = 1 / 16,
     ) -> None:
         """Lay out the strokes.
 
         Args:
             strokes: in order.
-            tolerance: miss on the control probe below which nothing is corrected: of C relative to
-                C, of S relative to γC.
+            tolerance: miss with which a macro-step counts, beside the standard error of the control
+                probe: of C, λ and γ relative to themselves, of S relative to γC. Where it is missed
+                after relaxation and correction, both are repeated; then the step is taken back and
+                half of it is tried. ``.inf`` promises nothing.
+            correct_above: miss on the control probe below which nothing is corrected.
             parts: parts into which each relaxation is cut; a correction follows each of them.
             newton: after each part solve the response anew, and take a Newton step in θ before the
                 corrections. It leads to the last digits where there is no sampling noise.
@@ -47,25 +52,28 @@ class StrokeProcess(QuasiStatic):
             response: how the linear response is solved.
             predictor: move θ by the response before each relaxation.
             on_transition: ``mark``, ``continue`` or ``stop``; see :class:`Settings`.
+            min_step: share of the process's own step below which none is tried. Then the run ends
+                with exit code 3.
         """
         require(parts > 0, "parts", parts, "a whole number > 0")
-        rule = self.make_rule(tuple(strokes), tolerance, predictor)
+        rule = self.make_rule(tuple(strokes), tolerance, correct_above, predictor)
         settings = Settings.of(
-            equilibration, probes, response, predictor, on_transition, parts, newton
+            equilibration, probes, response, predictor, on_transition, parts, newton, min_step
         )
         super().__init__(rule, settings)
 
     def make_rule(
-        self, strokes: tuple[Stroke, ...], tolerance: float, predictor: bool
+        self, strokes: tuple[Stroke, ...], tolerance: float, correct_above: float, predictor: bool
     ) -> StrokeRule[Any]:
         """The rule of these strokes; a subclass may take another one.
 
         Args:
             strokes: in order.
-            tolerance: miss below which nothing is corrected.
+            tolerance: miss with which a macro-step counts.
+            correct_above: miss below which nothing is corrected.
             predictor: whether θ is moved by the response.
 
         Returns:
             The rule.
         """
-        return StrokeRule[StrokeCourse](strokes, tolerance, predictor)
+        return StrokeRule[StrokeCourse](strokes, tolerance, correct_above, predictor)

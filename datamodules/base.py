@@ -81,6 +81,7 @@ class PathDataModule(pl.LightningDataModule):
         self.batch_size, self.train_batches = batch_size, train_batches
         self.eval_batch_size, self.num_workers = eval_batch_size, num_workers
         self._configured_seed, self._seed = seed, seed
+        self._sampler: ParticleSampler | None = None
         self._position = Position()
         self._path: DataPath | None = None
         self._restored_path: str | None = None
@@ -227,6 +228,15 @@ class PathDataModule(pl.LightningDataModule):
         """
         return self.coupling(split).draw(n, generator)
 
+    def begin_epoch(self, number: int) -> None:
+        """Draw what an epoch of this number draws: a process that takes one back repeats it.
+
+        Args:
+            number: of the epoch, as the process counts.
+        """
+        if self._sampler is not None:
+            self._sampler.set_epoch(number)
+
     @override
     def train_dataloader(self) -> DataLoader[Particles]:
         legs = self._built().legs["train"]
@@ -244,6 +254,7 @@ class PathDataModule(pl.LightningDataModule):
             ranks=1 if trainer is None else trainer.world_size,
             rank=0 if trainer is None else trainer.global_rank,
         )
+        self._sampler = sampler
         return LateLoader(
             data,
             batch_size=self.batch_size,

@@ -111,6 +111,8 @@ def shorten_processes(config: dict[str, Any], turned: bool) -> None:
                     if not turned or what == "samples"
                 },
             }
+        if name in {"IsoClassification", "Adiabatic", "CarnotCycle"}:
+            arguments["tolerance"] = math.inf  # wherever so short a training leaves θ
         if name in {"IsoClassification", "Adiabatic"} and pictures:
             arguments["steps"] = min(arguments["steps"], 2)
         if name == "CarnotCycle" and pictures:

@@ -42,6 +42,10 @@ class InfeasibleTarget(ProcessStopped):
     """No positive, finite gamma holds the classification loss at its target."""
 
 
+class ConstraintLost(ProcessStopped):
+    """What the process holds is not held, not even by the smallest step allowed."""
+
+
 class SolverBreakdown(ProcessStopped):
     """The linear response could not be solved."""
 

@@ -28,7 +28,7 @@ def test_each_column_is_described() -> None:
     for column in SCHEMA:
         assert column.meaning, column.name
         assert "\n" not in column.meaning
-    assert {*WORDS} == {"stroke", "transition", "solver_status"}
+    assert {*WORDS} == {"stroke", "rejection", "transition", "solver_status"}
     assert sorted(NUMBERS + WORDS) == sorted(COLUMNS)
 
 

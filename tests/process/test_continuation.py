@@ -4,32 +4,25 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
-from support.exact_runs import LABELS, MOVING, NOISE, make_linear_model, make_system
+from support.exact_process import GAM, LAM, K, Process, make_process
+from support.exact_runs import MOVING, make_system
 from support.small_networks import SHAPE, parts
 from support.small_networks import K as LATENT
-from thermo_pl.datamodules import GaussianDomains
 from thermo_pl.errors import ConfigError, DataError, InfeasibleTarget, ProcessStopped
 from thermo_pl.networks import Gaussian, MLPClassifier, MLPDecoder, Networks
 from thermo_pl.path.columns import COLUMNS
 from thermo_pl.process import (
     AdaptiveSteps,
-    ConstantSteps,
-    Continuation,
-    Equilibration,
     IsoClassificationRule,
-    Probes,
     Relaxation,
     Relaxed,
     Result,
-    Settings,
     State,
     System,
     TensorPairs,
@@ -37,42 +30,8 @@ from thermo_pl.process import (
 )
 from thermo_pl.process.probing import ProbeSource
 from thermo_pl.process.state import from_plain, to_plain
-from thermo_pl.response import ResponseSettings
 
-LAM, GAM, K = 1.0, 2.0, 0.5
 TIGHT = 1e-4
-Process = Continuation[Any]
-
-
-def make_process(**rule: Any) -> tuple[Process, Callable[[int, int], Relaxed]]:
-    """A linear-Gaussian system in float64, and a relaxation that jumps to the exact optimum."""
-    exact = make_system(MOVING)
-    torch.manual_seed(0)
-    model = make_linear_model(exact, LAM, GAM).double()
-    data = GaussianDomains(MOVING, LABELS, NOISE)  # type: ignore[arg-type]
-    data.setup()
-
-    def relax(part: int, parts: int) -> Relaxed:
-        weights = exact.optimum(float(model.lam), float(model.gam), data.t)
-        layers: list[Any] = [
-            model.encoder.net,
-            *(m for m in model.decoder.modules() if isinstance(m, nn.Linear)),  # type: ignore[union-attr]
-            *(m for m in model.classifier.modules() if isinstance(m, nn.Linear)),  # type: ignore[union-attr]
-        ]
-        found = weights.encoder, weights.decoder, weights.classifier
-        with torch.no_grad():
-            model.encoder.log_var.copy_(weights.encoder_log_var)  # type: ignore[operator]
-            for layer, matrix in zip(layers, found, strict=True):
-                layer.weight.copy_(matrix)
-        return Relaxed(gradients=1)
-
-    settings = Settings(
-        Equilibration(1e-9, max_epochs=4, check_every=1),
-        Probes(),
-        ResponseSettings(1e-8, "hessian", 1e-8, 300),
-    )
-    rule = {"steps": ConstantSteps(4)} | rule
-    return Continuation(System(model, data), IsoClassificationRule(K, **rule), settings, 0), relax
 
 
 def run(process: Process, relax: Any, state: State[Any] | None = None) -> list[Result[Any]]:

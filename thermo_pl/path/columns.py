@@ -180,7 +180,15 @@ SCHEMA = (
         "",
         "process",
         "response",
-        "longer steps that were tried first and taken back",
+        "longer steps that were tried first and taken back, after the predictor or after "
+        "relaxation and correction",
+    ),
+    Column(
+        "rejection",
+        "",
+        "control probe",
+        None,
+        "why the last of them was taken back: what was not held, by how much, and what is allowed",
     ),
     Column(
         "transition",

@@ -1,12 +1,14 @@
-"""Predictor-corrector continuation of an equilibrium: predict, relax, correct, measure.
+"""Predictor-corrector continuation of an equilibrium: predict, relax, correct, accept, measure.
 
-A macro-step has five parts:
+A macro-step has six parts:
 
 1. a rule says where the control goes;
 2. the predictor moves θ along the linear response;
 3. an optimiser relaxes θ at fixed (λ, γ, t);
 4. the corrector takes out what relaxation left, by small steps along the response;
-5. the state is measured.
+5. the step counts only if what the rule holds is held. If not, relaxation and correction are
+   repeated; then everything is taken back, and half the step is tried;
+6. the state is measured.
 
 Relaxation is the caller's. A trainer with epochs of its own calls :meth:`Continuation.begin` before
 it, :meth:`~Continuation.correct` and :meth:`~Continuation.end` after it. :meth:`Continuation.run`
@@ -17,6 +19,7 @@ Source: Allgower & Georg, "Introduction to Numerical Continuation Methods", SIAM
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -24,8 +27,9 @@ from typing import Any, Generic, cast
 
 import torch
 
-from thermo_pl.errors import NotEquilibrated, ProcessStopped
+from thermo_pl.errors import NotEquilibrated, ProcessStopped, SolverBreakdown
 from thermo_pl.path.columns import Row
+from thermo_pl.process.acceptance import Miss, lost, told
 from thermo_pl.process.data import Route
 from thermo_pl.process.measuring import Instruments, Solved
 from thermo_pl.process.moves import PredictorCorrector, begun
@@ -34,7 +38,7 @@ from thermo_pl.process.recording import measured_row, placed_row
 from thermo_pl.process.rule import Equilibrium, Relaxed, Rule, Seen
 from thermo_pl.process.settings import Settings
 from thermo_pl.process.state import C, Control, Knowledge, State
-from thermo_pl.process.steps import Result, Step
+from thermo_pl.process.steps import NOT_RELAXED, Result, Step
 from thermo_pl.process.system import System
 from thermo_pl.process.transitions import SADDLE, TransitionMet, kick
 from thermo_pl.response.metric import metric
@@ -42,6 +46,8 @@ from thermo_pl.response.metric import metric
 CHECK_COLUMNS = ("epoch", "stationarity", "R", "D", "C", "J")
 """Columns of equilibration.csv, one row per check."""
 NOTHING_SEEN = Seen()
+ROUNDS = 4
+"""Rounds of relaxation and correction in a macro-step, at most."""
 
 Relax = Callable[[int, int], Relaxed]
 """Relaxes one part of an epoch: its index and the number of parts → what it took."""
@@ -138,16 +144,20 @@ class Continuation(Generic[C]):
         Raises:
             ProcessStopped: if no proposal can be kept.
         """
-        if state.phase != "process" or state.proposal is None or state.course is None:
+        if state.step is not None:
+            return state.step
+        proposal = state.proposal
+        if state.phase != "process" or proposal is None or state.course is None:
             return Step(state, None, state.course, state.stand, state.known)
-        if state.proposal.place is not None:
-            self.system.settle(*state.proposal.place)
+        state = self._at_the_origin(state)
+        if proposal.place is not None:
+            self.system.settle(*proposal.place)
         if not self.rule.solves:
-            return self._moves.move_only(state, state.proposal)
+            return self._moves.move_only(state, proposal)
         start = state.stand
         if start is None or start.leg != self.system.data.leg:
             start = self._measuring.stand()
-        step = self._moves.predict(state, state.proposal, start)
+        step = self._moves.predict(state, proposal, start)
         if state.rows[-1]["transition"] == SADDLE:
             kick(self.system.networks, stream(self.seed, "kick", state.epoch))
         return step
@@ -162,17 +172,17 @@ class Continuation(Generic[C]):
         Returns:
             The step.
         """
-        step = replace(step, relaxed=relaxed, control=None)
+        step = replace(step, relaxed=relaxed, control=None, parts=step.parts + 1)
         if step.proposal is None or not self.rule.solves:
             return step
-        if self.settings.newton:
-            solved = self._respond(step)
-            self.system.newton_step(solved.response.newton)
-            known = self._knowledge(solved, step.known)
-            step = replace(step, known=known, solves=step.solves + solved.gradients)
+        if self.settings.newton or step.rounds > 1:  # else the response of the last row will do
+            step = self._resolved(step)
         # Without the predictor θ stays, and so does C. The next proposal takes the miss out; a
         # correction here would take it out twice.
-        return self._moves.correct(step) if self.settings.predictor else step
+        if not self.settings.predictor:
+            return step
+        step = self._moves.correct(step)
+        return self._moves.hold(step) if step.parts == self.settings.parts else step
 
     def end(self, step: Step[C], seen: Seen = NOTHING_SEEN) -> Result[C]:
         """Check the equilibrium, or measure the macro-step, and ask the rule what comes next.
@@ -187,9 +197,12 @@ class Continuation(Generic[C]):
         Raises:
             ProcessStopped: if the state cannot be measured.
         """
-        spent = step.state.gradients + step.relaxed.gradients + step.solves
         state = replace(
-            step.state, epoch=step.state.epoch + 1, gradients=spent, predicted=step.predicted
+            step.state,
+            epoch=step.epoch + 1,
+            gradients=step.gradients,
+            predicted=step.predicted,
+            step=None,
         )
         if state.phase == "equilibration":
             return self._equilibrated(step, state, seen)
@@ -197,6 +210,9 @@ class Continuation(Generic[C]):
             more = self.rule.more(step.course, float(self.system.networks.lam), seen)
             if more is not None:
                 return Result(replace(state, proposal=more))
+            miss = self._moves.missed(step)
+            if miss is not None:
+                return self._again(step, state, miss)
         return self._measured(step, state, self._solve(step), seen)
 
     def here(self, state: State[C]) -> Equilibrium:
@@ -223,7 +239,20 @@ class Continuation(Generic[C]):
 
     def _respond(self, step: Step[C]) -> Solved:
         past_saddles = step.state.phase == "process" and self.settings.on_transition != "mark"
-        return self._measuring.respond(step.state.epoch, step.relaxed.time, past_saddles)
+        return self._measuring.respond(step.epoch, step.relaxed.time, past_saddles)
+
+    def _resolved(self, step: Step[C]) -> Step[C]:
+        try:
+            solved = self._respond(step)
+        except SolverBreakdown:
+            if step.rounds == 1:
+                raise
+            # too far from equilibrium: what is known must do, or the step is taken back
+            return step
+        if self.settings.newton:
+            self.system.newton_step(solved.response.newton)
+        known = self._knowledge(solved, step.known)
+        return replace(step, known=known, spent=step.spent + solved.gradients)
 
     def _solve(self, step: Step[C]) -> Solved | None:
         return self._respond(step) if self.rule.solves else None
@@ -234,6 +263,43 @@ class Continuation(Generic[C]):
         response = solved.response
         known = metric(response) if before is None else before.metric
         return Knowledge(response.directions, response.slopes, known)
+
+    def _at_the_origin(self, state: State[C]) -> State[C]:
+        # where the last row was measured: noted before a first try, returned to before any other
+        if math.isinf(self.rule.promise):
+            return state
+        if state.origin is None:
+            return replace(state, origin=self.system.snapshot())
+        self.system.restore(state.origin)
+        return state
+
+    def _again(self, step: Step[C], state: State[C], miss: Miss) -> Result[C]:
+        # another round, as long as there is one; then the step is taken back, and tried shorter
+        if step.rounds < ROUNDS:
+            following = replace(
+                step,
+                rounds=step.rounds + 1,
+                parts=0,
+                relaxed=NOT_RELAXED,
+                spent=step.spent + step.relaxed.gradients,
+                reach=self._moves.control_here(),
+            )
+            return Result(replace(state, step=following))
+        state = replace(
+            self._at_the_origin(step.state),
+            gradients=step.gradients,
+            rejected=step.state.rejected + step.rejected + 1,
+            rejection=told(miss, step.rounds),
+            share=step.state.share / 2,
+        )
+        still = step.proposal is None or not any(step.proposal.motion)
+        if still or state.share < self.settings.min_step:
+            return Result(state, failure=lost(state.rows[-1], miss, self.settings.min_step))
+        try:
+            proposal = self.rule.propose(begun(state), self.here(state))
+        except ProcessStopped as stopped:
+            return Result(state, failure=stopped)
+        return Result(replace(state, proposal=proposal))
 
     def _equilibrated(self, step: Step[C], state: State[C], seen: Seen) -> Result[C]:
         settings, epochs = self.settings.equilibration, state.epoch
@@ -279,7 +345,16 @@ class Continuation(Generic[C]):
         state = replace(state, gradients=spent)
         row = measured_row(self.system, step, state, stand, solved, known, control, seen)
         state = replace(
-            state, rows=[*state.rows, row], known=known, control=control, gradients=0, stand=stand
+            state,
+            rows=[*state.rows, row],
+            known=known,
+            control=control,
+            gradients=0,
+            share=min(2 * state.share, 1.0),
+            rejected=0,
+            rejection="",
+            origin=None,
+            stand=stand,
         )
         course = step.course
         if course is None:

@@ -15,6 +15,7 @@ from typing import ClassVar
 from thermo_pl.errors import InfeasibleTarget, require
 from thermo_pl.networks.parts import Networks
 from thermo_pl.path.columns import BACK, FORWARD
+from thermo_pl.process.acceptance import Miss, check_tolerance, worst
 from thermo_pl.process.data import Route
 from thermo_pl.process.rule import Equilibrium, Point, Rule
 from thermo_pl.process.state import Course, Motion, Proposal
@@ -24,7 +25,8 @@ from thermo_pl.response.metric import length
 HELD = (FORWARD, BACK)
 """The strokes on which C is held."""
 CORRECTED = 1e-3
-"""|C/C* - 1| on the control probe below which nothing is corrected."""
+"""|C/C* - 1| on the control probe below which nothing is corrected; a tenth of a tolerance below
+its default, where one is asked for."""
 LOST = 0.5
 """|C/C* - 1| on the control probe at which the constraint counts as lost."""
 
@@ -57,6 +59,8 @@ class IsoClassificationRule(Rule[IsoCourse]):
         restoring: steer γ by C* - C as well.
         there_and_back: go back to t = 0 and λ0 afterwards.
         predictor: whether θ is moved by the response; if not, C may go where it goes.
+        tolerance: |C/C* - 1| on the control probe with which a macro-step counts, beside the
+            standard error of that probe. Infinite: nothing is promised.
 
     Example:
         A step of 0.1 in t at C_λ = 0.02, C_γ = -0.05, C_t = 0.24, where γ̇ = -(k C_λ + C_t)/C_γ = 5:
@@ -86,6 +90,7 @@ class IsoClassificationRule(Rule[IsoCourse]):
     restoring: bool = True
     there_and_back: bool = False
     predictor: bool = True
+    tolerance: float = 0.01
 
     def __post_init__(self) -> None:
         require(math.isfinite(self.k), "k", self.k, "a finite number")
@@ -97,6 +102,12 @@ class IsoClassificationRule(Rule[IsoCourse]):
         require(ok, "approach_tolerance", self.approach_tolerance, "a number > 0")
         ok = self.approach_steps > 0
         require(ok, "approach_steps", self.approach_steps, "a whole number > 0")
+        check_tolerance(self.tolerance)
+
+    @property
+    def promise(self) -> float:
+        """The tolerance; where a part is switched off, for comparison, nothing holds C."""
+        return self.tolerance if self.restoring and self.predictor else math.inf
 
     def check(self, networks: Networks, route: Route) -> None:
         """Refuse a path on which λ would turn negative, or a γ that cannot hold C."""
@@ -160,10 +171,20 @@ class IsoClassificationRule(Rule[IsoCourse]):
         Returns:
             A step in γ; none without the restoring term.
         """
-        close = abs(here.C / course.control_target - 1) <= CORRECTED
+        close = abs(here.C / course.control_target - 1) <= min(CORRECTED, self.tolerance / 10)
         if not self.restoring or close:
             return Motion()
         return Motion(gam=self._gamma_step(course, start, here, here.C))
+
+    def accept(self, course: IsoCourse, here: Point, error: float) -> Miss | None:
+        """Whether C is held.
+
+        Returns:
+            What C misses C* by; None where that is allowed, and during an approach.
+        """
+        if course.stroke not in HELD:
+            return None
+        return worst({"C": here.C / course.control_target - 1}, self.promise, error)
 
     def macro_steps(self, course: IsoCourse | None, here: Equilibrium) -> int:
         """Macro-steps on all legs, there and back, and one to settle on each leg after the first.
@@ -183,7 +204,10 @@ class IsoClassificationRule(Rule[IsoCourse]):
         return int(taken + rest + later)
 
     def _onward(self, course: IsoCourse, here: Equilibrium, back: bool) -> Proposal[IsoCourse]:
-        s = self.steps.propose(self._place(here, back), Pace(*course.pace))
+        place = self._place(here, back)
+        s = self.steps.propose(place, Pace(*course.pace))
+        if here.share < 1:
+            s = place.s + here.share * (s - place.s)
         dt = (1 - s if back else s) - here.t
         dlam = self.k * dt
         loss = here.point.C if self.restoring else course.control_target

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from thermo_pl.errors import ConfigError, NonFinite, SolverBreakdown
+from thermo_pl.estimate import Estimate
 from thermo_pl.process.probing import Kind, ProbeSource
 from thermo_pl.process.rows import Stand
 from thermo_pl.process.settings import Settings
@@ -16,6 +17,7 @@ from thermo_pl.process.system import System
 from thermo_pl.response.damping import relaxation_damping
 from thermo_pl.response.linear import Response, linear_response
 from thermo_pl.response.measurement import (
+    NOTHING,
     Measurement,
     classification_draws,
     data_force,
@@ -90,17 +92,18 @@ class Instruments:
         force = data_force(networks, probe, data.t, draws_to_decode(probe))
         return Stand(data.leg, measured, force, latents_in_use(networks, probe, data.t))
 
-    def loss(self, kind: Kind) -> float:
+    def loss(self, kind: Kind) -> Estimate:
         """C on the control probe, which steers, or on the measuring one, which is reported.
 
         Args:
             kind: which one.
 
         Returns:
-            Nats.
+            Nats; the error is over the noise draws.
         """
         data = self._system.data
-        return float(classification_draws(self._system.networks, self._kept(kind), data.t).mean())
+        draws = classification_draws(self._system.networks, self._kept(kind), data.t)
+        return Estimate.of_draws(NOTHING, draws)
 
     def control(self, with_distortion: bool) -> Control:
         """What the control probe says.
@@ -109,14 +112,15 @@ class Instruments:
             with_distortion: D, too.
 
         Returns:
-            C, and D or nan.
+            C with its error, and D or nan.
         """
         loss = self.loss("control")
         if not with_distortion:
-            return Control(loss)
+            return Control(loss.value, C_error=loss.error)
         probe = self._kept("control")
         networks, t = self._system.networks, self._system.data.t
-        return Control(loss, distortion(networks, probe, t, draws_to_decode(probe)))
+        found = distortion(networks, probe, t, draws_to_decode(probe))
+        return Control(loss.value, found, loss.error)
 
     def respond(self, epoch: int, relaxation_time: float, past_saddles: bool) -> Solved:
         """Solve the linear response on the solving probe.

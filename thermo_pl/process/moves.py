@@ -9,18 +9,21 @@ from typing import Generic
 import torch
 
 from thermo_pl.estimate import Estimate
+from thermo_pl.process.acceptance import Miss
 from thermo_pl.process.data import Route
 from thermo_pl.process.measuring import Instruments
 from thermo_pl.process.rows import Stand
 from thermo_pl.process.rule import Equilibrium, Point, Rule
 from thermo_pl.process.settings import Settings
-from thermo_pl.process.state import C, Control, Knowledge, Proposal, State
+from thermo_pl.process.state import C, Control, Knowledge, Motion, Proposal, State
 from thermo_pl.process.steps import Step
 from thermo_pl.process.system import System
 from thermo_pl.response.measurement import NOTHING, Measurement
 
 CORRECTIONS = 8
 """Small response steps after each relaxation, at most: Newton's method on the constraint."""
+BISECTIONS = 12
+"""Steps in which a constraint is bracketed and bisected where Newton's method has not met it."""
 
 
 class PredictorCorrector(Generic[C]):
@@ -58,6 +61,7 @@ class PredictorCorrector(Generic[C]):
             None if state.known is None else state.known.metric,
             self._system.theta(),
             state.rows,
+            state.share,
         )
 
     def predict(self, state: State[C], proposal: Proposal[C], start: Stand) -> Step[C]:
@@ -73,20 +77,24 @@ class PredictorCorrector(Generic[C]):
         Returns:
             The step, at its start.
         """
-        course, before, rejected = begun(state), self._system.snapshot(), 0
+        course, before = begun(state), self._system.snapshot()
+        rejected, why = 0, ""
         while True:
             nothing = 0.0 * start.measured.free_energy
             work = nothing + self._move(proposal, start.measured, state.known)
-            control = self._measuring.loss("control")
+            control = self._measuring.loss("control").value
             miss = abs(control / proposal.course.control_target - 1)
             kept, course = self._rule.judge(course, proposal, miss)
             if kept:
                 break
             self._system.restore(before)
             rejected += 1
+            why = f"after the predictor: C misses C* by {miss:.2%}"
             proposal = self._proposed(course, self.here(state))
-        predicted = self._measuring.loss("measuring")
-        return Step(state, proposal, course, start, state.known, work, predicted, miss, rejected)
+        predicted = self._measuring.loss("measuring").value
+        return Step(
+            state, proposal, course, start, state.known, work, predicted, miss, rejected, why
+        )
 
     def move_only(self, state: State[C], proposal: Proposal[C]) -> Step[C]:
         """Move without a response.
@@ -117,24 +125,97 @@ class PredictorCorrector(Generic[C]):
         """
         if step.proposal is None or step.course is None or step.start is None:
             return step
-        begun = step.state.rows[-1]
-        start = self._point(step.state.control, step.known)
-        start = start._replace(lam=float(begun["lambda"]), gam=float(begun["gamma"]))
-        largest = math.inf
+        start, largest = self._reach(step), math.inf
         for _ in range(CORRECTIONS):
-            control = self._measuring.control(self._rule.steers_distortion)
+            control = self._control()
             here = self._point(control, step.known)
             motion = self._rule.correct(step.course, start, here)
             size = max(map(abs, motion))
             if size == 0 or size >= largest:  # done, or not converging
                 return replace(step, control=control)
-            steered = self._steered(step.start.measured, control)
-            correction = Proposal(motion, step.course)
-            more = self._move(correction, steered, step.known)
-            work = more if step.work is None else step.work + more
-            step = replace(step, work=work, corrections=step.corrections + 1)
-            largest = size
+            step, largest = self._corrected(step, motion, control), size
         return step
+
+    def hold(self, step: Step[C]) -> Step[C]:
+        """Go on correcting where Newton's method has not met what the rule holds.
+
+        Newton's method overshoots where the constraint is curved. From the first overshoot on, the
+        two places between which the miss changes its sign are a bracket, and it is bisected. A miss
+        that grows without changing its sign tells that the response is wrong there. Then only
+        another relaxation helps.
+
+        Args:
+            step: the step under way, corrected.
+
+        Returns:
+            The step. What the rule holds may still be missed.
+        """
+        course = step.course
+        if course is None or step.start is None:
+            return step
+        start, last, motion, bisecting = self._reach(step), None, Motion(), False
+        for _ in range(BISECTIONS):
+            control = step.control or self._control()
+            step = replace(step, control=control)
+            miss = self.missed(step)
+            if miss is None:
+                break
+            turned = last is not None and miss.miss * last.miss < 0
+            same = last is not None and miss.quantity == last.quantity
+            if same and (turned or bisecting):
+                bisecting = True
+                motion = Motion(*((-0.5 if turned else 0.5) * x for x in motion))
+            elif last is not None and same and abs(miss.miss) >= abs(last.miss):
+                break
+            else:
+                bisecting = False
+                here = self._point(control, step.known)
+                motion = self._rule.correct(course, start, here)
+            if not any(motion):
+                break
+            step, last = self._corrected(step, motion, control), miss
+        return step
+
+    def missed(self, step: Step[C]) -> Miss | None:
+        """What the rule holds and the step misses.
+
+        Args:
+            step: the step under way, relaxed and corrected.
+
+        Returns:
+            The worst miss on the control probe; None where the step can be accepted.
+        """
+        if step.course is None or not self._rule.solves or math.isinf(self._rule.promise):
+            return None
+        control = step.control or self._control()
+        here = self._point(control, step.known)
+        return self._rule.accept(step.course, here, control.relative_error)
+
+    def control_here(self) -> tuple[float, float]:
+        """Where the control is.
+
+        Returns:
+            λ and γ.
+        """
+        networks = self._system.networks
+        return float(networks.lam), float(networks.gam)
+
+    def _reach(self, step: Step[C]) -> Point:
+        # where the corrections of this round stay near: one step may be limited, but not all
+        row = step.state.rows[-1]
+        lam, gam = step.reach or (float(row["lambda"]), float(row["gamma"]))
+        return self._point(step.state.control, step.known)._replace(lam=lam, gam=gam)
+
+    def _control(self) -> Control:
+        return self._measuring.control(self._rule.steers_distortion)
+
+    def _corrected(self, step: Step[C], motion: Motion, control: Control) -> Step[C]:
+        if step.start is None or step.course is None:
+            raise RuntimeError("a correction was asked for where nothing is held")
+        steered = self._steered(step.start.measured, control)
+        more = self._move(Proposal(motion, step.course), steered, step.known)
+        work = more if step.work is None else step.work + more
+        return replace(step, work=work, corrections=step.corrections + 1, control=None)
 
     def _move(self, proposal: Proposal[C], here: Measurement, known: Knowledge | None) -> Estimate:
         # The control and the data go first: what that does to J at fixed θ is the work.
@@ -159,7 +240,7 @@ class PredictorCorrector(Generic[C]):
         # The work of a correction is D Δλ + C Δγ. C and D on the control probe will do for it, and
         # they are known already. Their errors are left out: times a small Δλ and Δγ they are far
         # below the errors of the two measurements.
-        draws = (torch.full_like(NOTHING, value) for value in control)
+        draws = (torch.full_like(NOTHING, value) for value in (control.C, control.D))
         loss, distortion = (Estimate.of_draws(NOTHING, values) for values in draws)
         networks = self._system.networks
         return Measurement(

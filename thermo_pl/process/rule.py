@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from thermo_pl.networks.parts import Networks
 from thermo_pl.path.columns import Row
+from thermo_pl.process.acceptance import Miss
 from thermo_pl.process.data import Route
 from thermo_pl.process.state import C, Course, Motion, Proposal
 from thermo_pl.response.slopes import Slopes
@@ -97,6 +99,7 @@ class Equilibrium:
         metric: the metric in (λ, γ, t), shape ``(3, 3)``; None where no response is solved.
         theta: all parameters in a row, on the CPU.
         rows: the path up to here.
+        share: of the step that the rule would take, where longer ones were taken back.
     """
 
     point: Point
@@ -106,6 +109,7 @@ class Equilibrium:
     metric: Tensor | None
     theta: Tensor
     rows: Sequence[Row]
+    share: float = 1.0
 
     @property
     def last(self) -> Row:
@@ -158,6 +162,11 @@ class Rule(ABC, Generic[C]):
     solves: ClassVar[bool] = True
     steers_distortion: ClassVar[bool] = False
     report: ClassVar[ReportKind] = "path"
+
+    @property
+    def promise(self) -> float:
+        """Relative miss that the process answers for; infinite where it promises nothing."""
+        return math.inf
 
     def check(self, networks: Networks, route: Route) -> None:
         """Refuse what cannot go well, before anything is trained.
@@ -229,6 +238,20 @@ class Rule(ABC, Generic[C]):
             The motion, with t = 0; none by default.
         """
         return Motion()
+
+    def accept(self, course: C, here: Point, error: float) -> Miss | None:
+        """Whether a macro-step counts, once it is relaxed and corrected.
+
+        Args:
+            course: at the end of the step.
+            here: on the control probe.
+            error: standard error of C on that probe over its noise draws, relative to C. This is
+                how well the probe knows what it steers; 0 where its C is exact.
+
+        Returns:
+            The worst of what is not held; None where all is held. By default nothing is promised.
+        """
+        return None
 
     def phase_and_time(self, course: C, rows: Sequence[Row], here: Row) -> tuple[float, float]:
         """Where a new row stands in the process.

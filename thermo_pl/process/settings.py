@@ -161,6 +161,8 @@ class Settings:
         parts: parts into which a relaxation is cut; each one is followed by corrections.
         newton: after each part solve the response anew, and take a Newton step in θ before the
             corrections. It leads to the last digits where there is no sampling noise.
+        min_step: share of the process's own step below which none is tried. Where a macro-step does
+            not hold what it must, it is taken back, and one of half the size is tried.
 
     Example:
         >>> import thermo_pl as tp
@@ -177,6 +179,11 @@ class Settings:
     on_transition: OnTransition = "mark"
     parts: int = 1
     newton: bool = False
+    min_step: float = 1 / 16
+
+    def __post_init__(self) -> None:
+        ok = 0 < self.min_step <= 1
+        require(ok, "min_step", self.min_step, "a number > 0, at most 1")
 
     @classmethod
     def of(
@@ -188,6 +195,7 @@ class Settings:
         on_transition: OnTransition,
         parts: int = 1,
         newton: bool = False,
+        min_step: float = 1 / 16,
     ) -> Settings:
         """Settings from arguments that may be left out.
 
@@ -199,6 +207,7 @@ class Settings:
             on_transition: ``mark``, ``continue`` or ``stop``.
             parts: parts into which a relaxation is cut.
             newton: take Newton steps in θ, too.
+            min_step: share of the process's own step below which none is tried.
 
         Returns:
             The settings.
@@ -211,4 +220,5 @@ class Settings:
             on_transition,
             parts,
             newton,
+            min_step,
         )

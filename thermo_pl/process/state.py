@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 
 from torch import Tensor
 
@@ -11,6 +11,9 @@ from thermo_pl.errors import DataError
 from thermo_pl.path.columns import Row
 from thermo_pl.process.rows import Stand
 from thermo_pl.response.slopes import Gradient, Slopes
+
+if TYPE_CHECKING:
+    from thermo_pl.process.steps import Step
 
 NAN = float("nan")
 
@@ -29,10 +32,18 @@ class Control(NamedTuple):
     Attributes:
         C: classification loss, nats.
         D: distortion, nats; nan for a process that does not steer by it.
+        C_error: standard error of C over the noise draws of the probe, the particles being given;
+            0 where C is exact.
     """
 
     C: float = NAN
     D: float = NAN
+    C_error: float = 0.0
+
+    @property
+    def relative_error(self) -> float:
+        """The error of C, relative to C."""
+        return self.C_error / self.C if self.C else 0.0
 
 
 UNKNOWN = Control()
@@ -91,6 +102,28 @@ class Knowledge:
     metric: Tensor
 
 
+class Snapshot(NamedTuple):
+    """All that a macro-step moves: θ, λ, γ, the data, and what relaxes θ.
+
+    Random streams need no place here: each epoch of relaxation has its own, by its number.
+
+    Attributes:
+        parameters: of the networks, in order.
+        buffers: of the networks, in order; λ and γ are two of them.
+        leg: the leg.
+        t: domain coordinate.
+        optimizer: state of the optimizer; None where there is none.
+        schedulers: states of its learning-rate schedulers.
+    """
+
+    parameters: list[Tensor]
+    buffers: list[Tensor]
+    leg: int
+    t: float
+    optimizer: dict[str, Any] | None
+    schedulers: list[dict[str, Any]]
+
+
 @dataclass(frozen=True)
 class State(Generic[C]):
     """All that a process needs to go on, between two epochs of relaxation.
@@ -107,8 +140,15 @@ class State(Generic[C]):
         control: what the control probe says at the last row.
         predicted: C on the measuring probe after the predictor of the step under way.
         gradients: gradient evaluations since the last row.
+        share: of the step that the rule would take, where longer ones were taken back.
+        rejected: tries of the next row that were taken back so far.
+        rejection: why the last one of them was; empty where none was.
+        origin: the system at the last row, while a try of the next one is under way or has been
+            taken back; None between two rows.
         stand: R, D, C at the last row with all draws. It is not saved: a resumed run measures it
             again, and finds the same.
+        step: the macro-step that goes on with another round of relaxation and correction. It is not
+            saved: a resumed run begins the macro-step anew, and comes to the same.
     """
 
     seed: int
@@ -122,7 +162,16 @@ class State(Generic[C]):
     control: Control = UNKNOWN
     predicted: float = NAN
     gradients: int = 0
+    share: float = 1.0
+    rejected: int = 0
+    rejection: str = ""
+    origin: Snapshot | None = field(default=None, compare=False)
     stand: Stand | None = field(default=None, compare=False)
+    step: Step[C] | None = field(default=None, compare=False)
+
+
+UNSAVED = ("stand", "step")
+"""What a resumed run finds again by itself."""
 
 
 def to_plain(state: State[Any]) -> dict[str, Any]:
@@ -134,8 +183,11 @@ def to_plain(state: State[Any]) -> dict[str, Any]:
     Returns:
         Nested dictionaries, tuples and tensors.
     """
-    plain: dict[str, Any] = _plain(state)
-    del plain["stand"]
+    if state.step is not None:  # in the middle of a macro-step: where that began
+        state = state.step.state
+    plain: dict[str, Any] = _plain(replace(state, stand=None, step=None))
+    for name in UNSAVED:
+        del plain[name]
     return plain
 
 
@@ -152,19 +204,21 @@ def from_plain(plain: dict[str, Any], course: type[C]) -> State[C]:
     Raises:
         DataError: if it was saved by another version.
     """
-    names = {f.name for f in fields(State)} - {"stand"}
+    names = {f.name for f in fields(State)}.difference(UNSAVED)
     if set(plain) != names:
         raise DataError(
             f"checkpoint: got a process with {', '.join(sorted(plain)) or 'nothing'}; allowed: one "
             "saved by this version; start anew from its weights with model.initial_weights"
         )
     proposal, known, here = plain["proposal"], plain["known"], plain["course"]
+    origin = plain["origin"]
     restored: dict[str, Any] = {
         **plain,
         "control": Control(*plain["control"]),
         "course": None if here is None else course(**here),
         "proposal": None,
         "known": None,
+        "origin": None if origin is None else Snapshot(*origin),
     }
     if proposal is not None:
         ahead = {"motion": Motion(*proposal["motion"]), "course": course(**proposal["course"])}

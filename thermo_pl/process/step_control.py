@@ -19,6 +19,8 @@ from thermo_pl.files import read_csv
 from thermo_pl.path.columns import FORWARD
 
 NAN = float("nan")
+ROUNDING = 1e-6
+"""How far beside a node of the grid a place may lie, in steps, and still count as there."""
 SAFETY = 0.9
 """Share of the step that would just meet the tolerance."""
 INTEGRAL, PROPORTIONAL = 0.7, 0.4
@@ -125,7 +127,7 @@ class ConstantSteps(StepControl):
         Returns:
             The next s.
         """
-        return (round(place.s * self.steps) + 1) / self.steps
+        return (self._behind(place) + 1) / self.steps
 
     def remaining(self, place: Place, pace: Pace) -> int:
         """Nodes of the grid that lie ahead.
@@ -133,7 +135,11 @@ class ConstantSteps(StepControl):
         Returns:
             The count.
         """
-        return self.steps - round(place.s * self.steps)
+        return self.steps - self._behind(place)
+
+    def _behind(self, place: Place) -> int:
+        # a place may lie between two nodes, where a step was taken back and tried shorter
+        return math.floor(place.s * self.steps + ROUNDING)
 
 
 class AdaptiveSteps(StepControl):

@@ -30,11 +30,16 @@ class Step(Generic[C]):
         work: what the motions of λ, γ and the data did to J so far; None where it is not booked.
         predicted: C on the measuring probe after the predictor.
         miss: |C/C* - 1| then, on the control probe.
-        rejected: proposals that were tried and taken back.
+        rejected: proposals that were tried and taken back after the predictor.
+        rejection: why the last of them was; empty where none was.
         corrections: steps of the corrector.
         control: what the control probe said last; None as soon as anything has moved since.
-        relaxed: what relaxation took so far.
-        solves: gradient evaluations of responses that were solved on the way.
+        relaxed: what relaxation took in this round.
+        spent: gradient evaluations beside these: of responses solved on the way, and of the rounds
+            before.
+        rounds: of relaxation and correction, this one included.
+        parts: parts of this round that are relaxed and corrected.
+        reach: λ and γ where this round began; None in the first one, which the last row began.
     """
 
     state: State[C]
@@ -46,10 +51,24 @@ class Step(Generic[C]):
     predicted: float = NAN
     miss: float = NAN
     rejected: int = 0
+    rejection: str = ""
     corrections: int = 0
     control: Control | None = None
     relaxed: Relaxed = NOT_RELAXED
-    solves: int = 0
+    spent: int = 0
+    rounds: int = 1
+    parts: int = 0
+    reach: tuple[float, float] | None = None
+
+    @property
+    def epoch(self) -> int:
+        """Epochs of relaxation before this round."""
+        return self.state.epoch + self.rounds - 1
+
+    @property
+    def gradients(self) -> int:
+        """Gradient evaluations since the last row."""
+        return self.state.gradients + self.relaxed.gradients + self.spent
 
 
 @dataclass(frozen=True)
@@ -58,7 +77,8 @@ class Result(Generic[C]):
 
     Attributes:
         state: where the process stands now.
-        row: the macro-step that was measured; None where relaxation goes on.
+        row: the macro-step that was measured; None where relaxation goes on, and where a try was
+            taken back.
         failure: why the process cannot go on; the state is to be kept before this is raised.
         solved: the response at the end; None where none was solved.
     """

@@ -10,9 +10,11 @@ from typing import ClassVar, TypeVar, cast
 from thermo_pl.errors import InfeasibleTarget, require
 from thermo_pl.networks.parts import Networks
 from thermo_pl.path.columns import Row
+from thermo_pl.process.acceptance import Miss, check_tolerance, worst
 from thermo_pl.process.data import Route
 from thermo_pl.process.rule import Equilibrium, Point, ReportKind, Rule
 from thermo_pl.process.state import Course, Motion, Proposal
+from thermo_pl.process.step_control import ROUNDING
 from thermo_pl.process.strokes import RETURN, Stroke, motion
 
 LOST = 0.5
@@ -53,8 +55,10 @@ class StrokeRule(Rule[S]):
 
     Attributes:
         strokes: in order.
-        tolerance: miss on the control probe below which nothing is corrected: of C relative to C,
-            of S relative to γC.
+        tolerance: miss on the control probe with which a macro-step counts, beside the standard
+            error of that probe: of C, λ and γ relative to themselves, of S relative to γC.
+            Infinite: nothing is promised.
+        correct_above: miss on the control probe below which nothing is corrected.
         predictor: whether θ is moved by the response; if not, C may go where it goes.
         each_leg: whether the strokes are those of one leg, and are repeated on every leg.
     """
@@ -63,7 +67,8 @@ class StrokeRule(Rule[S]):
     steers_distortion: ClassVar[bool] = True
     report: ClassVar[ReportKind] = "strokes"
     strokes: tuple[Stroke, ...]
-    tolerance: float = 1e-3
+    tolerance: float = 0.01
+    correct_above: float = 1e-3
     predictor: bool = True
     each_leg: bool = False
 
@@ -71,8 +76,15 @@ class StrokeRule(Rule[S]):
         require(len(self.strokes) > 0, "strokes", list(self.strokes), "one or more strokes")
         names = [stroke.name for stroke in self.strokes]
         require(len(set(names)) == len(names), "strokes", names, "names that differ")
-        ok = 0 < self.tolerance < 1
-        require(ok, "tolerance", self.tolerance, "a number between 0 and 1")
+        check_tolerance(self.tolerance)
+        ok = 0 < self.correct_above <= self.tolerance
+        allowed = f"a number > 0, at most the tolerance = {self.tolerance:g}"
+        require(ok, "correct_above", self.correct_above, allowed)
+
+    @property
+    def promise(self) -> float:
+        """The tolerance; without the predictor nothing is held."""
+        return self.tolerance if self.predictor else math.inf
 
     def check(self, networks: Networks, route: Route) -> None:
         """Refuse strokes that do not fit the data or the model."""
@@ -213,10 +225,23 @@ class StrokeRule(Rule[S]):
             return Motion()
         targets = self._targets(course)
         misses = {name: abs(here.value(name) - value) for name, value in targets.items()}
-        scales = {"C": here.C, "S": here.gam * here.C, "lam": here.lam, "gam": here.gam}
-        if all(miss <= self.tolerance * scales[name] for name, miss in misses.items()):
+        if all(miss <= self.correct_above * _scale(here, name) for name, miss in misses.items()):
             return Motion()
         return _bounded(here, motion(here, targets, 0.0))
+
+    def accept(self, course: S, here: Point, error: float) -> Miss | None:
+        """Whether the two quantities of the stroke are where they are to be.
+
+        Returns:
+            The worst miss; None where all are held, and where a stroke has not begun.
+        """
+        if not course.anchor:
+            return None
+        misses = {
+            name: (here.value(name) - value) / _scale(here, name)
+            for name, value in self._targets(course).items()
+        }
+        return worst(misses, self.promise, error)
 
     def macro_steps(self, course: S | None, here: Equilibrium) -> int:
         """Macro-steps of all strokes, and those that settle on a new leg.
@@ -230,7 +255,10 @@ class StrokeRule(Rule[S]):
 
     def _advanced(self, course: S, here: Equilibrium) -> Proposal[S]:
         stroke = self.present(course)
-        course = replace(course, u=(round(course.u * stroke.steps) + 1) / stroke.steps)
+        # it may begin between two nodes, where a step was taken back and tried shorter
+        node = (math.floor(course.u * stroke.steps + ROUNDING) + 1) / stroke.steps
+        u = node if here.share == 1 else course.u + here.share * (node - course.u)
+        course = replace(course, u=u)
         targets = self._targets(course)
         if "C" in targets:
             gone = targets["C"] - course.anchor["C"]
@@ -287,6 +315,11 @@ def at_the_start(course: S, index: int, name: str) -> S:
     """
     course = replace(course, index=index, stroke=name, u=0.0, anchor={})
     return replace(course, target=math.nan, control_target=math.nan)
+
+
+def _scale(here: Point, name: str) -> float:
+    # what a miss of a quantity is relative to
+    return {"C": here.C, "S": here.gam * here.C, "lam": here.lam, "gam": here.gam}[name]
 
 
 def _bounded(here: Point, step: tuple[float, float]) -> Motion:

@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector
+from torch.optim.lr_scheduler import LRScheduler
 
 from thermo_pl.networks.parts import Networks
 from thermo_pl.process.data import MovingData
-from thermo_pl.process.state import Motion
+from thermo_pl.process.state import Motion, Snapshot
 from thermo_pl.response.objective import shift_parameters
-
-
-class Snapshot(NamedTuple):
-    """All that a try moves: θ, λ, γ and the data. Nothing in it draws a random number.
-
-    Attributes:
-        parameters: of the networks, in order.
-        lam: λ.
-        gam: γ.
-        leg: the leg.
-        t: domain coordinate.
-    """
-
-    parameters: list[Tensor]
-    lam: Tensor
-    gam: Tensor
-    leg: int
-    t: float
 
 
 @dataclass(frozen=True)
@@ -40,8 +23,9 @@ class System:
     Attributes:
         networks: the networks, with λ and γ.
         data: the data.
-        optimizer: what relaxes θ; asked only where the damping of the response is its own
-            (``response.damping: auto``).
+        optimizer: what relaxes θ. Its state is put back with θ, and it is asked where the damping
+            of the response is its own (``response.damping: auto``).
+        schedulers: of its learning rate; likewise put back.
 
     Example:
         >>> import torch
@@ -63,16 +47,23 @@ class System:
     networks: Networks
     data: MovingData
     optimizer: torch.optim.Optimizer | None = None
+    schedulers: tuple[LRScheduler, ...] = ()
 
     def snapshot(self) -> Snapshot:
-        """Copy all that a try moves.
+        """Copy all that a macro-step moves.
 
         Returns:
             The copy.
         """
-        networks, data = self.networks, self.data
-        parameters = [p.detach().clone() for p in networks.parameters()]
-        return Snapshot(parameters, networks.lam.clone(), networks.gam.clone(), data.leg, data.t)
+        networks, data, optimizer = self.networks, self.data, self.optimizer
+        return Snapshot(
+            [p.detach().clone() for p in networks.parameters()],
+            [b.detach().clone() for b in networks.buffers()],
+            data.leg,
+            data.t,
+            None if optimizer is None else copy.deepcopy(optimizer.state_dict()),
+            [copy.deepcopy(scheduler.state_dict()) for scheduler in self.schedulers],
+        )
 
     @torch.no_grad()
     def restore(self, saved: Snapshot) -> None:
@@ -81,11 +72,17 @@ class System:
         Args:
             saved: what :meth:`snapshot` gave.
         """
-        for parameter, value in zip(self.networks.parameters(), saved.parameters, strict=True):
+        networks = self.networks
+        for parameter, value in zip(networks.parameters(), saved.parameters, strict=True):
             parameter.copy_(value)
-        self.networks.lam.copy_(saved.lam)
-        self.networks.gam.copy_(saved.gam)
+        for buffer, value in zip(networks.buffers(), saved.buffers, strict=True):
+            buffer.copy_(value)
         self.data.move_to(saved.leg, saved.t)
+        if self.optimizer is not None and saved.optimizer is not None:
+            # a copy: the optimizer keeps what it is given, and writes on it
+            self.optimizer.load_state_dict(copy.deepcopy(saved.optimizer))
+        for scheduler, state in zip(self.schedulers, saved.schedulers, strict=True):
+            scheduler.load_state_dict(copy.deepcopy(state))
 
     def settle(self, leg: int, t: float) -> None:
         """Go to another place of the path, and label what has no labels there.

@@ -1,0 +1,94 @@
+"""Macro-steps that are taken back under the Trainer: no trace, exact resume, exit code 3."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from support.process_runs import Run, fit, last_checkpoint, make_process, same_model, same_path
+from thermo_pl.errors import ConstraintLost
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The '.*' does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*LeafSpec"),
+    pytest.mark.filterwarnings("ignore:Checkpoint directory"),
+]
+
+Data = Callable[..., Any]
+COST = {"gradients": 0.0, "rejected": 0, "rejection": None}
+
+
+class Spoil(pl.Callback):
+    """Spoils C before the last batch of an epoch whose macro-step is too long."""
+
+    def __init__(self, longest: float = 0.6) -> None:
+        """Keep the length in t."""
+        self.longest = longest
+
+    def on_train_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
+        rows = next(c for c in trainer.callbacks if hasattr(c, "rows")).rows
+        last = batch_idx + 1 == trainer.num_training_batches
+        if last and rows and trainer.datamodule.t - rows[-1]["t"] > self.longest:
+            with torch.no_grad():
+                for parameter in pl_module.classifier.parameters():
+                    parameter.mul_(-20.0)
+
+
+@pytest.fixture(scope="module")
+def tried(tmp_path_factory: pytest.TempPathFactory, data: Data) -> Run:
+    """A run whose one step is too long: two epochs, four rounds, and two of half the size."""
+    return fit(tmp_path_factory.mktemp("tried"), data(), Spoil(), process=make_process(steps=1))
+
+
+def remembered(run: Run) -> list[Any]:
+    """What the optimiser and the scheduler remember."""
+    moments = run.trainer.optimizers[0].state_dict()["state"].values()
+    scheduler = run.trainer.lr_scheduler_configs[0].scheduler
+    state = {k: v for k, v in scheduler.state_dict().items() if isinstance(v, int | float | list)}
+    return [[float(v.double().sum()) for v in moment.values()] for moment in moments] + [state]
+
+
+def test_a_step_that_was_taken_back_leaves_no_trace(tried: Run, tmp_path: Path, data: Data) -> None:
+    at_once = fit(tmp_path, data(), Spoil(), process=make_process(steps=2))
+    assert [(row["t"], row["rejected"]) for row in tried.rows] == [(0, 0), (0.5, 1), (1, 0)]
+    assert same_path(*([row | COST for row in run.rows] for run in (tried, at_once))) == []
+    assert tried.rows[1]["gradients"] > 3 * at_once.rows[1]["gradients"]
+    assert same_model(tried.model, at_once.model) == []
+    assert remembered(tried) == remembered(at_once)
+    assert tried.trainer.current_epoch == at_once.trainer.current_epoch + 4
+
+
+@pytest.mark.parametrize("epochs", [4, 6], ids=["in the middle of a try", "after it"])
+def test_resume_is_exact_where_a_step_is_taken_back(
+    tried: Run, tmp_path: Path, data: Data, epochs: int
+) -> None:
+    def process() -> Any:
+        return make_process(steps=1)
+
+    cut = tmp_path / "cut"
+    first = fit(cut, data(), Spoil(), last_checkpoint(cut), process=process(), max_epochs=epochs)
+    assert len(first.rows) == 1
+    checkpoint = cut / "checkpoints" / "last.ckpt"
+    rest = fit(tmp_path / "rest", data(), Spoil(), process=process(), ckpt_path=checkpoint)
+    assert same_path(rest.rows, tried.rows) == []
+    assert same_model(rest.model, tried.model) == []
+    assert remembered(rest) == remembered(tried)
+
+
+def test_a_constraint_that_is_lost_ends_the_run_with_all_that_was_measured(
+    tmp_path: Path, data: Data
+) -> None:
+    process = make_process(steps=1, min_step=0.5)
+    run = fit(tmp_path, data(), Spoil(longest=0.0), process=process, fails=True)
+    assert isinstance(run.error, ConstraintLost)
+    assert run.strokes[-1]["status"] == f"stopped: {run.error}"
+    assert [row["t"] for row in run.rows] == [0.0]
+    assert (run.data.leg, run.data.t) == (0, 0.0)
+    assert [float(run.model.gam)] == [run.rows[0]["gamma"]]
