@@ -12,7 +12,8 @@ import torch
 from thermo_pl.callbacks.attached import data_of, model_of, particles_of
 from thermo_pl.callbacks.entropy_report import why_nothing
 from thermo_pl.callbacks.monitor import Monitor
-from thermo_pl.callbacks.quasi_static import QuasiStatic, find_process
+from thermo_pl.callbacks.processes import find_process
+from thermo_pl.callbacks.quasi_static import QuasiStatic
 from thermo_pl.datamodules.base import PathDataModule
 from thermo_pl.errors import require
 from thermo_pl.files import write_json

@@ -11,7 +11,8 @@ from pytorch_lightning.trainer.states import TrainerStatus
 from thermo_pl.callbacks.attached import callbacks_of, is_fitting
 from thermo_pl.callbacks.ranks import digest
 from thermo_pl.errors import ConfigError
-from thermo_pl.process.system import Snapshot, System
+from thermo_pl.process.state import Snapshot
+from thermo_pl.process.system import System
 
 INSIDE = "thermo_inside_a_macro_step"
 OUTSIDE = (

@@ -13,7 +13,8 @@ from pytorch_lightning.callbacks import ProgressBar
 from tqdm import tqdm
 
 from thermo_pl.callbacks.monitor import Monitor
-from thermo_pl.callbacks.quasi_static import QuasiStatic, find_process
+from thermo_pl.callbacks.processes import find_process
+from thermo_pl.callbacks.quasi_static import QuasiStatic
 from thermo_pl.path.columns import Row
 from thermo_pl.progress import StageBar, shown
 

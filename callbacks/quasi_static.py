@@ -15,7 +15,7 @@ import pytorch_lightning as pl
 import torch
 from typing_extensions import override
 
-from thermo_pl.callbacks.attached import callbacks_of, data_of, is_fitting, model_of
+from thermo_pl.callbacks.attached import data_of, is_fitting, model_of
 from thermo_pl.callbacks.checks import check_relaxation, check_system, check_trainer, who_stopped
 from thermo_pl.callbacks.monitor import tell, tell_ending
 from thermo_pl.callbacks.own_place import OwnPlace
@@ -228,24 +228,3 @@ class QuasiStatic(CountsRelaxation, OwnPlace):
         self._told = True
         self._write(trainer)
         tell_ending(trainer, self)
-
-
-def find_process(trainer: pl.Trainer) -> QuasiStatic:
-    """The process among the trainer's callbacks.
-
-    Args:
-        trainer: the trainer.
-
-    Returns:
-        The process.
-
-    Raises:
-        ConfigError: if there is none, or more than one.
-    """
-    found = [c for c in callbacks_of(trainer) if isinstance(c, QuasiStatic)]
-    if len(found) != 1:
-        raise ConfigError(
-            f"trainer.callbacks: got {len(found)} processes; allowed: exactly one, such as "
-            "IsoClassification"
-        )
-    return found[0]

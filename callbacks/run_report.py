@@ -13,7 +13,8 @@ from torch import Tensor
 
 from thermo_pl.callbacks.attached import data_of, model_of
 from thermo_pl.callbacks.monitor import Monitor
-from thermo_pl.callbacks.quasi_static import QuasiStatic, find_process
+from thermo_pl.callbacks.processes import find_process
+from thermo_pl.callbacks.quasi_static import QuasiStatic
 from thermo_pl.datamodules.base import PathDataModule
 from thermo_pl.files import write_json
 from thermo_pl.module import FreeEnergyModel

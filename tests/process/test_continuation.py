@@ -20,6 +20,7 @@ from thermo_pl.path.columns import COLUMNS
 from thermo_pl.process import (
     AdaptiveSteps,
     IsoClassificationRule,
+    Probes,
     Relaxation,
     Relaxed,
     Result,

@@ -18,7 +18,8 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector
 
-from thermo_pl.callbacks import Equilibration, IsoClassification, Probes, quasi_static
+from thermo_pl.callbacks import Equilibration, IsoClassification, Probes
+from thermo_pl.callbacks.processes import find_process
 from thermo_pl.datamodules import InterpolatedDataModule, Waypoint
 from thermo_pl.files import read_csv
 from thermo_pl.module import FreeEnergyModel
@@ -117,7 +118,7 @@ def ids(trainer: pl.Trainer) -> list[int]:
 
 def snapshot(trainer: Any) -> dict[str, Any]:
     model, data = trainer.lightning_module, trainer.datamodule
-    process = quasi_static.find_process(trainer)
+    process = find_process(trainer)
     state = process.state
     return {
         "phase": state.phase,
