@@ -703,8 +703,6 @@ def test_ten_runs_are_compared_within_a_second_and_a_half(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:The '.*' does not have many workers")
-@pytest.mark.filterwarnings("ignore:.*LeafSpec")
 def test_real_runs_are_compared_by_what_they_wrote(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
