@@ -65,13 +65,6 @@ def test_a_tour_visits_all_nodes_by_single_steps_and_returns(
     assert SurfaceRule(tuple(lam), tuple(gam)).nodes == tour
 
 
-def test_a_tour_by_hand() -> None:
-    found = closed_tour([1.0, 2.0, 3.0], [4.0, 5.0, 6.0])
-    rows = [(1, 4), (2, 4), (3, 4), (3, 5), (2, 5), (1, 5), (1, 6), (2, 6), (3, 6)]
-    back = [(2, 6), (1, 6), (1, 5), (1, 4)]
-    assert found == rows + back
-
-
 REFUSED: list[tuple[dict[str, list[float]], str]] = [
     ({"lam": []}, "lam: got []; allowed: one or more numbers ≥ 0 that all rise or all fall"),
     ({"lam": [1.0, 2.0, 1.5]}, "lam: got [1.0, 2.0, 1.5]; allowed: one or more numbers ≥ 0"),

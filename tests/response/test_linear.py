@@ -788,20 +788,6 @@ def test_measurement_is_the_direct_computation_and_its_t_derivative(name: str) -
 # -- stationarity -------------------------------------------------------------------------------
 
 
-def test_stationarity_with_a_witness() -> None:
-    objective, settings = (
-        objective_of(small()),
-        ResponseSettings(tolerance=1e-10, max_iterations=500),
-    )
-    alone = linear_response(objective, T, settings)
-    same = linear_response(objective, T, settings, objective)
-    assert same.stationarity == pytest.approx(alone.stationarity, rel=1e-12)
-    assert torch.equal(same.directions, alone.directions)
-    other = linear_response(objective, T, settings, objective_of(objective.model, seed=1))
-    assert torch.equal(other.directions, alone.directions)
-    assert abs(other.stationarity / alone.stationarity - 1) > 1e-3
-
-
 @pytest.mark.slow
 def test_an_independent_witness_takes_the_noise_floor_away() -> None:
     # at the optimum of the population the gradient on a probe is noise, and nothing else
