@@ -111,6 +111,9 @@ def shorten_processes(config: dict[str, Any], turned: bool) -> None:
                     if not turned or what == "samples"
                 },
             }
+            if pictures:
+                loose = {"max_iterations": 60, "tolerance": 0.3}
+                arguments["response"] = arguments.get("response", {}) | loose
         if name in {"IsoClassification", "Adiabatic", "CarnotCycle"}:
             arguments["tolerance"] = math.inf  # wherever so short a training leaves θ
         if name in {"IsoClassification", "Adiabatic"} and pictures:
@@ -119,8 +122,6 @@ def shorten_processes(config: dict[str, Any], turned: bool) -> None:
             arguments["steps"] = 1
         if name == "CarnotCycle":  # so short a cycle closes in no number of passes
             arguments |= {"closure": [10.0, 10.0], "passes": [1, 1]}
-            if turned:
-                arguments["response"] |= {"max_iterations": 60, "tolerance": 0.3}
         if name == "DomainSteps":
             probes = {"measuring_particles": 64, "measuring_samples": 4}
             arguments |= {"source_epochs": 2, "probes": probes}

@@ -51,8 +51,6 @@ def test_c_is_held_without_a_trainer(capsys: pytest.CaptureFixture[str]) -> None
     assert float(networks.lam) == pytest.approx(1.5)
 
 
-@pytest.mark.filterwarnings("ignore:The '.*' does not have many workers")
-@pytest.mark.filterwarnings("ignore:.*LeafSpec")
 def test_a_process_of_ones_own_is_named_in_a_config(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

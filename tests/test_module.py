@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from torchmetrics.classification import MulticlassCalibrationError
 
 from support.small_networks import CLASSES, CLOSE, SHAPE, K, batch, parts
+from support.trainers import trainer
 from thermo_pl.datamodules import InterpolatedDataModule, Waypoint
 from thermo_pl.errors import ConfigError, DataError, NonFinite
 from thermo_pl.module import FreeEnergyModel
@@ -56,13 +57,6 @@ def fixed_noise(
     return noise
 
 
-def trainer(root: Path, **changes: Any) -> pl.Trainer:
-    """A trainer that leaves nothing behind and says nothing."""
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    quiet |= {"enable_model_summary": False, "accelerator": "cpu", "devices": 1}
-    return pl.Trainer(default_root_dir=root, **(quiet | {"max_epochs": 1} | changes))
-
-
 def loader(*batches: Batch) -> DataLoader[Batch]:
     return DataLoader(list(batches), batch_size=None)  # type: ignore[arg-type]
 
@@ -83,13 +77,6 @@ def test_training_step_is_the_weighted_mean_of_j_at_draws_of_its_own(
     torch.testing.assert_close(value, expected, **CLOSE)
     assert value.dtype == torch.float32
     assert value.shape == ()
-
-
-def test_a_step_on_a_cubature_repeats_itself() -> None:
-    made, data = model(cubature_seed=2), batch()
-    assert torch.equal(made.training_step(data, 0), made.training_step(data, 1))
-    fresh = model()
-    assert not torch.equal(fresh.training_step(data, 0), fresh.training_step(data, 1))
 
 
 def test_the_optimiser_has_the_parameters_and_nothing_else() -> None:
@@ -443,9 +430,7 @@ def test_a_macro_step_has_as_many_steps_as_its_epoch(tmp_path: Path, together: i
     def fitted(**arguments: Any) -> list[float]:
         made = model(optimizer=partial(torch.optim.SGD, lr=0.08), **arguments)
         watch = Rates()
-        runner = trainer(
-            tmp_path, max_epochs=3, callbacks=[watch], accumulate_grad_batches=together
-        )
+        runner = trainer(tmp_path, watch, max_epochs=3, accumulate_grad_batches=together)
         runner.fit(made, loader(*[batch()] * 4))
         return watch.seen
 

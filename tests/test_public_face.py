@@ -16,8 +16,6 @@ FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
 @pytest.mark.parametrize("name", tp.__all__)
-@pytest.mark.filterwarnings("ignore:The '.*' does not have many workers")
-@pytest.mark.filterwarnings("ignore:.*LeafSpec")
 def test_each_name_has_an_example_that_holds(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,11 +22,6 @@ from thermo_pl.callbacks import Probes
 from thermo_pl.process import measuring
 from thermo_pl.response.objective import Probe
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The '.*' does not have many workers"),
-    pytest.mark.filterwarnings("ignore:.*LeafSpec"),
-]
-
 Data = Callable[..., Any]
 DECODED, SAMPLES = 8, 12
 STEP_COLUMNS = ("first_law_residual", "work", "relaxation")

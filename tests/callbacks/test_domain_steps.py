@@ -17,12 +17,6 @@ from thermo_pl.callbacks import DomainSteps, Probes, RunReport
 from thermo_pl.errors import ConfigError
 from thermo_pl.module import FreeEnergyModel
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The '.*' does not have many workers"),
-    pytest.mark.filterwarnings("ignore:.*LeafSpec"),
-    pytest.mark.filterwarnings("ignore:Checkpoint directory"),
-]
-
 Data = Callable[..., Any]
 PROBES = Probes(measuring_particles=500, measuring_samples=4)
 
@@ -214,8 +208,8 @@ def test_what_cannot_be_is_refused(arguments: dict[str, Any], message: str) -> N
         steps(**arguments)
 
 
-@pytest.mark.parametrize("count", [12, 25])
-def test_it_ends_exactly_at_the_target(tmp_path: Path, data: Data, count: int) -> None:
+def test_it_ends_exactly_at_the_target(tmp_path: Path, data: Data) -> None:
+    count = 6  # sixths, added up in float64, are not those of the division from the fifth on
     process = steps(steps=count, source_epochs=1, epochs=1)
     run = fit(tmp_path, data(train_batches=1), process=process)
     assert [row["t"] for row in run.rows] == [k / count for k in range(count + 1)]

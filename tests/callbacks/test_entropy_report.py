@@ -15,6 +15,7 @@ import yaml
 from torch.utils.data import DataLoader
 
 from support.process_runs import SHAPE, make_model
+from support.trainers import trainer
 from thermo_pl.callbacks import EntropyReport
 from thermo_pl.cli import main
 from thermo_pl.configs.layers import load
@@ -37,11 +38,6 @@ from thermo_pl.networks import (
 )
 from thermo_pl.particles import interpolate
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The '.*' does not have many workers"),
-    pytest.mark.filterwarnings("ignore:.*LeafSpec"),
-]
-
 Data = Callable[..., Any]
 
 LAWS = ["σ_tot ≥ 0", "σ_sys ≥ 0", "σ_bath ≥ 0", "Pythagoras"]
@@ -51,17 +47,6 @@ SECOND_LAW = ["second law, -H + J + log Z", "J ≥ H (where Z ≤ 1)"]
 @pytest.fixture(autouse=True)
 def _same_models() -> None:
     torch.manual_seed(0)
-
-
-def trainer(folder: Path, *callbacks: pl.Callback, **arguments: Any) -> pl.Trainer:
-    settings: dict[str, Any] = {
-        "accelerator": "cpu",
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-    }
-    return pl.Trainer(default_root_dir=folder, callbacks=list(callbacks), **(settings | arguments))
 
 
 def report(**arguments: int) -> EntropyReport:

@@ -22,11 +22,6 @@ from thermo_pl.laws.partition import log_partition
 from thermo_pl.particles import interpolate
 from thermo_pl.reports.summary import moving
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The '.*' does not have many workers"),
-    pytest.mark.filterwarnings("ignore:.*LeafSpec"),
-]
-
 Data = Callable[..., Any]
 FILE = "laws.json"
 

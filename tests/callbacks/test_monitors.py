@@ -40,11 +40,6 @@ from thermo_pl.files import read_csv
 from thermo_pl.laws.path_laws import check_path
 from thermo_pl.runs.wandb import WandbRunLogger
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The '.*' does not have many workers"),
-    pytest.mark.filterwarnings("ignore:.*LeafSpec"),
-]
-
 Data = Callable[..., Any]
 Numbers = dict[str, float]
 

@@ -8,31 +8,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-import pytorch_lightning as pl
 import torch
 
 from support.process_runs import make_model
+from support.trainers import trainer
 from thermo_pl.callbacks import PredictionWriter
 from thermo_pl.particles import interpolate
-
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The '.*' does not have many workers"),
-    pytest.mark.filterwarnings("ignore:.*LeafSpec"),
-]
 
 Data = Callable[..., Any]
 
 
 def predicted(tmp_path: Path, model: Any, data: Any) -> dict[str, np.ndarray]:
-    trainer = pl.Trainer(
-        default_root_dir=tmp_path,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        callbacks=[PredictionWriter()],
-    )
-    trainer.predict(model, datamodule=data, return_predictions=False)
+    writer = trainer(tmp_path, PredictionWriter())
+    writer.predict(model, datamodule=data, return_predictions=False)
     with np.load(tmp_path / "predictions.npz") as arrays:
         return dict(arrays)
 
@@ -74,14 +62,7 @@ def test_missing_parts_are_left_out(
 
 
 def test_a_limited_prediction(tmp_path: Path, data: Data) -> None:
-    trainer = pl.Trainer(
-        default_root_dir=tmp_path,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        limit_predict_batches=1,
-        callbacks=[PredictionWriter()],
-    )
-    trainer.predict(make_model(), datamodule=data(eval_batch_size=20))
+    writer = trainer(tmp_path, PredictionWriter(), limit_predict_batches=1)
+    writer.predict(make_model(), datamodule=data(eval_batch_size=20))
     with np.load(tmp_path / "predictions.npz") as arrays:
         assert len(arrays["z"]) <= 20

@@ -15,11 +15,6 @@ from support.process_runs import Disturb, fit, make_process
 from thermo_pl.callbacks import Equilibration, ProcessProgress
 from thermo_pl.callbacks.progress import describe_row
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The '.*' does not have many workers"),
-    pytest.mark.filterwarnings("ignore:.*LeafSpec"),
-]
-
 Data = Callable[..., Any]
 LINE = re.compile(
     r" +(\d+)/(\d+)  (\w+) t=(\d\.\d{3}) λ=([\d.]+) γ=([\d.e+-]+) C/C\*=(\d\.\d{4})  (\S+) left"

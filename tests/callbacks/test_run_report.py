@@ -23,10 +23,6 @@ from thermo_pl.process.strokes import Stroke
 from thermo_pl.reports.kinds import REPORTS
 from thermo_pl.response.linear import ResponseSettings
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The '.*' does not have many workers"),
-    pytest.mark.filterwarnings("ignore:.*LeafSpec"),
-]
 STROKES = ["hot", "cooling", "cold", "heating"]
 SETTINGS: dict[str, Any] = {
     "equilibration": Equilibration(stationarity=100.0, max_epochs=20, check_every=1),

@@ -20,11 +20,6 @@ from thermo_pl.path.segments import hysteresis
 from thermo_pl.process.transitions import TransitionMet, kick, transition
 from thermo_pl.reports.figures import control_figure
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The '.*' does not have many workers"),
-    pytest.mark.filterwarnings("ignore:.*LeafSpec"),
-]
-
 NAN = float("nan")
 # λ falls from 0.85 to 0.45 and back; the third latent is on above 0.625
 SWEEP: dict[str, Any] = {"lam": 0.85, "k": -0.4, "steps": 10}

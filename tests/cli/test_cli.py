@@ -16,49 +16,27 @@ import torch
 import yaml
 from jsonargparse import Namespace
 
+from support import command_line
 from thermo_pl import __version__
 from thermo_pl.cli import lightning, main
 from thermo_pl.cli.front import COMMANDS
 from thermo_pl.configs.layers import load
 from thermo_pl.errors import ProcessStopped
 
-CONFIG: dict[str, Any] = {
-    "model": {
-        "class_path": "FreeEnergyModel",
-        "init_args": {
-            "encoder": {
-                "class_path": "MLPEncoder",
-                "init_args": {"image_shape": [1, 8, 8], "latent_dim": 2, "hidden": [4]},
-            },
-            "classifier": {
-                "class_path": "LinearClassifier",
-                "init_args": {"latent_dim": 2, "classes": 2},
-            },
-            "marginal": {"class_path": "StandardNormal", "init_args": {"latent_dim": 2}},
-            "lam": 0.0,
-            "gam": 2.0,
-            "optimizer": {"class_path": "Adam", "init_args": {"lr": 0.01}},
-        },
-    },
-    "data": {
-        "class_path": "InterpolatedDataModule",
-        "init_args": {
-            "waypoints": [{"classes": [0, 1]}],
-            "batch_size": 8,
-            "train_batches": 2,
-            "cache_dir": "cache",
-        },
-    },
-    "trainer": {
-        "accelerator": "cpu",
-        "max_epochs": 1,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "callbacks": [
-            {"class_path": "test_cli.Spy", "init_args": {"number": 3}},
-            {"class_path": "ModelCheckpoint"},
-        ],
-    },
+CONFIG: dict[str, Any] = copy.deepcopy(command_line.CONFIG)
+CONFIG["model"]["init_args"].pop("decoder")
+CONFIG["model"]["init_args"] |= {"lam": 0.0, "gam": 2.0}
+CONFIG["data"]["init_args"] |= {"waypoints": [{"classes": [0, 1]}], "cache_dir": "cache"}
+CONFIG["data"]["init_args"] |= {"batch_size": 8, "train_batches": 2}
+CONFIG["trainer"] = {
+    "accelerator": "cpu",
+    "max_epochs": 1,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "callbacks": [
+        {"class_path": "test_cli.Spy", "init_args": {"number": 3}},
+        {"class_path": "ModelCheckpoint"},
+    ],
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,10 @@ from scipy.linalg import sqrtm
 from torch import Tensor
 from torch.distributions import Categorical, MultivariateNormal
 
+from support.trainers import trainer
 from thermo_pl.datamodules import FiniteAlphabet, GaussianDomains
 from thermo_pl.errors import ConfigError, DataError
-from thermo_pl.particles import Batch, Particles, interpolate
+from thermo_pl.particles import Batch, interpolate
 
 Matrix = NDArray[np.float64]
 TIMES = [0.0, 0.3, 1.0]
@@ -76,20 +78,6 @@ def test_points_have_the_second_moments_of_the_geodesic(seed: int, t: float) -> 
         assert second_moment(batch) == pytest.approx(expected, rel=0, abs=1e-11)
         # and the mean, and with it all odd moments, is zero
         assert batch.x.mean(0).abs().max() < 1e-13
-
-
-@few
-@given(st.integers(0, 10_000))
-def test_the_geodesic_lies_between_its_ends_as_pot_measures(seed: int) -> None:
-    # W2(A, t) = t W2(A, B) and W2(t, B) = (1-t) W2(A, B): no other path does that
-    data, zero = gaussians(seed, seed + 1), np.zeros(D)
-    ends = covariance(seed), covariance(seed + 1)
-    middle = second_moment(batch_at(data, "train", 0.3))
-    whole = ot.gaussian.bures_wasserstein_distance(zero, zero, *ends)
-    first = ot.gaussian.bures_wasserstein_distance(zero, zero, ends[0], middle)
-    second = ot.gaussian.bures_wasserstein_distance(zero, zero, middle, ends[1])
-    # POT takes the square root of a difference of traces: rounding of 1e-15 becomes 1e-7
-    assert [first, second] == pytest.approx([0.3 * whole, 0.7 * whole], abs=1e-6)
 
 
 @few
@@ -224,16 +212,6 @@ def test_every_batch_is_the_whole_alphabet_with_its_probabilities() -> None:
     assert (data.image_shape, data.n_classes, data.class_names) == ((1, 1, 5), 2, [])
 
 
-def test_means_over_the_alphabet_are_exact_sums() -> None:
-    batch = batch_at(alphabet(), "train", 0.0)
-    share = batch.weight / batch.weight.sum()
-    values = torch.tensor([3.0, -1.0, 4.0, 1.0, -5.0], dtype=torch.float64)
-    expected = sum(p * v for p, v in zip(P_X, values.tolist(), strict=True))
-    assert ((batch.x.flatten(1) @ values) @ share).item() == pytest.approx(expected, rel=1e-14)
-    label = sum(p * row[1] for p, row in zip(P_X, P_Y_GIVEN_X, strict=True))
-    assert (batch.y[:, 1] @ share).item() == pytest.approx(label, rel=1e-14)
-
-
 @pytest.mark.parametrize("t", TIMES)
 def test_letters_do_not_move(t: float) -> None:
     data = alphabet()
@@ -308,88 +286,43 @@ class Wide(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-@pytest.mark.filterwarnings("ignore:The '.*' does not have many workers")
-@pytest.mark.filterwarnings("ignore:.*LeafSpec")
 def test_a_trainer_passes_all_digits_on(tmp_path: Any) -> None:
     data, model = gaussians(1, 2, train_batches=1), Wide()
     data.move_to(0, 0.3)
-    pl.Trainer(
-        default_root_dir=tmp_path,
-        max_epochs=1,
-        accelerator="cpu",
-        precision="64-true",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-    ).fit(model, datamodule=data)
+    trainer(tmp_path, precision="64-true").fit(model, datamodule=data)
     assert torch.equal(model.seen[0], batch_at(data, "train", 0.3).x)
 
 
-def test_a_finished_batch_passes_through_and_others_do_not() -> None:
-    data = alphabet()
-    batch = batch_at(data, "train", 0.0)
-    assert data.on_after_batch_transfer(batch, 0) is batch
-    assert isinstance(data.coupling("train").all(), Particles)
-    with pytest.raises(DataError, match="got a batch of list; allowed: Particles, Batch"):
-        data.on_after_batch_transfer([1], 0)
-
-
 EYE = np.eye(D).tolist()
+# what is given in place of one argument, and what is said after its name
+GAUSSIAN: list[tuple[str, Any, str]] = [
+    ("covariances", [], ": got []; allowed: one or more matrices"),
+    ("covariances", [EYE, [[1.0]]], ": got 'sizes [3, 1]'; allowed: matrices of one size"),
+    ("covariances", [[[1.0, 2.0]]], "[0]: got shape (1, 2)"),
+    ("covariances", [[[1.0, 2.0], [3.0]]], "[0]: got 'rows of [2, 1] numbers'; allowed: rows of"),
+    ("covariances", [[]], "[0]: got 'rows of [] numbers'; allowed"),
+    ("covariances", [EYE, (-np.eye(D)).tolist()], "[1]: eigenvalues from -1 to -1"),
+    ("covariances", [[[1.0, 0.5], [0.0, 1.0]]], "[0]: differs from its transpose by 0.5"),
+    ("label_noise", [[1.0], [0.0, 1.0]], ": got 'rows of [1, 2] numbers'; allowed: rows of one"),
+    ("label_noise", [[1.0]], ": got '1 rows'; allowed: 2, as label_map has"),
+    ("label_noise", [[1.0, 0], [0, -1.0]], ": eigenvalues from -1"),
+    ("label_map", [], ": got 'rows of [] numbers'; allowed: rows of 3"),
+    ("label_map", [[1.0, 2.0]], ": got 'rows of [2] numbers'; allowed: rows of 3 numbers"),
+    ("train_batches", 0, ": got 0; allowed: an integer from 1"),
+]
+HALF = [[0.5, 0.5], [0.5, 0.5]]
+ALPHABET: list[tuple[list[float], Any, str]] = [
+    ([0.5, 0.5], P_Y_GIVEN_X, "p_y_given_x: got"),
+    ([], [], "p_y_given_x: got []"),
+    ([1.0], [[1.0]], "p_y_given_x: got [[1.0]]; allowed: 1 rows"),
+    ([0.5, 0.6], HALF, "p_x: got [0.5, 0.6]; allowed: numbers ≥ 0 that sum to 1"),
+    ([0.0, 1.0], HALF, "p_x: got [0.0, 1.0]; allowed: numbers > 0: leave out the others"),
+    ([1.0], [[1.5, -0.5]], "p_y_given_x: got [[1.5, -0.5]]; allowed: numbers ≥ 0 that sum to 1"),
+    ([0.5, 0.5], [[0.5, 0.5], [1.0]], "p_y_given_x: got [[0.5, 0.5], [1.0]]; allowed: 2 rows of"),
+]
 REFUSED: list[tuple[Callable[[], Any], str]] = [
-    (lambda: gaussians(), "covariances: got []; allowed: one or more matrices"),
-    (
-        lambda: gaussians(1, covariances=[EYE, [[1.0]]]),
-        "covariances: got 'sizes [3, 1]'; allowed: matrices of one size",
-    ),
-    (lambda: gaussians(1, covariances=[[[1.0, 2.0]]]), "covariances[0]: got shape (1, 2)"),
-    (
-        lambda: gaussians(1, covariances=[[[1.0, 2.0], [3.0]]]),
-        "covariances[0]: got 'rows of [2, 1] numbers'; allowed: rows of one length",
-    ),
-    (lambda: gaussians(1, covariances=[[]]), "covariances[0]: got 'rows of [] numbers'; allowed"),
-    (
-        lambda: gaussians(1, label_noise=[[1.0], [0.0, 1.0]]),
-        "label_noise: got 'rows of [1, 2] numbers'; allowed: rows of one length",
-    ),
-    (
-        lambda: gaussians(1, covariances=[EYE, (-np.eye(D)).tolist()]),
-        "covariances[1]: eigenvalues from -1 to -1",
-    ),
-    (
-        lambda: gaussians(1, covariances=[[[1.0, 0.5], [0.0, 1.0]]]),
-        "covariances[0]: differs from its transpose by 0.5",
-    ),
-    (lambda: gaussians(1, label_map=[]), "label_map: got 'rows of [] numbers'; allowed: rows of 3"),
-    (
-        lambda: gaussians(1, label_map=[[1.0, 2.0]]),
-        "label_map: got 'rows of [2] numbers'; allowed: rows of 3 numbers",
-    ),
-    (
-        lambda: gaussians(1, label_noise=[[1.0]]),
-        "label_noise: got '1 rows'; allowed: 2, as label_map has",
-    ),
-    (lambda: gaussians(1, label_noise=[[1.0, 0], [0, -1.0]]), "label_noise: eigenvalues from -1"),
-    (lambda: gaussians(1, train_batches=0), "train_batches: got 0; allowed: an integer from 1"),
-    (lambda: alphabet(p_x=[0.5, 0.5]), "p_y_given_x: got"),
-    (lambda: alphabet(p_x=[], p_y_given_x=[]), "p_y_given_x: got []"),
-    (lambda: alphabet(p_x=[1.0], p_y_given_x=[[1.0]]), "p_y_given_x: got [[1.0]]; allowed: 1 rows"),
-    (
-        lambda: alphabet(p_x=[0.5, 0.6], p_y_given_x=[[0.5, 0.5], [0.5, 0.5]]),
-        "p_x: got [0.5, 0.6]; allowed: numbers ≥ 0 that sum to 1",
-    ),
-    (
-        lambda: alphabet(p_x=[0.0, 1.0], p_y_given_x=[[0.5, 0.5], [0.5, 0.5]]),
-        "p_x: got [0.0, 1.0]; allowed: numbers > 0: leave out the others",
-    ),
-    (
-        lambda: alphabet(p_x=[1.0], p_y_given_x=[[1.5, -0.5]]),
-        "p_y_given_x: got [[1.5, -0.5]]; allowed: numbers ≥ 0 that sum to 1",
-    ),
-    (
-        lambda: alphabet(p_x=[0.5, 0.5], p_y_given_x=[[0.5, 0.5], [1.0]]),
-        "p_y_given_x: got [[0.5, 0.5], [1.0]]; allowed: 2 rows of one length",
-    ),
+    *((partial(gaussians, 1, **{name: value}), name + said) for name, value, said in GAUSSIAN),
+    *((partial(FiniteAlphabet, p_x, p_y), said) for p_x, p_y, said in ALPHABET),
 ]
 
 

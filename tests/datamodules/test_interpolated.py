@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from jsonargparse import ArgumentParser
 from torch import Tensor
 
+from support.trainers import trainer
 from thermo_pl import transport
 from thermo_pl.datamodules import (
     Digits,
@@ -432,17 +432,6 @@ class Mover(pl.Callback):
         trainer.datamodule.move_to(*self.plan[trainer.current_epoch])
 
 
-def trainer(epochs: int, directory: Path, **arguments: Any) -> pl.Trainer:
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    return pl.Trainer(
-        accelerator="cpu",
-        max_epochs=epochs,
-        default_root_dir=directory,
-        num_sanity_val_steps=0,
-        **{"enable_checkpointing": False} | quiet | arguments,
-    )
-
-
 # Warnings of Lightning about few workers and missing loggers are no concern of this module.
 lightning_chatter = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 
@@ -456,7 +445,7 @@ def test_loaders_follow_the_leg(two_legs: Maker, tmp_path: Path, num_workers: in
     model = Recorder()
     # Epoch 0 already moves away from where the loaders were made.
     plan = [(1, 0.0), (0, 0.0), (1, 1.0)]
-    trainer(3, tmp_path, callbacks=[Mover(plan)]).fit(model, datamodule=data)
+    trainer(tmp_path, Mover(plan), max_epochs=3, num_sanity_val_steps=0).fit(model, datamodule=data)
     ranges = [(0.5, 0.7), (0.0, 0.45), (0.75, 1.0)]
     for epoch, (low, high) in enumerate(ranges):
         drawn = torch.cat(model.train_batches[epoch])
@@ -472,33 +461,10 @@ def test_loaders_follow_the_leg(two_legs: Maker, tmp_path: Path, num_workers: in
 
 
 @lightning_chatter
-def test_a_resumed_run_draws_what_the_whole_run_drew(two_legs: Maker, tmp_path: Path) -> None:
-    sizes = {"batch_size": 8, "train_batches": 3}
-    plan = [(0, 0.25), (0, 0.5), (1, 0.75), (1, 0.75)]
-    whole, first, second = Recorder(), Recorder(), Recorder()
-    torch.manual_seed(3)
-    trainer(4, tmp_path, callbacks=[Mover(plan)]).fit(whole, datamodule=two_legs(**sizes))
-    torch.manual_seed(3)
-    cut = trainer(2, tmp_path, callbacks=[Mover(plan)])
-    cut.fit(first, datamodule=two_legs(**sizes))
-    cut.save_checkpoint(tmp_path / "half.ckpt")
-    torch.manual_seed(99)  # the seed comes from the checkpoint
-    resumed = two_legs(**sizes)
-    trainer(4, tmp_path, callbacks=[Mover(plan)]).fit(
-        second, datamodule=resumed, ckpt_path=tmp_path / "half.ckpt", weights_only=True
-    )
-    assert sorted(second.train_batches) == [2, 3]
-    assert (resumed.leg, resumed.t) == (1, 0.75)
-    for epoch, batches in (first.train_batches | second.train_batches).items():
-        assert torch.equal(torch.cat(batches), torch.cat(whole.train_batches[epoch]))
-    assert not torch.equal(*(torch.cat(whole.train_batches[epoch]) for epoch in (2, 3)))
-
-
-@lightning_chatter
 def test_predict_gives_all_of_test_in_order(two_legs: Maker, tmp_path: Path) -> None:
     data = two_legs(eval_batch_size=5)
     data.move_to(1, 0.5)
-    shown = trainer(1, tmp_path).predict(Recorder(), datamodule=data)
+    shown = trainer(tmp_path).predict(Recorder(), datamodule=data)
     assert torch.equal(torch.cat(shown), interpolate(data.coupling("test").all(), 0.5).x)
     assert len(data.test_dataloader()) == len(data.val_dataloader()) == 3
 
@@ -551,34 +517,3 @@ def test_domains_that_cannot_be_matched(datamodule: Maker) -> None:
     with pytest.raises(DataError, match=r"2 classes .* cannot be matched with 3 classes"):
         datamodule(Waypoint([0, 1]), Waypoint([5, 6, 7]))
     assert datamodule(Waypoint([0, 1]), Waypoint([5, 6, 7]), labels="soft").n_classes == 5
-
-
-CONFIG = """
-data:
-  class_path: InterpolatedDataModule
-  init_args:
-    labels: soft
-    waypoints:
-    - {classes: [0, 1, 2, 3, 4]}
-    - {classes: [5, 6, 7, 8, 9]}
-    - classes: [5, 6]
-      source: {class_path: Digits, init_args: {test: 0.25}}
-      transform: {class_path: GaussianNoise, init_args: {std: 0.35}}
-    - transform: {class_path: thermo_pl.datamodules.GaussianNoise, init_args: {std: 0.1, seed: 3}}
-"""
-
-
-def test_config_with_short_class_names() -> None:
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(pl.LightningDataModule, "data")
-    data = parser.instantiate(parser.parse_string(CONFIG)).data
-    assert type(data) is InterpolatedDataModule
-    assert data.labels == "soft"
-    first, second, third, fourth = data.waypoints
-    assert first == Waypoint([0, 1, 2, 3, 4])
-    assert second == Waypoint([5, 6, 7, 8, 9])
-    assert type(third.source) is Digits
-    assert third.source.test == pytest.approx(0.25)
-    assert type(third.transform) is type(fourth.transform) is GaussianNoise
-    assert (third.transform.std, fourth.transform.std, fourth.transform.seed) == (0.35, 0.1, 3)
-    assert fourth.classes is None

@@ -193,15 +193,6 @@ def test_knn_entropy_of_a_gaussian(dimension: int, k: int) -> None:
     assert 0.5 * independent < errors.std() < 2 * independent
 
 
-@given(st.floats(0.01, 100), st.integers(1, 4), st.integers(1, 5))
-@settings(deadline=None, max_examples=30)
-def test_knn_entropy_of_stretched_and_shifted_points(factor: float, dimension: int, k: int) -> None:
-    x = randn(60, dimension)
-    stretched = knn_entropy(factor * (x - 0.5), k)
-    expected = knn_entropy(x, k) + dimension * math.log(factor)
-    assert stretched == pytest.approx(expected, abs=1e-10)
-
-
 def test_joint_knn_entropy_of_a_gaussian_mixture_with_labels() -> None:
     n, share, deviation = 6000, 0.3, 2.5
     labels = (torch.rand(n, generator=generator()) < share).long()

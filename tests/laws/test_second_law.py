@@ -529,20 +529,6 @@ def test_the_errors_of_the_energies_are_honest() -> None:
     assert_honest(found, [part.value for part in many.values()])
 
 
-def test_the_rate_is_exact_where_it_is_a_closed_form() -> None:
-    model, batch = pixel_model(), pixel_batch()
-    found = energies(sample_trajectories(model, batch, 4, generator()), 1.0, 0.0)
-    mean, log_var = model.encoder(batch.x)
-    q: Any = model.marginal
-    encoder, marginal = (
-        Independent(Normal(m, (0.5 * v).exp()), 1)
-        for m, v in ((mean, log_var), (q.mean, q.log_var))
-    )
-    rate = (batch.weight @ kl_divergence(encoder, marginal) / batch.weight.sum()).item()
-    assert found["R"].value == pytest.approx(rate, abs=1e-12)
-    assert found["R"].error < 1e-12
-
-
 # σ_sys in closed form
 
 

@@ -1,16 +1,14 @@
-"""The points of the cubatures against moments of the normal and Gauss-Hermite quadrature."""
+"""The points of the cubatures against moments of the normal."""
 
 from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kstest
-from torch import Tensor
 
 from thermo_pl.networks.cubature import turned_cubature
 
@@ -51,28 +49,6 @@ def test_even_moments_are_right_over_many_normals(k: int) -> None:
     radii = points.norm(dim=-1)[[0, 2 * k]].flatten()
     # as spread out as a stratified sample: its distribution is that of |z| to a few in 4000
     assert kstest(radii.numpy(), "chi", (k,)).statistic < 2 / 4000
-
-
-@pytest.mark.parametrize("k", [2, 8])
-def test_a_classification_loss_is_that_of_gauss_hermite(k: int) -> None:
-    # -log softmax of three logits that are linear in z, as C is: a function of two projections of
-    # z, so that a grid in the plane gives it
-    draw = torch.Generator().manual_seed(1)
-    weights = 0.8 * torch.randn(3, k, generator=draw, dtype=torch.float64)
-    plane = torch.linalg.qr((weights[1:] - weights[0]).T)[0]
-    nodes, mass = np.polynomial.hermite_e.hermegauss(80)
-    grid = torch.from_numpy(np.stack(np.meshgrid(nodes, nodes), -1).reshape(-1, 2))
-    share = torch.from_numpy(np.outer(mass, mass).reshape(-1) / (2 * math.pi))
-
-    def loss(z: Tensor) -> Tensor:
-        return -torch.log_softmax(z @ weights.T, -1)[..., 0]
-
-    exact = float(share @ loss(grid @ plane.T))
-    values = loss(turned_cubature(4000, k, 0)).mean(0)
-    error = float(values.std() / math.sqrt(len(values)))
-    assert abs(float(values.mean()) - exact) < 4 * error
-    draws = loss(torch.randn(4 * k, 4000, k, generator=draw).double()).mean(0)
-    assert error < 0.6 * float(draws.std() / math.sqrt(4000))  # as many independent draws
 
 
 def test_normals_differ_and_the_seed_decides() -> None:

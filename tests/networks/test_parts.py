@@ -214,15 +214,6 @@ def test_distortion_of_a_linear_decoder_and_gaussian_pixels_is_exact(
         torch.testing.assert_close(made.terms(outputs, data.x, data.y).distortion, expected)
 
 
-def test_the_expected_image_of_a_linear_decoder_is_that_at_the_mean() -> None:
-    made = model(decoder=MLPDecoder(SHAPE, K, (), Gaussian(0.3)))
-    x = batch().x
-    with torch.no_grad():
-        torch.testing.assert_close(
-            made.predict(x).reconstruction, made.decoder(made.encoder(x).mean[None])[0]
-        )
-
-
 def test_noise_is_reproducible_and_of_the_type_of_the_model() -> None:
     made = model().double()
     first, again = (made.noise(4, 5, torch.Generator().manual_seed(3)) for _ in range(2))

@@ -185,8 +185,8 @@ def newton(j: Callable[[Tensor], Tensor], theta: Tensor) -> Tensor:
 def equilibrium(case: str) -> tuple[Networks, Probe]:
     """A model at the equilibrium of its probe; the tests must leave it as it is."""
     made = randomised(CASES[case]())
-    for part in FIXED.get(case, lambda made: [])(made):
-        part.requires_grad_(False)
+    if case == "frozen classifier":  # a softmax has null directions
+        made.classifier.requires_grad_(False)
     probe = probe_of(made, 32)
     at = Point(made.lam.item(), made.gam.item(), T)
     theta = newton(energy(made, probe, at), flat(made))
@@ -248,40 +248,15 @@ CASES: dict[str, Callable[[], Networks]] = {
     "Gaussian": lambda: linear(2, StandardNormal(2), likelihood=Gaussian(0.05)),
     "learned marginal": lambda: linear(1, DiagonalGaussian(1), likelihood=Gaussian(0.05)),
     "mixture": lambda: linear(1, GaussianMixture(1, 2), likelihood=Gaussian(0.05)),
-    "hidden layer": lambda: Networks(
-        MLPEncoder(SHAPE, 1, hidden=(1,)),
-        LinearClassifier(1, CLASSES),
-        MLPDecoder(SHAPE, 1, hidden=(), likelihood=Gaussian(0.05)),
-        StandardNormal(1),
-        lam=1.5,
-        gam=3.0,
-    ),
-    "random features": lambda: Networks(
-        MLPEncoder(SHAPE, 2, hidden=(4,)),
-        MLPClassifier(2, CLASSES, hidden=(3,)),
-        MLPDecoder(SHAPE, 2, hidden=(4,)),
-        StandardNormal(2),
-        lam=1.5,
-        gam=3.0,
-    ),
     "logistic regression": lambda: Networks(
         IdentityEncoder(SHAPE), LinearClassifier(3, CLASSES), lam=0.0, gam=2.0
     ),
 }
-FIXED = {
-    "frozen classifier": lambda made: [made.classifier],
-    "random features": lambda made: [
-        p.net[0] for p in (made.encoder, made.classifier, made.decoder)
-    ],
-}
-"""Parts that do not follow: a softmax has null directions, two free layers have long valleys."""
 NULL = {
     # a common shift of all class scores: one for each input of the classifier, one for its bias
     "frozen classifier": 0,
     "Bernoulli": 3,
     "Gaussian": 3,
-    "hidden layer": 2,
-    "random features": 4,
     "logistic regression": 4,
     # and z may be shifted and stretched; of the mixture's weights, too, only differences count
     "learned marginal": 4,
@@ -763,32 +738,7 @@ def test_response_of_the_exact_surface(
     torch.testing.assert_close(found, system.derivatives(*at), rtol=0, atol=1e-9)
 
 
-# -- laws that hold for every model at every θ --------------------------------------------------
-
-
-@few
-@given(
-    seeds,
-    st.sampled_from(["all parts", "mixture", "Gaussian pixels", "learned marginal"]),
-    st.sampled_from([1.0, 30.0]),
-)
-def test_maxwell_relation_and_concavity(seed: int, name: str, damping: float) -> None:
-    made = randomised(MODELS[name](), seed, scale=0.5)
-    objective = objective_of(made, seed=seed)
-    matrix = gauss_newton(objective, T)(eye(len(objective.theta)))
-    # with a learned marginal the rate is not convex: damp what is negative
-    lowest = torch.linalg.eigvalsh(matrix)[0].item()
-    damping += max(0.0, -2 * lowest)
-    tolerance = 1e-8
-    settings = ResponseSettings(damping, tolerance=tolerance, max_iterations=500)
-    response = linear_response(objective, T, settings)
-    assert response.solution.status is Status.CONVERGED
-    slopes = jacrev(lambda v: means_of(made, objective.probe, v, T))(objective.theta)
-    # a residual of tolerance·|∇D| is an error of at most that over the lowest eigenvalue in θ_λ
-    error = 2 * tolerance * slopes[1].norm() * slopes[2].norm() / (damping + min(lowest, 0.0))
-    assert abs(response.slopes.C.lam - response.slopes.D.gam) <= error
-    assert response.slopes.D.lam < 0
-    assert response.slopes.C.gam < 0
+# -- damping ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -860,42 +810,6 @@ def test_measurement_is_the_direct_computation_and_its_t_derivative(name: str) -
 
 
 # -- stationarity -------------------------------------------------------------------------------
-
-
-def test_stationarity_is_what_j_would_still_fall_by() -> None:
-    made, probe = equilibrium("frozen classifier")
-    theta, here = flat(made), Point(made.lam.item(), made.gam.item(), T)
-    j = energy(made, probe, here)
-    matrix, direction = dense_hessian(j)(theta), randn(len(theta), seed=3)
-    direction /= direction.norm()
-    gaps = []
-    for size in (0.02, 0.01, 0.005):
-        moved = Objective(made, probe)
-        moved.theta = theta + size * direction
-        response = linear_response(moved, T, EXACT)
-        assert response.solution.status is Status.CONVERGED
-        fall = (j(moved.theta) - j(theta)).item()
-        quadratic = 0.5 * size**2 * (direction @ matrix @ direction).item()
-        assert response.stationarity == pytest.approx(quadratic, rel=10 * size)
-        gaps.append(abs(response.stationarity - fall))
-    assert gaps[0] > 1e-9  # far above rounding
-    # of third order: each halving divides by 8 (1 + O(size))
-    assert gaps[0] / gaps[1] == pytest.approx(8, rel=0.15)
-    assert gaps[1] / gaps[2] == pytest.approx(8, rel=0.1)
-
-
-def test_stationarity_with_a_witness() -> None:
-    objective, settings = (
-        objective_of(small()),
-        ResponseSettings(tolerance=1e-10, max_iterations=500),
-    )
-    alone = linear_response(objective, T, settings)
-    same = linear_response(objective, T, settings, objective)
-    assert same.stationarity == pytest.approx(alone.stationarity, rel=1e-12)
-    assert torch.equal(same.directions, alone.directions)
-    other = linear_response(objective, T, settings, objective_of(objective.model, seed=1))
-    assert torch.equal(other.directions, alone.directions)
-    assert abs(other.stationarity / alone.stationarity - 1) > 1e-3
 
 
 @pytest.mark.slow

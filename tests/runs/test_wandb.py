@@ -25,11 +25,6 @@ from thermo_pl.errors import ConfigError
 from thermo_pl.path.columns import COLUMNS, SCHEMA
 from thermo_pl.runs.wandb import PRIVATE, WandbRunLogger
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The '.*' does not have many workers"),
-    pytest.mark.filterwarnings("ignore:.*LeafSpec"),
-]
-
 TOKEN = "planted-sk-0123456789"
 KEY = "5" * 40
 CLOSED = "http://127.0.0.1:9"
