@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,9 @@ from support.process_runs import (
     same_path,
 )
 from thermo_pl.callbacks import Equilibration, RunReport
+from thermo_pl.errors import ConfigError
 from thermo_pl.module import FreeEnergyModel
+from thermo_pl.response.linear import ResponseSettings
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The '.*' does not have many workers"),
@@ -106,19 +109,35 @@ def test_resume_is_exact(straight: Run, tmp_path: Path, data: Data, epochs: int)
 
 
 @pytest.mark.parametrize(
-    "epochs",
+    ("changes", "seed", "name"),
     [
-        pytest.param(
-            1,
+        ({}, 1234, "seed_everything: got 1234 .* started with 0;"),
+        ({"k": 0.5}, 0, "IsoClassification.k: got 0.5 .* started with 1.0;"),
+        ({"steps": 4}, 0, "IsoClassification.steps.steps: got 4 .* started with 3;"),
+        (
+            {"response": ResponseSettings(damping=0.1)},
+            0,
+            "IsoClassification.response.damping: got 0.1 .* started with 0.5;",
         ),
-        pytest.param(5, marks=pytest.mark.slow),
     ],
 )
-def test_resume_is_exact_whatever_the_seed_of_the_second_process(
-    straight: Run, tmp_path: Path, data: Data, epochs: int
+def test_a_checkpoint_does_not_overrule_the_process(
+    straight: Run, tmp_path: Path, data: Data, changes: dict[str, Any], seed: int, name: str
 ) -> None:
-    _, second = cut_and_resume(tmp_path, data, epochs, seed=1234)
-    check_exact(second, straight)
+    checkpoint = straight.directory / "checkpoints" / "last.ckpt"
+    other = make_process(**changes)
+    run = fit(tmp_path, data(), process=other, seed=seed, ckpt_path=checkpoint, fails=True)
+    assert isinstance(run.error, ConfigError)
+    assert re.search(name, str(run.error))
+
+
+def test_what_no_state_depends_on_may_change(straight: Run, tmp_path: Path, data: Data) -> None:
+    other = make_process(
+        gamma_range=(0.1, 50.0), equilibration=Equilibration(), on_transition="continue"
+    )
+    checkpoint = straight.directory / "checkpoints" / "last.ckpt"
+    run = fit(tmp_path, data(), process=other, ckpt_path=checkpoint)
+    assert run.process.ending == "done"
 
 
 @pytest.mark.slow
