@@ -26,14 +26,13 @@ from thermo_pl.process.settings import Settings
 from thermo_pl.process.system import System
 
 _AVERAGES = "none that moves θ beside a process; average the weights of its checkpoints afterwards"
-_SEARCHES = "none that trains before a process begins; look for it in a fit without a process"
 REFUSED: dict[type[pl.Callback], str] = {
     StochasticWeightAveraging: _AVERAGES,
     WeightAveraging: _AVERAGES,
     ModelPruning: "none that changes the networks of a process; prune before or after it",
     BaseFinetuning: "the same parameters throughout; freeze them in the networks themselves",
-    LearningRateFinder: _SEARCHES,
-    BatchSizeFinder: _SEARCHES,
+    LearningRateFinder: "none: it looks for model.lr, and the learning rate is model.optimizer.lr",
+    BatchSizeFinder: "none that trains before a process begins; take a number for data.batch_size",
     EarlyStopping: "none: J changes along a path, and a process ends by itself",
     GradientAccumulationScheduler: "trainer.accumulate_grad_batches, one number for the whole run",
 }
@@ -83,6 +82,10 @@ def check_relaxation(trainer: pl.Trainer, settings: Settings) -> None:
     allowed = "1 with process.parts > 1: a correction must not fall between two gradients of a step"
     ok = together == 1 or settings.parts == 1
     require(ok, "trainer.accumulate_grad_batches", together, allowed)
+    for config in trainer.lr_scheduler_configs:
+        name, ends = type(config.scheduler).__name__, hasattr(config.scheduler, "total_steps")
+        allowed = "one without an end, such as MacroStepCosine: nobody knows how long a process is"
+        require(not ends, "model.scheduler", name, allowed)
     clip, auto = trainer.gradient_clip_val, settings.response.damping == "auto"
     ok = not (clip and auto and isinstance(trainer.optimizers[0], torch.optim.SGD))
     allowed = "null with SGD and response.damping: auto, which takes no step for shorter than it is"

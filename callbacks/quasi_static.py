@@ -19,6 +19,7 @@ from thermo_pl.callbacks.attached import data_of, is_fitting, model_of
 from thermo_pl.callbacks.checks import check_relaxation, check_system, check_trainer, who_stopped
 from thermo_pl.callbacks.monitor import tell, tell_ending
 from thermo_pl.callbacks.own_place import OwnPlace
+from thermo_pl.callbacks.own_settings import OwnSettings
 from thermo_pl.callbacks.ranks import check_same
 from thermo_pl.callbacks.relaxation_count import CountsRelaxation
 from thermo_pl.callbacks.run_files import write_run
@@ -34,7 +35,7 @@ from thermo_pl.process.system import System
 NAN = float("nan")
 
 
-class QuasiStatic(CountsRelaxation, OwnPlace):
+class QuasiStatic(OwnSettings, CountsRelaxation, OwnPlace):
     """Ties a process to a trainer; a subclass says which, by its rule.
 
     The trainer's ``default_root_dir`` is the run directory: path.csv and strokes.json are
@@ -42,8 +43,6 @@ class QuasiStatic(CountsRelaxation, OwnPlace):
     their labels only; validation is reported beside it.
 
     Attributes:
-        rule: where the process goes.
-        settings: what every process is told.
         ending: how the process ended, in words; ``running`` before.
         results: what it came to beside its path, by the name of a file.
     """
@@ -55,8 +54,7 @@ class QuasiStatic(CountsRelaxation, OwnPlace):
             rule: where the process goes.
             settings: of the process.
         """
-        super().__init__()
-        self.rule, self.settings = rule, settings
+        super().__init__(rule, settings)
         self.ending = "running"
         self.results: dict[str, dict[str, Any]] = {}
         self._state: State[Any] | None = None
@@ -104,6 +102,8 @@ class QuasiStatic(CountsRelaxation, OwnPlace):
         self._process = Continuation(system, self.rule, self.settings, seed)
         if self._state is None:
             self._state = self._process.start()
+        else:
+            self.check_settings(self._state)
         self._since, self._told, self.ending = time.monotonic(), False, "running"
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import LearningRateFinder
+from pytorch_lightning.cli import ReduceLROnPlateau
 from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Independent, Normal, kl_divergence
 from torch.utils.data import DataLoader
@@ -29,6 +31,7 @@ from thermo_pl.networks import (
     GaussianClassifier,
     LinearClassifier,
     MLPEncoder,
+    StandardNormal,
 )
 from thermo_pl.optim import MacroStepCosine
 from thermo_pl.particles import Batch
@@ -229,12 +232,68 @@ def test_a_checkpoint_never_overrules_the_config(
     checkpoint: Path, tmp_path: Path, name: str, value: float
 ) -> None:
     made = model(**{name: value})
-    message = rf"{name}: got {value} with a checkpoint .*started at .*model.initial_weights"
+    message = rf"{name}: got {value} with a checkpoint .*started with .*model.initial_weights"
     with pytest.raises(ConfigError, match=message):
         trainer(tmp_path, max_epochs=2).fit(
             made, loader(batch()), ckpt_path=checkpoint, weights_only=False
         )
     assert getattr(made, name).item() == value
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        (
+            {"optimizer": partial(torch.optim.Adam, lr=0.02)},
+            "model.optimizer.lr: got 0.02 .*with 0.001;",
+        ),
+        (
+            {"optimizer": partial(torch.optim.Adam, betas=(0.8, 0.999))},
+            "model.optimizer.betas.0: got 0.8 ",
+        ),
+        ({"optimizer": partial(torch.optim.SGD, lr=0.01)}, "model.optimizer: got SGD "),
+        (
+            {"scheduler": partial(torch.optim.lr_scheduler.StepLR, step_size=3)},
+            "model.scheduler: got StepLR ",
+        ),
+        ({"encoder": MLPEncoder(SHAPE, K, hidden=(6,))}, "ckpt_path: .* with .5,. encoder.net"),
+        ({"marginal": StandardNormal(K)}, "ckpt_path: .* with no marginal.log_var"),
+    ],
+)
+def test_nor_does_its_optimiser_and_other_networks_are_refused(
+    checkpoint: Path, tmp_path: Path, changes: dict[str, Any], name: str
+) -> None:
+    message = f"^{name}"
+    with pytest.raises(ConfigError, match=message) as caught:
+        trainer(tmp_path, max_epochs=2).fit(
+            model(**changes), loader(batch()), ckpt_path=checkpoint, weights_only=True
+        )
+    assert "\n" not in str(caught.value)
+
+
+def test_a_plateau_is_watched(tmp_path: Path) -> None:
+    plateau = partial(ReduceLROnPlateau, monitor="train/J", patience=0, factor=0.5, threshold=1e9)
+    made = model(optimizer=partial(torch.optim.Adam, lr=0.01), scheduler=plateau)
+    trainer(tmp_path, max_epochs=3).fit(made, loader(batch()))
+    # no value is so much better than what was before
+    rate = made.trainer.optimizers[0].param_groups[0]["lr"]
+    assert rate == pytest.approx(0.01 * 0.5**3, rel=1e-12)
+    torchs = torch.optim.lr_scheduler.ReduceLROnPlateau
+    with pytest.raises(ConfigError, match=r"^model.scheduler: .*monitor: val/J"):
+        trainer(tmp_path).fit(model(scheduler=torchs), loader(batch()))
+
+
+def test_a_schedule_that_ends_says_so(tmp_path: Path) -> None:
+    cycle = partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=0.01, total_steps=2)
+    made = model(scheduler=cycle, scheduler_interval="step")
+    with pytest.raises(ConfigError, match=r"^model.scheduler: got a OneCycleLR at its end"):
+        trainer(tmp_path, max_epochs=4).fit(made, loader(batch()))
+
+
+def test_the_finder_finds_no_learning_rate(tmp_path: Path) -> None:
+    made = trainer(tmp_path, callbacks=[LearningRateFinder()])
+    with pytest.raises(ConfigError, match=r"'LearningRateFinder'; .*model.optimizer.lr"):
+        made.fit(model(), loader(batch()))
 
 
 def test_initial_weights_are_the_parameters_alone(checkpoint: Path) -> None:

@@ -8,11 +8,18 @@ from typing import Any, Literal, cast
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import LearningRateFinder
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MeanMetric, Metric, MetricCollection
 
-from thermo_pl.checkpoints import load_weights
+from thermo_pl.checkpoints import (
+    check_resumed,
+    check_same_networks,
+    load_weights,
+    optimizer_settings,
+)
 from thermo_pl.errors import ConfigError, require
 from thermo_pl.metrics import Calibration
 from thermo_pl.networks import (
@@ -106,6 +113,8 @@ class FreeEnergyModel(Networks, pl.LightningModule):  # type: ignore[misc]
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.scheduler_interval = scheduler_interval
+        self._relaxes_by: dict[str, str] = {}  # settings of the optimiser and its scheduler
+        self._relaxed_by: dict[str, str] = {}  # those of the checkpoint
         self.train_metrics = _metrics("train/", predictions=False)
         self.val_metrics = _metrics("val/", predictions=self.classifies)
         self.test_metrics = _metrics("test/", predictions=self.classifies)
@@ -160,17 +169,42 @@ class FreeEnergyModel(Networks, pl.LightningModule):  # type: ignore[misc]
 
         Returns:
             What Lightning expects.
+
+        Raises:
+            ConfigError: if a checkpoint is about to give them other settings.
         """
         optimizer = self.optimizer(self.parameters())
-        if self.scheduler is None:
+        scheduler = None if self.scheduler is None else self.scheduler(optimizer)
+        self._relaxes_by = optimizer_settings(optimizer, scheduler)
+        if self._relaxed_by:
+            check_resumed(self._relaxes_by, self._relaxed_by)
+        if scheduler is None:
             return optimizer
-        scheduler = self.scheduler(optimizer)
         counted = "step" if isinstance(scheduler, MacroStepCosine) else "epoch"
         if isinstance(scheduler, MacroStepCosine):
             got, allowed = self.scheduler_interval, "step or null, with a MacroStepCosine"
             require(got != "epoch", "scheduler_interval", got, allowed)
         settings = {"scheduler": scheduler, "interval": self.scheduler_interval or counted}
+        if isinstance(scheduler, ReduceLROnPlateau):
+            watched = getattr(scheduler, "monitor", None)
+            allowed = "pytorch_lightning.cli.ReduceLROnPlateau with monitor: val/J, what it watches"
+            require(watched is not None, "model.scheduler", "torch's ReduceLROnPlateau", allowed)
+            settings["monitor"] = watched
         return {"optimizer": optimizer, "lr_scheduler": settings}
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any | None) -> None:
+        """Go on with the schedule.
+
+        Raises:
+            ConfigError: if it has come to its end, as a OneCycleLR does.
+        """
+        try:
+            super().lr_scheduler_step(scheduler, metric)
+        except ValueError as error:
+            raise ConfigError(
+                f"model.scheduler: got a {type(scheduler).__name__} at its end ({error}); allowed: "
+                "one that lasts as long as the run, such as MacroStepCosine"
+            ) from error
 
     def on_train_start(self) -> None:
         """Tell a scheduler that follows the macro-steps how many optimiser steps they have."""
@@ -184,6 +218,11 @@ class FreeEnergyModel(Networks, pl.LightningModule):  # type: ignore[misc]
 
     def setup(self, stage: str) -> None:
         """Check that the data fit the networks; an encoder that whitens learns their moments."""
+        callbacks: list[pl.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        for callback in callbacks:
+            searches, name = isinstance(callback, LearningRateFinder), type(callback).__name__
+            allowed = "none: it looks for model.lr, and the learning rate is model.optimizer.lr"
+            require(not searches, "trainer.callbacks", name, allowed)
         data = getattr(self.trainer, "datamodule", None)
         shape = getattr(data, "image_shape", None)
         if shape is not None:
@@ -208,8 +247,9 @@ class FreeEnergyModel(Networks, pl.LightningModule):  # type: ignore[misc]
             whitening.learn(*cast(Any, data).image_moments())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write down where λ and γ started."""
+        """Write down where λ and γ started, and the settings of the optimiser."""
         checkpoint["thermo_start"] = dict(self.start)
+        checkpoint["thermo_optimizer"] = self._relaxes_by
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint that would silently overrule the config.
@@ -224,19 +264,18 @@ class FreeEnergyModel(Networks, pl.LightningModule):  # type: ignore[misc]
                 "ckpt_path: got a checkpoint that does not say where its run started; allowed: "
                 "one of a FreeEnergyModel"
             )
+        if self.strict_loading:
+            check_same_networks(self, checkpoint["state_dict"])
         # Lightning casts the networks to the trainer's precision only after it has loaded the
         # weights: those of a float64 run would be rounded on their way
         dtypes = {t.dtype for t in checkpoint["state_dict"].values() if t.is_floating_point()}
         weights = dtypes - {self.lam.dtype} or dtypes
         if len(weights) == 1:
             self.to(weights.pop())
-        for name, value in self.start.items():
-            if saved[name] != value:
-                raise ConfigError(
-                    f"{name}: got {value} with a checkpoint of a run that started at "
-                    f"{saved[name]}; allowed: the same value, to go on with that run, or "
-                    "model.initial_weights instead of --ckpt_path, to start anew from its weights"
-                )
+        self._relaxed_by = checkpoint.get("thermo_optimizer", {})
+        check_resumed(
+            *({name: str(value) for name, value in start.items()} for start in (self.start, saved))
+        )
 
     def _update(self, metrics: MetricCollection, terms: Terms, batch: Batch) -> None:
         values = [*terms, self.objective(terms)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,9 @@ from support.process_runs import (
     same_path,
 )
 from thermo_pl.callbacks import Equilibration, RunReport
+from thermo_pl.errors import ConfigError
 from thermo_pl.module import FreeEnergyModel
+from thermo_pl.response.linear import ResponseSettings
 
 Data = Callable[..., Any]
 EPOCHS = 7  # equilibrium is found at the end of the 4th, three macro-steps follow
@@ -43,7 +46,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory, data: Data) -> Run:
 def cut_and_resume(
     directory: Path, data: Data, epochs: int, *callbacks: Any, **arguments: Any
 ) -> tuple[Run, Run]:
-    """Everything is made anew for the second part, and drawn from another seed."""
+    """Everything is made anew for the second part."""
     cut = directory / "cut"
     kept = last_checkpoint(cut)
     first = fit(cut, data(), *callbacks, kept, process=process(), max_epochs=epochs, **arguments)
@@ -53,7 +56,6 @@ def cut_and_resume(
         data(),
         *copy.deepcopy(callbacks),
         process=process(),
-        seed=1234,
         ckpt_path=cut / "checkpoints" / "last.ckpt",
         **arguments,
     )
@@ -80,6 +82,38 @@ def test_resume_is_exact(straight: Run, tmp_path: Path, data: Data, epochs: int)
     assert first.process.ending.startswith("cut off")
     assert len(first.rows) == max(0, epochs - 3)
     check_exact(second, straight)
+
+
+@pytest.mark.parametrize(
+    ("changes", "seed", "name"),
+    [
+        ({}, 1234, "seed_everything: got 1234 .* started with 0;"),
+        ({"k": 0.5}, 0, "IsoClassification.k: got 0.5 .* started with 1.0;"),
+        ({"steps": 4}, 0, "IsoClassification.steps.steps: got 4 .* started with 3;"),
+        (
+            {"response": ResponseSettings(damping=0.1)},
+            0,
+            "IsoClassification.response.damping: got 0.1 .* started with 0.5;",
+        ),
+    ],
+)
+def test_a_checkpoint_does_not_overrule_the_process(
+    straight: Run, tmp_path: Path, data: Data, changes: dict[str, Any], seed: int, name: str
+) -> None:
+    checkpoint = straight.directory / "checkpoints" / "last.ckpt"
+    other = make_process(**changes)
+    run = fit(tmp_path, data(), process=other, seed=seed, ckpt_path=checkpoint, fails=True)
+    assert isinstance(run.error, ConfigError)
+    assert re.search(name, str(run.error))
+
+
+def test_what_no_state_depends_on_may_change(straight: Run, tmp_path: Path, data: Data) -> None:
+    other = make_process(
+        gamma_range=(0.1, 50.0), equilibration=Equilibration(), on_transition="continue"
+    )
+    checkpoint = straight.directory / "checkpoints" / "last.ckpt"
+    run = fit(tmp_path, data(), process=other, ckpt_path=checkpoint)
+    assert run.process.ending == "done"
 
 
 @pytest.mark.slow

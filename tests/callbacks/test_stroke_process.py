@@ -499,7 +499,7 @@ def test_a_cycle_that_is_cut_goes_on_exactly(
     )
     assert len(first.rows) == epochs - 1
     checkpoint = tmp_path / "cut" / "checkpoints" / "last.ckpt"
-    second = fit(tmp_path / "resumed", data(*LOOP), process=cycle(), seed=5, ckpt_path=checkpoint)
+    second = fit(tmp_path / "resumed", data(*LOOP), process=cycle(), ckpt_path=checkpoint)
     assert same_path(second.rows, straight.rows) == []
     assert same_model(second.model, straight.model) == []
     ledgers = [json_of(run.directory / "cycle.json") for run in (second, straight)]

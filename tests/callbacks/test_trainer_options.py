@@ -193,3 +193,9 @@ def test_accumulated_gradients_and_corrections_do_not_mix(tmp_path: Path, data: 
     process.settings.parts = 2
     run = fit(tmp_path, data(), process=process, accumulate_grad_batches=2, fails=True)
     assert "trainer.accumulate_grad_batches: got 2" in str(run.error)
+
+
+def test_a_schedule_with_an_end_is_refused(tmp_path: Path, data: Data) -> None:
+    cycle = partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=0.01, total_steps=100)
+    run = fit(tmp_path, data(), model=make_model(scheduler=cycle), fails=True)
+    assert "model.scheduler: got 'OneCycleLR'; allowed: one without an end" in str(run.error)

@@ -202,6 +202,27 @@ def test_one_batch_is_not_all_of_them(given: str, batches: int) -> None:
     assert str(saved["trainer"]["limit_train_batches"]) == given
 
 
+def test_a_requeued_run_is_not_begun_anew(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left = Path("runs/version_3")
+    left.mkdir(parents=True)
+    (left / "hpc_ckpt_1.ckpt").touch()
+    for name, value in (("SLURM_NTASKS", "1"), ("SLURM_JOB_NAME", "fit"), ("SLURM_JOB_ID", "7")):
+        monkeypatch.setenv(name, value)
+    assert call() == 2
+    told = capsys.readouterr().err
+    assert "version_3/hpc_ckpt_1.ckpt" in told
+    assert "--ckpt_path runs/version_3/checkpoints/last.ckpt" in told
+    assert not Path("runs/version_4").exists()
+
+
+def test_a_file_of_torch_that_is_no_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"weights": torch.zeros(2)}, "weights.pt")
+    assert call("--ckpt_path", "weights.pt") == 2
+    assert "ckpt_path: got 'weights.pt'; allowed: a checkpoint" in capsys.readouterr().err
+
+
 def test_flags_win_over_the_file() -> None:
     assert call("--model.init_args.gam", "3.5", "--trainer.fast_dev_run", "true") == 0
     assert float(Spy.model.gam) == pytest.approx(3.5)

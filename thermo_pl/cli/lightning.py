@@ -19,6 +19,7 @@ import pytorch_lightning as pl
 import torch
 import yaml
 from jsonargparse.typing import PositiveInt
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -28,13 +29,14 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from thermo_pl.callbacks import EntropyReport, PathLogger, PredictionWriter, QuasiStatic
 from thermo_pl.callbacks.checks import check_trainer
+from thermo_pl.checkpoints import is_checkpoint
 from thermo_pl.cli.flags import read_flags, split, with_flags
 from thermo_pl.configs import layers, mistakes
 from thermo_pl.configs.tree import check
 from thermo_pl.errors import ConfigError
 from thermo_pl.files import write_atomic
 from thermo_pl.module import FreeEnergyModel
-from thermo_pl.runs.directory import create_run_directory
+from thermo_pl.runs.directory import create_run_directory, latest_run_directory
 from thermo_pl.runs.wandb import WandbRunLogger, checkpoint_version
 
 # Short class names in a config resolve only to classes that were imported before it is parsed.
@@ -180,6 +182,8 @@ class ThermoCLI(LightningCLI):
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
         root = settings.trainer.default_root_dir or "runs"
+        if self.subcommand == "fit" and self._ckpt_path is None and SLURMEnvironment.detect():
+            _check_requeued(Path(root))
         if getattr(rank_zero_only, "rank", 0) == 0:
             self.run_dir = create_run_directory(root)
             text = self._parser(self.subcommand).dump(settings, skip_unset=False)
@@ -300,6 +304,19 @@ def _checkpoint(path: Any) -> Any:
         return path
     if not Path(path).is_file():
         raise ConfigError(f"ckpt_path: got {str(path)!r}, no such file; allowed: a checkpoint file")
-    if not zipfile.is_zipfile(path):  # what torch.save writes
+    if not zipfile.is_zipfile(path) or not is_checkpoint(Path(path)):  # what torch.save writes
         raise ConfigError(f"ckpt_path: got {str(path)!r}; allowed: a checkpoint, which this is not")
     return path
+
+
+def _check_requeued(root: Path) -> None:
+    # Lightning saves a run that SLURM requeues in its run directory, and looks there for it again;
+    # but the same command has a new one.
+    left = latest_run_directory(root)
+    saved = sorted(left.glob("hpc_ckpt_*.ckpt")) if left is not None else []
+    if saved:
+        raise ConfigError(
+            f"ckpt_path: got nothing, and {saved[-1]} is of a run that SLURM has requeued; "
+            f"allowed: --ckpt_path {left}/checkpoints/last.ckpt or what that run has there, to "
+            "go on; or another trainer.default_root_dir, to start anew"
+        )

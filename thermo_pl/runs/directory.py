@@ -32,8 +32,7 @@ def create_run_directory(root: str | os.PathLike[str]) -> Path:
         raise ConfigError(f"trainer.default_root_dir: got {os.fspath(root)!r}; {advice}")
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        found = (_NUMBERED.fullmatch(child.name) for child in parent.iterdir())
-        number = 1 + max((int(match[1]) for match in found if match), default=-1)
+        number = 1 + max(_numbers(parent), default=-1)
         while True:
             child = parent / f"version_{number}"
             try:
@@ -47,3 +46,21 @@ def create_run_directory(root: str | os.PathLike[str]) -> Path:
         raise ConfigError(
             f"trainer.default_root_dir: got {os.fspath(root)!r} ({reason}); {advice}"
         ) from error
+
+
+def latest_run_directory(root: Path) -> Path | None:
+    """The ``version_N`` under ``root`` that was made last.
+
+    Args:
+        root: the parent.
+
+    Returns:
+        The directory; None where there is none.
+    """
+    numbers = _numbers(root) if root.is_dir() else []
+    return root / f"version_{max(numbers)}" if numbers else None
+
+
+def _numbers(parent: Path) -> list[int]:
+    found = (_NUMBERED.fullmatch(child.name) for child in parent.iterdir())
+    return [int(match[1]) for match in found if match]
