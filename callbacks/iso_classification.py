@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from thermo_pl.callbacks.quasi_static import QuasiStatic
 from thermo_pl.process.iso_classification import IsoClassificationRule
-from thermo_pl.process.settings import Equilibration, Probes, Settings
+from thermo_pl.process.settings import Equilibration, Hold, Probes, Settings
 from thermo_pl.process.step_control import ConstantSteps, StepControl
 from thermo_pl.process.transitions import OnTransition
 from thermo_pl.response.linear import ResponseSettings
@@ -62,6 +62,7 @@ class IsoClassification(QuasiStatic):
         there_and_back: bool = False,
         tolerance: float = 0.01,
         min_step: float = 1 / 16,
+        hold: Hold = "train",
     ) -> None:
         """Say how λ goes, where C is held, and by what steps.
 
@@ -87,6 +88,9 @@ class IsoClassification(QuasiStatic):
                 then the step is taken back and half of it is tried. ``.inf`` promises nothing.
             min_step: share of the process's own step below which none is tried. Then the run ends
                 with exit code 3.
+            hold: ``train`` holds C of the training particles, ``validation`` that of held-out ones:
+                the control probe is made of them, and their labels are used. Test particles stay
+                untouched and report.
         """
         rule = IsoClassificationRule(
             k=k,
@@ -101,6 +105,6 @@ class IsoClassification(QuasiStatic):
             tolerance=tolerance,
         )
         settings = Settings.of(
-            equilibration, probes, response, predictor, on_transition, min_step=min_step
+            equilibration, probes, response, predictor, on_transition, min_step=min_step, hold=hold
         )
         super().__init__(rule, settings)

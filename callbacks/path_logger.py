@@ -104,7 +104,7 @@ def row_metrics(row: Row) -> dict[str, float]:
     way = row["leg"] + row["t"]
     numbers |= {
         "F": row["J"] - row["stationarity"],
-        "drift": row["C"] / row["C_target"] - 1,
+        "drift": row["C_held"] / row["C_target"] - 1,
         "t": way,
         "phase": row.get("phase", way),
     }

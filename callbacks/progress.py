@@ -130,7 +130,7 @@ def describe_row(row: Row) -> str:
     Returns:
         One line.
     """
-    held = row["C"] / row["C_target"]
+    held = row["C_held"] / row["C_target"]
     loss = f"C={row['C']:.4g}" if math.isnan(held) else f"C/C*={held:.4f}"
     return (
         f"{row['stroke'].replace('_classification', '')} t={row['leg'] + row['t']:.3f} "

@@ -118,6 +118,15 @@ SCHEMA = (
     _error("C"),
     _error("J"),
     _error("J_t"),
+    Column(
+        "C_held",
+        "nats",
+        "measuring probe",
+        "thermo",
+        "C of the particles on which it is held: C itself, or with `hold: validation` that of "
+        "held-out particles, on noise that steers nothing",
+    ),
+    _error("C_held"),
     Column("C_control", "nats", "control probe", "thermo", "C, by which γ is steered"),
     Column(
         "stationarity",

@@ -77,7 +77,7 @@ def drift(rows: Sequence[Row]) -> tuple[float, float]:
     Returns:
         Maximum and mean; nan where no row has a target.
     """
-    values = [abs(r["C"] / r["C_target"] - 1) for r in rows if np.isfinite(r["C_target"])]
+    values = [abs(r["C_held"] / r["C_target"] - 1) for r in rows if np.isfinite(r["C_target"])]
     return (max(values), float(np.mean(values))) if values else (float("nan"), float("nan"))
 
 

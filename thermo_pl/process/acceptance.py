@@ -66,23 +66,27 @@ def told(miss: Miss, rounds: int) -> str:
     return f"after {rounds} rounds: {_missed(miss)}, allowed {miss.allowed:.2%}"
 
 
-def lost(row: Row, miss: Miss, least: float) -> ConstraintLost:
+def lost(
+    row: Row, miss: Miss, least: float, reach: tuple[float, float] | None = None
+) -> ConstraintLost:
     """The end of a process that cannot hold what it must.
 
     Args:
         row: the last one, from where nothing led on.
         miss: what the last try missed.
         least: share of the process's own step below which none is tried.
+        reach: least and largest C on the control probe that γ reaches where the last try ended.
 
     Returns:
         The error.
     """
+    within = "" if reach is None else f" (gamma reaches C from {reach[0]:.4g} to {reach[1]:.4g})"
     return ConstraintLost(
         f"{miss.quantity}: got a macro-step from t = {row['t']:.4g}, lambda = {row['lambda']:.4g}, "
         f"gamma = {row['gamma']:.4g} after which {_missed(miss)}, as shorter ones do down to "
-        f"{least:g} of it; allowed: {miss.allowed:.2%} on the control probe; relax more, take a "
-        "lower learning rate, a more exact response, a larger control probe or a smaller min_step, "
-        "or widen the tolerance"
+        f"{least:g} of it{within}; allowed: {miss.allowed:.2%} on the control probe; relax more, "
+        "take a lower learning rate, a more exact response, a larger control probe or a smaller "
+        "min_step, or widen the tolerance"
     )
 
 

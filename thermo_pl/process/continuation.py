@@ -262,7 +262,7 @@ class Continuation(Generic[C]):
         # last row is handed on.
         response = solved.response
         known = metric(response) if before is None else before.metric
-        return Knowledge(response.directions, response.slopes, known)
+        return Knowledge(response.directions, response.slopes, solved.steering, known)
 
     def _at_the_origin(self, state: State[C]) -> State[C]:
         # where the last row was measured: noted before a first try, returned to before any other
@@ -285,6 +285,7 @@ class Continuation(Generic[C]):
                 reach=self._moves.control_here(),
             )
             return Result(replace(state, step=following))
+        reach = self._moves.reachable(step) if miss.quantity == "C" else None
         state = replace(
             self._at_the_origin(step.state),
             gradients=step.gradients,
@@ -294,7 +295,7 @@ class Continuation(Generic[C]):
         )
         still = step.proposal is None or not any(step.proposal.motion)
         if still or state.share < self.settings.min_step:
-            return Result(state, failure=lost(state.rows[-1], miss, self.settings.min_step))
+            return Result(state, failure=lost(state.rows[-1], miss, self.settings.min_step, reach))
         try:
             proposal = self.rule.propose(begun(state), self.here(state))
         except ProcessStopped as stopped:

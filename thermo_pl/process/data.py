@@ -178,13 +178,16 @@ class TensorPath:
 
     n_legs, closed, static, mixture = 1, False, False, False
 
-    def __init__(self, pairs: Pairs) -> None:
+    def __init__(self, pairs: Pairs, val: Pairs | None = None) -> None:
         """Start at t = 0.
 
         Args:
             pairs: the particles.
+            val: held-out particles, which a process with ``hold: validation`` asks for.
         """
-        self._pairs, self._t = pairs, 0.0
+        self._pairs, self._t = {"train": pairs}, 0.0
+        if val is not None:
+            self._pairs["val"] = val
 
     @property
     def leg(self) -> int:
@@ -211,13 +214,13 @@ class TensorPath:
         """The pairs.
 
         Args:
-            split: "train"; there is no other.
+            split: "train", or "val" if there are held-out ones.
 
         Returns:
             The pairs.
         """
-        require(split == "train", "split", split, "train")
-        return self._pairs
+        require(split in self._pairs, "split", split, ", ".join(self._pairs))
+        return self._pairs[split]
 
     def label_with(self, predict: Predictor) -> None:
         """Nothing lacks a label.

@@ -125,7 +125,7 @@ class IsoClassificationRule(Rule[IsoCourse]):
             The course.
         """
         if self.c_target is None:
-            return IsoCourse(target=here.last["C"], control_target=here.point.C)
+            return IsoCourse(target=here.last["C_held"], control_target=here.point.C)
         return IsoCourse(target=self.c_target, control_target=self.c_target)
 
     def propose(self, course: IsoCourse, here: Equilibrium) -> Proposal[IsoCourse] | None:
@@ -219,7 +219,7 @@ class IsoClassificationRule(Rule[IsoCourse]):
         miss, last = here.point.C / course.control_target - 1, here.last
         if self.restoring and self.predictor and abs(miss) > LOST:
             raise InfeasibleTarget(
-                f"C: got {last['C']:.4g} nats at t = {last['t']:.4g}, gamma = "
+                f"C: got {last['C_held']:.4g} nats at t = {last['t']:.4g}, gamma = "
                 f"{last['gamma']:.4g}, where C* = {course.target:.4g}; allowed: within "
                 f"{LOST:.0%} of C*, which may be out of reach here: choose another c_target, more "
                 "steps, or more relaxation"
@@ -235,7 +235,7 @@ class IsoClassificationRule(Rule[IsoCourse]):
         if taken < self.approach_steps:
             return True
         raise InfeasibleTarget(
-            f"c_target: got {course.target:.4g} nats, and C = {last['C']:.4g} at gamma = "
+            f"c_target: got {course.target:.4g} nats, and C = {last['C_held']:.4g} at gamma = "
             f"{last['gamma']:.4g} after {taken} steps towards it; allowed: a C that these "
             "data and networks can reach"
         )

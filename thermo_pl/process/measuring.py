@@ -15,6 +15,7 @@ from thermo_pl.process.settings import Settings
 from thermo_pl.process.state import Control
 from thermo_pl.process.system import System
 from thermo_pl.response.damping import relaxation_damping
+from thermo_pl.response.held_out import slopes_on
 from thermo_pl.response.linear import Response, linear_response
 from thermo_pl.response.measurement import (
     NOTHING,
@@ -23,10 +24,12 @@ from thermo_pl.response.measurement import (
     data_force,
     distortion,
     draws_to_decode,
+    few_draws,
     latents_in_use,
     measure,
 )
 from thermo_pl.response.objective import Objective, Probe
+from thermo_pl.response.slopes import Slopes
 from thermo_pl.response.solvers import Status
 
 UNSOLVED = 0.5
@@ -38,12 +41,14 @@ class Solved(NamedTuple):
 
     Attributes:
         response: the response.
+        steering: total derivatives of R, D and C on the particles on which C is held.
         saddle: whether the gradient alone met negative curvature. The equilibrium is then a
             saddle, but the responses along the surface are good.
         gradients: gradient evaluations, one for each particle and draw of z.
     """
 
     response: Response
+    steering: Slopes
     saddle: bool
     gradients: int
 
@@ -60,7 +65,7 @@ class Instruments:
             seed: root of its random streams.
         """
         self._system, self._settings, self._seed = system, settings, seed
-        self._source = ProbeSource(settings.probes)
+        self._source = ProbeSource(settings.probes, settings.hold)
 
     def state(self) -> Measurement:
         """R, D and C on the measuring probe of the leg.
@@ -87,13 +92,17 @@ class Instruments:
         if data.mixture:
             source, target = self._ends()
             measured = self._checked(self._between(source, target))
-            return Stand(data.leg, measured, target.free_energy - source.free_energy, math.nan)
+            force = target.free_energy - source.free_energy
+            return Stand(data.leg, measured, force, measured.classification, math.nan)
         measured, probe = self.state(), self._kept("measuring")
         force = data_force(networks, probe, data.t, draws_to_decode(probe))
-        return Stand(data.leg, measured, force, latents_in_use(networks, probe, data.t))
+        held = measured.classification
+        if self._settings.hold == "validation":
+            held = self.loss("held")
+        return Stand(data.leg, measured, force, held, latents_in_use(networks, probe, data.t))
 
     def loss(self, kind: Kind) -> Estimate:
-        """C on the control probe, which steers, or on the measuring one, which is reported.
+        """C on the control probe, which steers, or on another one, which is reported.
 
         Args:
             kind: which one.
@@ -155,7 +164,18 @@ class Instruments:
         if not saddle and (unusable or max(response.residuals) > UNSOLVED):
             raise SolverBreakdown(f"linear response at t = {data.t:.4g}: {solution.message}")
         gradients = probe.noise.shape[:2].numel() * response.gradients
-        return Solved(response, saddle, gradients)
+        return Solved(response, self._steering(response), saddle, gradients)
+
+    def _steering(self, response: Response) -> Slopes:
+        # On held-out particles C follows the same θ, but in its own way.
+        if self._settings.hold == "train":
+            return response.slopes
+        networks, probe = self._system.networks, self._kept("control")
+        if not networks.encoder.exact:
+            probe = few_draws(probe, draws_to_decode(probe))
+        memory = self._settings.response.memory
+        objective = Objective(networks, probe)
+        return slopes_on(objective, self._system.data.t, response.directions, memory)
 
     def _damping(self, relaxation_time: float) -> Tensor:
         optimizer = self._system.optimizer

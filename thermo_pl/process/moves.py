@@ -26,6 +26,10 @@ BISECTIONS = 12
 """Steps in which a constraint is bracketed and bisected where Newton's method has not met it."""
 
 
+REACH = (-1.0, -0.75, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0)
+"""Powers of two of γ at which C is looked at where it cannot be held."""
+
+
 class PredictorCorrector(Generic[C]):
     """Moves λ, γ, the data and θ, and books the work. It holds no state."""
 
@@ -91,7 +95,7 @@ class PredictorCorrector(Generic[C]):
             rejected += 1
             why = f"after the predictor: C misses C* by {miss:.2%}"
             proposal = self._proposed(course, self.here(state))
-        predicted = self._measuring.loss("measuring").value
+        predicted = self._measuring.loss("held").value
         return Step(
             state, proposal, course, start, state.known, work, predicted, miss, rejected, why
         )
@@ -191,6 +195,26 @@ class PredictorCorrector(Generic[C]):
         here = self._point(control, step.known)
         return self._rule.accept(step.course, here, control.relative_error)
 
+    def reachable(self, step: Step[C]) -> tuple[float, float]:
+        """What C can be brought to by γ from here, as far as the linear response tells.
+
+        Args:
+            step: the step under way.
+
+        Returns:
+            The least and the largest C on the control probe, nats, for half to twice the γ.
+        """
+        before, gam = self._system.snapshot(), self.control_here()[1]
+        found = []
+        for power in REACH:
+            motion = Motion(gam=(2.0**power - 1) * gam)
+            self._system.move(motion)
+            if step.known is not None:
+                self._system.follow(motion, step.known.directions)
+            found.append(self._measuring.loss("control").value)
+            self._system.restore(before)
+        return min(found), max(found)
+
     def control_here(self) -> tuple[float, float]:
         """Where the control is.
 
@@ -254,7 +278,7 @@ class PredictorCorrector(Generic[C]):
 
     def _point(self, control: Control, known: Knowledge | None) -> Point:
         networks = self._system.networks
-        slopes = None if known is None else known.slopes
+        slopes = None if known is None else known.steering
         return Point(float(networks.lam), float(networks.gam), control.D, control.C, slopes)
 
 

@@ -11,22 +11,25 @@ from thermo_pl.errors import require
 from thermo_pl.networks.parts import Networks
 from thermo_pl.particles import Particles
 from thermo_pl.process.data import MovingData
-from thermo_pl.process.settings import Probes
+from thermo_pl.process.settings import Hold, Probes
 from thermo_pl.response.objective import Probe
 
-Kind = Literal["control", "measuring", "solving", "witness"]
+Kind = Literal["control", "held", "measuring", "solving", "witness"]
+"""``held``: what is reported of the particles on which C is held."""
 
 
 class ProbeSource:
     """Draws probes from random streams of their own, and keeps those that stay on a leg."""
 
-    def __init__(self, settings: Probes) -> None:
+    def __init__(self, settings: Probes, hold: Hold = "train") -> None:
         """Begin without a probe.
 
         Args:
             settings: sizes of the probes.
+            hold: the particles on which C is held. On those of training, what is measured is what
+                is held.
         """
-        self.settings = settings
+        self.settings, self._hold = settings, hold
         self._kept: dict[str, tuple[int, Probe]] = {}
 
     def kept(self, kind: Kind, model: Networks, data: MovingData, seed: int) -> Probe:
@@ -41,6 +44,8 @@ class ProbeSource:
         Returns:
             The same probe at every call on a leg.
         """
+        if kind == "held" and self._hold == "train":
+            kind = "measuring"
         known = self._kept.get(kind)
         if known is None or known[0] != data.leg:
             known = data.leg, self.drawn(kind, 0, model, data, seed)
@@ -48,10 +53,11 @@ class ProbeSource:
         return known[1]
 
     def drawn(self, kind: Kind, key: int, model: Networks, data: MovingData, seed: int) -> Probe:
-        """A new probe of training particles.
+        """A new probe: of training particles, or of those on which C is held.
 
         Args:
-            kind: which one; a witness has the size of the solving probe.
+            kind: which one; a witness has the size of the solving probe, what is held that of the
+                measuring probe.
             key: tells draws of one kind apart.
             model: the model.
             data: the data, where they are.
@@ -60,12 +66,13 @@ class ProbeSource:
         Returns:
             The probe, on the device of the model.
         """
-        size = "solving" if kind == "witness" else kind
+        size = {"witness": "solving", "held": "measuring"}.get(kind, kind)
         count = getattr(self.settings, f"{size}_particles")
         samples = getattr(self.settings, f"{size}_samples")
         noise_seed = stream(seed, kind, data.leg, key)
         generator = torch.Generator().manual_seed(noise_seed)
-        coupling = data.coupling("train")
+        held_out = self._hold == "validation" and kind in {"control", "held"}
+        coupling = data.coupling("val" if held_out else "train")
         # a probe that asks for all particles takes each once: only its noise is left to chance
         everything = count >= len(coupling)
         drawn = coupling.all() if everything else coupling.draw(count, generator)

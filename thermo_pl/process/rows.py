@@ -22,12 +22,14 @@ class Stand(NamedTuple):
         leg: the leg.
         measured: R, D and C.
         force: ∂_tJ.
+        held: C of the particles on which it is held.
         in_use: latents that tell the particles apart; nan on a mixture of domains.
     """
 
     leg: int
     measured: Measurement
     force: Estimate
+    held: Estimate
     in_use: float
 
 
@@ -50,6 +52,7 @@ def energy_columns(before: Stand | None, work: Estimate | None, here: Stand, sam
         "C": terms.classification,
         "J": terms.free_energy,
         "J_t": here.force,
+        "C_held": here.held,
     }
     step = dict.fromkeys(("first_law", "work", "relaxation"), Estimate(NAN, NAN))
     if before is not None and work is not None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Literal, get_args
 
 from thermo_pl.errors import require
 from thermo_pl.process.transitions import OnTransition
 from thermo_pl.response.linear import ResponseSettings
+
+Hold = Literal["train", "validation"]
+"""Which particles a process holds its C on."""
 
 
 @dataclass
@@ -163,6 +167,8 @@ class Settings:
             corrections. It leads to the last digits where there is no sampling noise.
         min_step: share of the process's own step below which none is tried. Where a macro-step does
             not hold what it must, it is taken back, and one of half the size is tried.
+        hold: the particles on which C is held: those that θ is trained on, or ``validation``. θ
+            follows the equilibrium of the training particles in either case.
 
     Example:
         >>> import thermo_pl as tp
@@ -180,10 +186,12 @@ class Settings:
     parts: int = 1
     newton: bool = False
     min_step: float = 1 / 16
+    hold: Hold = "train"
 
     def __post_init__(self) -> None:
         ok = 0 < self.min_step <= 1
         require(ok, "min_step", self.min_step, "a number > 0, at most 1")
+        require(self.hold in get_args(Hold), "hold", self.hold, " or ".join(get_args(Hold)))
 
     @classmethod
     def of(
@@ -196,6 +204,7 @@ class Settings:
         parts: int = 1,
         newton: bool = False,
         min_step: float = 1 / 16,
+        hold: Hold = "train",
     ) -> Settings:
         """Settings from arguments that may be left out.
 
@@ -208,6 +217,7 @@ class Settings:
             parts: parts into which a relaxation is cut.
             newton: take Newton steps in θ, too.
             min_step: share of the process's own step below which none is tried.
+            hold: ``train`` or ``validation``.
 
         Returns:
             The settings.
@@ -221,4 +231,5 @@ class Settings:
             parts,
             newton,
             min_step,
+            hold,
         )

@@ -94,11 +94,13 @@ class Knowledge:
     Attributes:
         directions: θ_λ, θ_γ, θ_t, shape ``(3, p)``.
         slopes: total derivatives of R, D and C.
+        steering: the same on the particles on which C is held.
         metric: the metric in (λ, γ, t), shape ``(3, 3)``; that of the last row.
     """
 
     directions: Tensor
     slopes: Slopes
+    steering: Slopes
     metric: Tensor
 
 
@@ -224,8 +226,10 @@ def from_plain(plain: dict[str, Any], course: type[C]) -> State[C]:
         ahead = {"motion": Motion(*proposal["motion"]), "course": course(**proposal["course"])}
         restored["proposal"] = Proposal(**{**proposal, **ahead})
     if known is not None:
-        slopes = Slopes(*(Gradient(*row) for row in known["slopes"]))
-        restored["known"] = Knowledge(known["directions"], slopes, known["metric"])
+        slopes, steering = (
+            Slopes(*(Gradient(*row) for row in known[name])) for name in ("slopes", "steering")
+        )
+        restored["known"] = Knowledge(known["directions"], slopes, steering, known["metric"])
     return State(**restored)
 
 

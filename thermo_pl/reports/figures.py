@@ -46,7 +46,9 @@ def control_figure(rows: Sequence[Row]) -> Figure:
     held.axhline(0, color=GREY, lw=1)
     miss = 100 * (column(rows, "C_predicted") / target - 1)
     held.plot(s, miss, "x", color=ORANGE, ms=5, label="after the predictor")
-    held.plot(s, 100 * (column(rows, "C") / target - 1), ".-", color=BLUE, label="after relaxation")
+    held.plot(
+        s, 100 * (column(rows, "C_held") / target - 1), ".-", color=BLUE, label="after relaxation"
+    )
     held.set_ylabel("C/C* - 1 (%)")
     # above the axes: the points may be anywhere in them
     held.legend(fontsize="small", ncols=2, loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
