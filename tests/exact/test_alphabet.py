@@ -209,6 +209,19 @@ def test_with_nothing_free_fluctuations_are_the_response(seed: int, lam: float, 
     torch.testing.assert_close(found, expected, **CLOSE)  # covariances against a Hessian
 
 
+def test_with_the_marginal_free_fluctuations_are_not_the_response() -> None:
+    a = system(170, ("marginal",), letters=(4, 3, 3))
+    exact, fluctuations = slopes(a, 1.3, 2.0)[1][:3], a.fluctuation_response(1.3, 2.0)
+    # the marginal follows and makes C_λ 0.46 where the covariance says 0.10; other systems have
+    # it the other way round: the sign of the difference is not fixed
+    assert exact[2, 0] > 4 * fluctuations[2, 0]
+    assert (exact - fluctuations).abs().max() > 0.5
+    torch.testing.assert_close(a.derivatives(1.3, 2.0), exact, rtol=0, atol=1e-8)
+    # and D and C can only fall the faster for it
+    extra = (exact - fluctuations)[1:]
+    assert torch.linalg.eigvalsh(extra)[-1] < 1e-8
+
+
 def test_with_everything_free_there_is_no_two_parameter_surface() -> None:
     a, lam, gam = system(170, FREE, letters=(4, 3, 3)), 0.7, 2.5
     state = a.equilibrium(lam, gam)

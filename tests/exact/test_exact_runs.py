@@ -120,18 +120,6 @@ def test_the_gaussian_config_holds_c_by_the_exact_gamma(
 
 
 @pytest.mark.slow
-def test_the_gaussian_config_keeps_the_books(shipped: tuple[Rows, LinearGaussian]) -> None:
-    rows, _ = shipped
-    for before, after in pairwise(rows):
-        assert after["J"] - before["J"] == pytest.approx(
-            after["work"] - after["relaxation"], rel=0, abs=1e-12
-        )
-        assert after["relaxation"] >= 0
-        assert after["work_error"] == after["relaxation_error"] == 0
-        assert after["corrections"] == 0
-
-
-@pytest.mark.slow
 def test_the_gaussian_config_obeys_the_first_law(shipped: tuple[Rows, LinearGaussian]) -> None:
     rows, system = shipped
     for before, after in pairwise(rows):
@@ -351,15 +339,3 @@ def test_the_categorical_config_holds_c_by_the_exact_gamma(
 
         assert row["gamma"] == pytest.approx(brentq(excess, 0.01, 10, xtol=1e-10), rel=1e-3)
     assert rows[-1]["gamma"] < rows[0]["gamma"] / 2
-
-
-@pytest.mark.slow
-def test_the_categorical_config_keeps_the_books(categorical: tuple[Rows, Alphabet]) -> None:
-    rows, _ = categorical
-    for before, after in pairwise(rows):
-        assert after["relaxation"] >= 0
-        # nothing moves but λ and γ, and there is no correction: J is linear in them
-        work = before["D"] * (after["lambda"] - before["lambda"])
-        work += before["C"] * (after["gamma"] - before["gamma"])
-        assert after["work"] == pytest.approx(work, rel=1e-6)
-        assert after["corrections"] == 0

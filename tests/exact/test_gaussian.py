@@ -241,11 +241,23 @@ def test_derivatives_are_the_response_of_the_weights(model: LinearGaussian, at: 
     assume(away(model, at) > 1e-3)  # nearer, the Hessian has lost the digits asked for
     found, expected = model.derivatives(*at), response(model, at)
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
-    # dR + λ dD + γ dC is ∂F/∂t dt, what D and C leave of the change of F
-    force, state = model.forces(*at), model.state(*at)
-    balance = expected[0] + at[0] * expected[1] + at[1] * expected[2]
-    assert balance.tolist() == pytest.approx([0, 0, force[2].item()], rel=1e-9, abs=1e-9)
+
+
+@given(systems, points)
+@few
+def test_first_law_and_maxwell(model: LinearGaussian, at: Point) -> None:
+    assume(away(model, at) > 1e-6)
+    lam, gam, _ = at
+    rate, distortion, loss = model.derivatives(*at)
+    force = model.forces(*at)
+    state = model.state(*at)
     assert force[:2].tolist() == [state.D, state.C]
+    # dR = -λ dD - γ dC + ∂F/∂t dt
+    balance = rate + lam * distortion + gam * loss
+    balance[2] -= force[2]
+    scale = 1 + (lam * distortion).abs() + (gam * loss).abs()
+    assert (balance.abs() < 1e-12 * scale).all()
+    assert distortion[1].item() == pytest.approx(loss[0].item(), abs=1e-12)
 
 
 @given(systems, points, multipliers, multipliers)

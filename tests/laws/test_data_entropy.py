@@ -241,6 +241,28 @@ def second_law(parts: list[Tensor], lam: Tensor, gam: Tensor) -> tuple[Tensor, T
     return energy - entropy, bound - entropy
 
 
+@pytest.mark.parametrize("letters", [(2, 2, 1), (3, 2, 4), (6, 3, 3), (8, 5, 5)])
+def test_the_second_law_holds_at_any_model_of_1000_systems(letters: tuple[int, int, int]) -> None:
+    # 250 of each size, at random θ, λ and γ log-uniform in [0.1, 10]
+    x, y, z = letters
+    source = generator(x)
+
+    def distributions(*shape: int) -> Tensor:
+        sharpness = 3 * torch.rand(250, *[1] * len(shape), generator=source)
+        return (sharpness * torch.randn(250, *shape, generator=source)).double().softmax(-1)
+
+    shapes = [(x,), (x, y), (x, z), (z, x), (z, y), (z,)]
+    parts = [distributions(*shape) for shape in shapes]
+    lam, gam = 10 ** (2 * torch.rand(2, 250, generator=source).double() - 1)
+    without, full = second_law(parts, lam, gam)
+    assert full.min() > -1e-12
+    assert without.min() < -0.1  # what log Z is for
+    # safe without it for λ, γ ≥ 1, where Z ≤ 1
+    safe = (lam >= 1) & (gam >= 1)
+    assert safe.sum() > 20
+    assert without[safe].min() > -1e-12
+
+
 def test_without_log_z_the_second_law_fails_where_nothing_depends_on_z() -> None:
     # X uniform on 4 letters, Y of chances 4/8, 3/8, 1/8, 0, independent of each other and of z;
     # decoder and classifier uniform; λ = γ = ½. By hand J = ½ log 16 and log Z = ½ log 16, and

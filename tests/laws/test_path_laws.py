@@ -229,6 +229,24 @@ OPPOSITE = (0.5, 4.0, 0.1), (4.0, 0.5, 0.5)
 """From mostly C to mostly D: θ has far to go."""
 
 
+def test_first_law_residual_is_the_gradient_along_the_step() -> None:
+    # from anywhere to anywhere: what is left over is ∇J·Δθ, to the third order
+    theta, direction = np.array([0.3, -0.8]), np.array([0.7, 0.4])
+    start, move = np.array([1.0, 2.0, 0.2]), np.array([0.3, -0.5, 0.4])
+    gaps = []
+    for h in (0.2, 0.1, 0.05, 0.025):
+        thetas = [theta, theta + h * direction]
+        points = [tuple(start), tuple(start + h * move)]
+        gradients = [SPRINGS.gradient(*pair) for pair in zip(thetas, points, strict=True)]
+        expected = (gradients[0] + gradients[1]) / 2 @ (thetas[1] - thetas[0])
+        rows = SPRINGS.path(thetas, points)
+        assert abs(expected) > 0.5 * h  # far from equilibrium
+        gaps.append(path_laws.first_law(rows)[1].value - expected)
+    assert abs(gaps[-1]) > 1e-9
+    ratios = [a / b for a, b in pairwise(gaps)]
+    assert abs(ratios[-1] - 8) < 0.4
+
+
 def test_first_law_of_a_lagging_path_is_violated_beyond_its_error_only() -> None:
     lagging = SPRINGS.relax(line(*OPPOSITE, 20), share=0.2)
     median, total = path_laws.first_law(lagging)
@@ -295,6 +313,28 @@ def test_work_of_moving_data_is_not_held_against_the_forces() -> None:
     # a step at fixed data among them counts
     rows = SPRINGS.relax([(1.0, 1.0, 0.1), (1.5, 1.0, 0.2), (2.0, 1.0, 0.2), (2.0, 1.0, 0.2)])
     assert [check.count for check in path_laws.stepwise_work(rows)] == [1]
+
+
+def test_total_dissipation_is_half_the_squared_length_over_the_steps() -> None:
+    # θ relaxes fully after each of N steps: Σ relaxation → ½ ∫ θ*'ᵀ ∇²J θ*' ds / N
+    ends = (1.0, 1.0, 0.1), (2.0, 3.0, 0.9)
+    velocity = np.subtract(ends[1], ends[0])
+    total, fine = 0.0, 2000
+    for k in range(fine):  # the midpoint rule, θ*' by central differences
+        at = np.array(ends[0]) + (k + 0.5) / fine * velocity
+        back, forth = (SPRINGS.optimum(tuple(at + s * 1e-5 * velocity)) for s in (-1, 1))
+        speed = (forth - back) / 2e-5
+        total += float(speed @ SPRINGS.hessian(tuple(at)) @ speed) / (2 * fine)
+    products = []
+    for steps in (50, 100, 200):
+        worst, dissipated = path_laws.dissipation(SPRINGS.relax(line(*ends, steps)))
+        assert (worst.verdict, dissipated.verdict) == (HOLDS, HOLDS)
+        assert worst.count == dissipated.count == steps
+        products.append(dissipated.value * steps)
+    misses = [abs(p / total - 1) for p in products]
+    # of first order in 1/N
+    assert misses[-1] < 0.02
+    assert misses[0] / misses[-1] == pytest.approx(4, abs=0.5)
 
 
 def test_a_step_that_raises_the_free_energy_is_found_beyond_its_error_only() -> None:

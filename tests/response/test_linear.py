@@ -912,20 +912,6 @@ def test_unflatten_undoes_flattening(shapes: list[list[int]]) -> None:
     assert vector[-1] == parts[-1].flatten()[-1] + 1
 
 
-@pytest.mark.parametrize("name", ["all parts", "Gaussian pixels", "mixture", "conv"])
-def test_data_that_do_not_move_have_no_response_in_t(name: str) -> None:
-    made = randomised(MODELS[name](), scale=0.5)
-    probe = probe_of(made, 5)
-    p = probe.particles
-    still = p._replace(target=p.source, target_label=p.source_label)
-    objective = Objective(made, Probe(still, probe.noise))
-    response = linear_response(objective, T, ResponseSettings(damping=10.0))
-    assert response.directions[2].abs().max() == 0
-    assert all(slope.t == 0 for slope in response.slopes)
-    assert response.directions[:2].norm(dim=1).min() > 1e-3
-    assert force_of(made, objective.probe) == 0
-
-
 def test_gradients_are_counted() -> None:
     objective, counts = objective_of(small()), []
     for witness in (None, objective_of(objective.model, seed=1)):
