@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import traceback
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
@@ -16,6 +21,8 @@ if TYPE_CHECKING:
 
 class Monitor(pl.Callback):
     """Base of all that reads a process. A monitor steers nothing and stops nothing.
+
+    What one raises becomes a warning, and the process goes on.
 
     The process calls the hooks once it has written path.csv. They do not depend on the order of
     the trainer's callbacks.
@@ -99,10 +106,11 @@ def tell(trainer: pl.Trainer, process: QuasiStatic, result: Result[Any], checks:
         checks: how many checks they know of.
     """
     for monitor in monitors(trainer):
-        for check in result.state.checks[checks:]:
-            monitor.on_check(trainer, process, check)
-        if result.row is not None:
-            monitor.on_row(trainer, process, result.row)
+        with _spared(monitor):
+            for check in result.state.checks[checks:]:
+                monitor.on_check(trainer, process, check)
+            if result.row is not None:
+                monitor.on_row(trainer, process, result.row)
 
 
 def tell_ending(trainer: pl.Trainer, process: QuasiStatic) -> None:
@@ -112,9 +120,25 @@ def tell_ending(trainer: pl.Trainer, process: QuasiStatic) -> None:
         trainer: the trainer.
         process: the process.
     """
-    try:
-        for monitor in monitors(trainer):
+    for monitor in monitors(trainer):
+        with _spared(monitor):
             monitor.on_ending(trainer, process)
-    finally:  # what was written is handed on, also where one of them failed
-        for monitor in monitors(trainer):
+    for monitor in monitors(trainer):
+        with _spared(monitor):
             monitor.on_written(trainer, process)
+
+
+@contextmanager
+def _spared(monitor: Monitor) -> Generator[None, None, None]:
+    # What shows a run must not end it: a full disk, a console without Greek letters, no LaTeX.
+    try:
+        yield
+    except Exception as error:
+        told = " ".join(str(error).split())[:200]
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        warnings.warn(
+            f"{type(monitor).__name__} failed with {type(error).__name__}: {told} "
+            f"({Path(where.filename).name}:{where.lineno}); the process goes on, and what this "
+            "monitor was about to show is missing",
+            stacklevel=2,
+        )

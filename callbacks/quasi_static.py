@@ -187,7 +187,7 @@ class QuasiStatic(OwnSettings, CountsRelaxation, OwnPlace):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         """Write down why the process stopped, and tell the monitors."""
-        if is_fitting(trainer):
+        if is_fitting(trainer) and not self._told:
             self.ending = f"stopped: {str(exception) or type(exception).__name__}"
             self._end(trainer)
 
@@ -226,5 +226,6 @@ class QuasiStatic(OwnSettings, CountsRelaxation, OwnPlace):
         if self._told:
             return
         self._told = True
-        self._write(trainer)
+        if self.ending != "done":  # else it is written
+            self._write(trainer)
         tell_ending(trainer, self)

@@ -78,9 +78,9 @@ class RunReport(Monitor):
         summary["accuracy"] = {name: [*start, now[name]] for name, start in self._accuracy.items()}
         summary |= {"accuracy_there": self._there, "ending": ending, "classes": data.class_names}
         write_json(directory / "summary.json", summary)
+        print(report.table(summary, ending, str(directory)), flush=True)
         for name, figure in report.figures(rows, summary, self._seen(data)).items():
             save_figure(figure, directory / "figures" / f"{name}.png")
-        print(report.table(summary, ending, str(directory)), flush=True)
 
     def state_dict(self) -> dict[str, Any]:
         """What has been seen so far, for a checkpoint.

@@ -7,6 +7,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pytest
 import pytorch_lightning as pl
@@ -39,6 +40,8 @@ from thermo_pl.errors import ConfigError, NotEquilibrated
 from thermo_pl.files import read_csv
 from thermo_pl.laws.path_laws import check_path
 from thermo_pl.runs.wandb import WandbRunLogger
+
+pytestmark = pytest.mark.filterwarnings("error:.* failed with AssertionError")  # those of Notes
 
 Data = Callable[..., Any]
 Numbers = dict[str, float]
@@ -261,15 +264,28 @@ def test_a_row_after_which_a_process_cannot_go_on_is_told(tmp_path: Path, data: 
     assert notes.endings[0].startswith("stopped: equilibration")
 
 
-def test_a_monitor_that_fails_at_the_ending_is_not_called_again(tmp_path: Path, data: Data) -> None:
-    callbacks = [quick_process(), Notes(raises=True), PathLogger(), other := Notes()]
-    with pytest.raises(OSError, match="the disk is full"):
+def test_a_monitor_that_fails_ends_nothing(tmp_path: Path, data: Data) -> None:
+    callbacks = [process := quick_process(), failed := Notes(raises=True), other := Notes()]
+    with pytest.warns(UserWarning, match="^Notes failed with OSError: the disk is full"):
         run(tmp_path, data(), callbacks)
-    failed = callbacks[1]
-    assert isinstance(failed, Notes)
+    assert process.ending == "done"
+    assert json_of(tmp_path / "strokes.json")[-1]["status"] == "done"
     assert failed.calls.count("ending") == 1
-    # what is written is handed on all the same
     assert failed.calls[-1] == other.calls[-1] == "written"
+
+
+def test_figures_that_cannot_be_drawn_end_nothing(
+    tmp_path: Path, data: Data, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", "")  # no LaTeX
+    process = quick_process()
+    with (
+        matplotlib.rc_context({"text.usetex": True}),
+        pytest.warns(UserWarning, match="^RunReport failed with .*latex"),
+    ):
+        run(tmp_path, data(), [process, RunReport()])
+    assert process.ending == json_of(tmp_path / "summary.json")["ending"] == "done"
+    assert "stationarity" in capsys.readouterr().out
 
 
 def test_a_finished_run_that_is_resumed_has_its_ending(

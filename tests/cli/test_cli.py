@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import os
 import re
 import subprocess
@@ -52,6 +53,11 @@ class Spy(pl.Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         Spy.model = pl_module
+
+
+class Prints(pl.Callback):
+    def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        print("γ =", float(pl_module.gam))
 
 
 class Raises(pl.Callback):
@@ -221,6 +227,24 @@ def test_a_file_of_torch_that_is_no_checkpoint(capsys: pytest.CaptureFixture[str
     torch.save({"weights": torch.zeros(2)}, "weights.pt")
     assert call("--ckpt_path", "weights.pt") == 2
     assert "ckpt_path: got 'weights.pt'; allowed: a checkpoint" in capsys.readouterr().err
+
+
+@pytest.mark.slow  # imports everything anew
+def test_a_poor_console_and_a_notebook_that_is_not_here() -> None:
+    strange = {"MPLBACKEND": "module://of.a.notebook", "PYTHONIOENCODING": "cp1252"}
+    command = [sys.executable, "-m", "thermo_pl", "fit", "--help"]
+    ran = subprocess.run(command, env=os.environ | strange, capture_output=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert b"--trainer.max_epochs" in ran.stdout
+
+
+def test_a_console_without_greek_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    console = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", console)
+    print_all = {"class_path": "test_cli.Prints"}
+    assert call(config=changed("trainer", "callbacks", to=[print_all])) == 0
+    console.flush()
+    assert b"? = 2.0" in console.buffer.getvalue()  # type: ignore[attr-defined]
 
 
 def test_flags_win_over_the_file() -> None:

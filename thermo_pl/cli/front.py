@@ -7,6 +7,7 @@ mistyped command are answered here, and a command's own module is imported when 
 from __future__ import annotations
 
 import difflib
+import io
 import os
 import sys
 from importlib import import_module
@@ -67,6 +68,7 @@ def main(args: list[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    _prepare()
     words = sys.argv[1:] if args is None else list(args)
     first = words[0] if words else ""
     if first in {"", "-h", "--help"}:
@@ -88,6 +90,14 @@ def main(args: list[str] | None = None) -> int:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT, as shells report it
+
+
+def _prepare() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a console may have no Greek letters
+    if "matplotlib" not in sys.modules:
+        os.environ["MPLBACKEND"] = "agg"  # figures are files; a notebook's backend may be absent
 
 
 def _command(name: str) -> _Run:

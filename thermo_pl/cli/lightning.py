@@ -182,9 +182,9 @@ class ThermoCLI(LightningCLI):
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
         root = settings.trainer.default_root_dir or "runs"
-        if self.subcommand == "fit" and self._ckpt_path is None and SLURMEnvironment.detect():
-            _check_requeued(Path(root))
         if getattr(rank_zero_only, "rank", 0) == 0:
+            if self.subcommand == "fit" and self._ckpt_path is None and SLURMEnvironment.detect():
+                _check_requeued(Path(root))
             self.run_dir = create_run_directory(root)
             text = self._parser(self.subcommand).dump(settings, skip_unset=False)
             write_atomic(self.run_dir / "config.yaml", text)
