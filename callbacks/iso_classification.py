@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from thermo_pl.callbacks.quasi_static import QuasiStatic
-from thermo_pl.process.iso_classification import IsoClassificationRule
+from thermo_pl.process.iso_classification import Accuracy, IsoClassificationRule
 from thermo_pl.process.settings import Equilibration, Hold, Probes, Settings
 from thermo_pl.process.step_control import ConstantSteps, StepControl
 from thermo_pl.process.transitions import OnTransition
@@ -49,7 +49,7 @@ class IsoClassification(QuasiStatic):
         self,
         k: float,
         steps: int | StepControl = 40,
-        c_target: float | None = None,
+        c_target: float | Accuracy | None = None,
         gamma_range: tuple[float, float] = (1e-2, 1e4),
         approach_tolerance: float = 0.005,
         approach_steps: int = 40,
@@ -70,7 +70,8 @@ class IsoClassification(QuasiStatic):
             k: λ̇, the change of λ on one leg (t runs from 0 to 1).
             steps: macro-steps on one leg, or how they are chosen: :class:`AdaptiveSteps`,
                 :class:`EqualLengthSteps`.
-            c_target: C* in nats; C at the first equilibrium if not given.
+            c_target: C* in nats, or ``{accuracy: 0.97}``: C where γ has brought the accuracy there,
+                on the particles that C is held on; C at the first equilibrium if not given.
             gamma_range: where γ may go; a C* that asks for more is infeasible.
             approach_tolerance: |C/C* - 1| at which the approach to a given C* ends.
             approach_steps: macro-steps of the approach at most.

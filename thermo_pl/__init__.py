@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         StandardNormal,
     )
     from thermo_pl.process import (
+        Accuracy,
         AdaptiveSteps,
         ConstantSteps,
         Continuation,
@@ -49,6 +50,7 @@ else:
         module=["FreeEnergyModel"],
         networks=["LinearClassifier", "MLPDecoder", "MLPEncoder", "Networks", "StandardNormal"],
         process=[
+            "Accuracy",
             "AdaptiveSteps",
             "ConstantSteps",
             "Continuation",
@@ -67,6 +69,7 @@ else:
     )
 
 __all__ = [
+    "Accuracy",
     "AdaptiveSteps",
     "Adiabatic",
     "CarnotCycle",

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from thermo_pl.process.cycle_rule import CycleRule
     from thermo_pl.process.data import MovingData, Route, TensorPairs, TensorPath
     from thermo_pl.process.domain_steps import DomainStepsRule
-    from thermo_pl.process.iso_classification import IsoClassificationRule
+    from thermo_pl.process.iso_classification import Accuracy, IsoClassificationRule
     from thermo_pl.process.relaxation import Relaxation
     from thermo_pl.process.rule import Equilibrium, Point, Relaxed, Rule
     from thermo_pl.process.settings import Equilibration, Probes, Settings
@@ -34,7 +34,7 @@ else:
         cycle_rule=["CycleRule"],
         data=["MovingData", "Route", "TensorPairs", "TensorPath"],
         domain_steps=["DomainStepsRule"],
-        iso_classification=["IsoClassificationRule"],
+        iso_classification=["Accuracy", "IsoClassificationRule"],
         relaxation=["Relaxation"],
         rule=["Equilibrium", "Point", "Relaxed", "Rule"],
         settings=["Equilibration", "Probes", "Settings"],
@@ -55,6 +55,7 @@ else:
     )
 
 __all__ = [
+    "Accuracy",
     "AdaptiveSteps",
     "ConstantSteps",
     "Continuation",

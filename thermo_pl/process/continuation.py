@@ -340,7 +340,7 @@ class Continuation(Generic[C]):
         stand = self._measuring.stand()
         known = None if solved is None else self._knowledge(solved, None)
         control = step.control or (
-            self._measuring.control(self.rule.steers_distortion) if self.rule.solves else Control()
+            self._measuring.control(self.rule) if self.rule.solves else Control()
         )
         spent = state.gradients + (0 if solved is None else solved.gradients)
         state = replace(state, gradients=spent)

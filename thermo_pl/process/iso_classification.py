@@ -35,6 +35,40 @@ FORTY = ConstantSteps(40)
 
 
 @dataclass(frozen=True)
+class Accuracy:
+    """A C* that is said by an accuracy: C where γ has brought the model to it at t = 0.
+
+    Attributes:
+        accuracy: of the particles on which C is held, between 0 and 1.
+        within: how closely it is met.
+
+    Example:
+        >>> import thermo_pl as tp
+        >>> process = tp.IsoClassification(k=0.5, c_target=tp.Accuracy(0.97))
+    """
+
+    accuracy: float
+    within: float = 0.0025
+
+    def __post_init__(self) -> None:
+        require(0 < self.accuracy < 1, "accuracy", self.accuracy, "a number between 0 and 1")
+        require(0 < self.within < 1, "within", self.within, "a number between 0 and 1")
+
+    def loss_ahead(self, here: Point) -> float:
+        """Where C goes next: C is about as large as the share of errors.
+
+        Args:
+            here: with its accuracy.
+
+        Returns:
+            Nats; at most twice C, and at least half of it.
+        """
+        errors = 1 - here.accuracy
+        ratio = (1 - self.accuracy) / errors if errors else math.inf
+        return here.C * min(max(ratio, 0.5), 2.0)
+
+
+@dataclass(frozen=True)
 class IsoCourse(Course):
     """How far an iso-classification has come.
 
@@ -52,7 +86,7 @@ class IsoClassificationRule(Rule[IsoCourse]):
     Attributes:
         k: λ̇, the change of λ on one leg.
         steps: how long a macro-step is.
-        c_target: C* in nats; C at the first equilibrium if not given.
+        c_target: C* in nats, or as an accuracy; C at the first equilibrium if not given.
         gamma_range: where γ may go.
         approach_tolerance: |C/C* - 1| at which the approach to a given C* ends.
         approach_steps: macro-steps of the approach at most.
@@ -72,7 +106,7 @@ class IsoClassificationRule(Rule[IsoCourse]):
         >>> known = Slopes(Gradient(0, 0, 0), Gradient(0, 0, 0), Gradient(0.02, -0.05, 0.24))
         >>> point = Point(lam=1.0, gam=5.0, D=10.0, C=0.5, slopes=known)
         >>> route = Route(n_legs=1, closed=False, static=False)
-        >>> rows = [{"C": 0.5, "stroke": "equilibration"}]
+        >>> rows = [{"C_held": 0.5, "stroke": "equilibration"}]
         >>> here = Equilibrium(point, 0, 0.0, route, None, torch.zeros(0), rows)
         >>> rule = tp.IsoClassificationRule(k=0.5, steps=tp.ConstantSteps(10))
         >>> motion = rule.propose(rule.begin(here), here).motion
@@ -83,7 +117,7 @@ class IsoClassificationRule(Rule[IsoCourse]):
     course: ClassVar[type[Course]] = IsoCourse
     k: float
     steps: StepControl = FORTY
-    c_target: float | None = None
+    c_target: float | Accuracy | None = None
     gamma_range: tuple[float, float] = (1e-2, 1e4)
     approach_tolerance: float = 0.005
     approach_steps: int = 40
@@ -94,8 +128,10 @@ class IsoClassificationRule(Rule[IsoCourse]):
 
     def __post_init__(self) -> None:
         require(math.isfinite(self.k), "k", self.k, "a finite number")
-        ok = self.c_target is None or 0 < self.c_target < math.inf
-        require(ok, "c_target", self.c_target, "a finite number > 0 (nats), or null")
+        if isinstance(self.c_target, int | float):
+            ok = 0 < self.c_target < math.inf
+            allowed = "a finite number > 0 (nats), {accuracy: 0.97}, or null"
+            require(ok, "c_target", self.c_target, allowed)
         low, high = self.gamma_range
         require(0 < low < high, "gamma_range", [low, high], "two numbers, 0 < low < high")
         ok = self.approach_tolerance > 0
@@ -109,10 +145,18 @@ class IsoClassificationRule(Rule[IsoCourse]):
         """The tolerance; where a part is switched off, for comparison, nothing holds C."""
         return self.tolerance if self.restoring and self.predictor else math.inf
 
+    @property
+    def asks_accuracy(self) -> bool:
+        """Whether C* is said by one."""
+        return isinstance(self.c_target, Accuracy)
+
     def check(self, networks: Networks, route: Route) -> None:
         """Refuse a path on which λ would turn negative, or a γ that cannot hold C."""
         allowed = "a Classifier: its loss is what is held"
-        require(networks.classifier is not None, "classifier", None, allowed)
+        classifier = networks.classifier
+        require(classifier is not None, "classifier", None, allowed)
+        known = not self.asks_accuracy or networks.classifies
+        require(known, "c_target", self.c_target, "C* in nats: this classifier names no classes")
         lam, gam = networks.start["lam"], networks.start["gam"]
         least = -lam / route.n_legs
         require(self.k >= least, "k", self.k, f"at least {least:g}, so that λ stays ≥ 0")
@@ -124,6 +168,8 @@ class IsoClassificationRule(Rule[IsoCourse]):
         Returns:
             The course.
         """
+        if isinstance(self.c_target, Accuracy):  # known where the approach ends
+            return IsoCourse()
         if self.c_target is None:
             return IsoCourse(target=here.last["C_held"], control_target=here.point.C)
         return IsoCourse(target=self.c_target, control_target=self.c_target)
@@ -135,12 +181,15 @@ class IsoClassificationRule(Rule[IsoCourse]):
             The proposal, or None at the end of the last leg.
         """
         if self._approaching(course, here):
+            if isinstance(self.c_target, Accuracy):
+                ahead = self.c_target.loss_ahead(here.point)
+                course = replace(course, target=math.nan, control_target=ahead)
             step = self._gamma_step(course, here.point, here.point, here.point.C)
             return Proposal(Motion(gam=step), replace(course, stroke="approach"))
         if course.stroke in HELD:
             self._check_held(course, here)
         else:
-            course = replace(course, stroke=FORWARD)
+            course = self._begun(course, here)
         back = course.stroke == BACK
         if self._place(here, back).s >= 1:
             onward = here.leg + (-1 if back else 1)
@@ -203,6 +252,13 @@ class IsoClassificationRule(Rule[IsoCourse]):
             later += here.route.n_legs * leg - 1
         return int(taken + rest + later)
 
+    def _begun(self, course: IsoCourse, here: Equilibrium) -> IsoCourse:
+        # the approach has met the accuracy that was asked for: C is held where it is
+        if isinstance(self.c_target, Accuracy):
+            held, steered = here.last["C_held"], here.point.C
+            course = replace(course, target=held, control_target=steered)
+        return replace(course, stroke=FORWARD)
+
     def _onward(self, course: IsoCourse, here: Equilibrium, back: bool) -> Proposal[IsoCourse]:
         place = self._place(here, back)
         s = self.steps.propose(place, Pace(*course.pace))
@@ -228,17 +284,23 @@ class IsoClassificationRule(Rule[IsoCourse]):
     def _approaching(self, course: IsoCourse, here: Equilibrium) -> bool:
         if course.stroke in HELD:
             return False
-        miss, last = here.point.C / course.control_target - 1, here.last
-        if abs(miss) <= self.approach_tolerance:
-            return False
+        told = self._far(course, here)
         taken = sum(row["stroke"] == "approach" for row in here.rows)
-        if taken < self.approach_steps:
-            return True
+        if told is None or taken < self.approach_steps:
+            return told is not None
         raise InfeasibleTarget(
-            f"c_target: got {course.target:.4g} nats, and C = {last['C_held']:.4g} at gamma = "
-            f"{last['gamma']:.4g} after {taken} steps towards it; allowed: a C that these "
-            "data and networks can reach"
+            f"c_target: got {told} at gamma = {here.last['gamma']:.4g} after {taken} steps towards "
+            "it; allowed: what these data and networks can reach"
         )
+
+    def _far(self, course: IsoCourse, here: Equilibrium) -> str | None:
+        # what is asked for and what is there, before the approach has come to its end
+        if isinstance(self.c_target, Accuracy):
+            asked, found = self.c_target.accuracy, here.point.accuracy
+            far = abs(found - asked) > self.c_target.within
+            return f"an accuracy of {asked:g}, and {found:.4f}" if far else None
+        far = abs(here.point.C / course.control_target - 1) > self.approach_tolerance
+        return f"{course.target:.4g} nats, and C = {here.last['C_held']:.4g}" if far else None
 
     def _place(self, here: Equilibrium, back: bool) -> Place:
         speed = math.nan

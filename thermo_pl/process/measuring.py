@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -11,6 +11,7 @@ from thermo_pl.errors import ConfigError, NonFinite, SolverBreakdown
 from thermo_pl.estimate import Estimate
 from thermo_pl.process.probing import Kind, ProbeSource
 from thermo_pl.process.rows import Stand
+from thermo_pl.process.rule import Rule
 from thermo_pl.process.settings import Settings
 from thermo_pl.process.state import Control
 from thermo_pl.process.system import System
@@ -20,6 +21,7 @@ from thermo_pl.response.linear import Response, linear_response
 from thermo_pl.response.measurement import (
     NOTHING,
     Measurement,
+    accuracy,
     classification_draws,
     data_force,
     distortion,
@@ -114,22 +116,23 @@ class Instruments:
         draws = classification_draws(self._system.networks, self._kept(kind), data.t)
         return Estimate.of_draws(NOTHING, draws)
 
-    def control(self, with_distortion: bool) -> Control:
+    def control(self, rule: Rule[Any]) -> Control:
         """What the control probe says.
 
         Args:
-            with_distortion: D, too.
+            rule: tells what it is asked for.
 
         Returns:
-            C with its error, and D or nan.
+            C with its error, and D and the accuracy or nan.
         """
-        loss = self.loss("control")
-        if not with_distortion:
-            return Control(loss.value, C_error=loss.error)
-        probe = self._kept("control")
+        loss, probe = self.loss("control"), self._kept("control")
         networks, t = self._system.networks, self._system.data.t
-        found = distortion(networks, probe, t, draws_to_decode(probe))
-        return Control(loss.value, found, loss.error)
+        found = Control(loss.value, C_error=loss.error)
+        if rule.steers_distortion:
+            found = found._replace(D=distortion(networks, probe, t, draws_to_decode(probe)))
+        if rule.asks_accuracy:
+            found = found._replace(accuracy=accuracy(networks, probe.particles, t))
+        return found
 
     def respond(self, epoch: int, relaxation_time: float, past_saddles: bool) -> Solved:
         """Solve the linear response on the solving probe.

@@ -231,7 +231,7 @@ class PredictorCorrector(Generic[C]):
         return self._point(step.state.control, step.known)._replace(lam=lam, gam=gam)
 
     def _control(self) -> Control:
-        return self._measuring.control(self._rule.steers_distortion)
+        return self._measuring.control(self._rule)
 
     def _corrected(self, step: Step[C], motion: Motion, control: Control) -> Step[C]:
         if step.start is None or step.course is None:
@@ -279,7 +279,8 @@ class PredictorCorrector(Generic[C]):
     def _point(self, control: Control, known: Knowledge | None) -> Point:
         networks = self._system.networks
         slopes = None if known is None else known.steering
-        return Point(float(networks.lam), float(networks.gam), control.D, control.C, slopes)
+        at = float(networks.lam), float(networks.gam)
+        return Point(*at, control.D, control.C, slopes, control.accuracy)
 
 
 def begun(state: State[C]) -> C:

@@ -33,6 +33,7 @@ class Point(NamedTuple):
         D: distortion on the control probe, nats; nan where a process does not steer by it.
         C: classification loss on the control probe, nats.
         slopes: total derivatives of R, D and C; None where no response is solved.
+        accuracy: on the control probe; nan where a process is not asked for one.
     """
 
     lam: float
@@ -40,6 +41,7 @@ class Point(NamedTuple):
     D: float
     C: float
     slopes: Slopes | None
+    accuracy: float = float("nan")
 
     def value(self, name: str) -> float:
         """One of the quantities that a stroke can hold or drive.
@@ -167,6 +169,11 @@ class Rule(ABC, Generic[C]):
     def promise(self) -> float:
         """Relative miss that the process answers for; infinite where it promises nothing."""
         return math.inf
+
+    @property
+    def asks_accuracy(self) -> bool:
+        """Whether the process goes by an accuracy on the control probe, too."""
+        return False
 
     def check(self, networks: Networks, route: Route) -> None:
         """Refuse what cannot go well, before anything is trained.

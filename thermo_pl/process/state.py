@@ -34,11 +34,14 @@ class Control(NamedTuple):
         D: distortion, nats; nan for a process that does not steer by it.
         C_error: standard error of C over the noise draws of the probe, the particles being given;
             0 where C is exact.
+        accuracy: share of the particles that the model names right; nan for a process that is not
+            asked for one.
     """
 
     C: float = NAN
     D: float = NAN
     C_error: float = 0.0
+    accuracy: float = NAN
 
     @property
     def relative_error(self) -> float:
