@@ -17,6 +17,7 @@ from thermo_pl.errors import ConfigError, ConstraintLost
 from thermo_pl.process import (
     ConstantSteps,
     Continuation,
+    Equilibrium,
     IsoClassificationRule,
     Point,
     Relaxed,
@@ -228,3 +229,22 @@ def test_a_constraint_that_no_step_holds_ends_the_process_where_it_last_held() -
     assert (system.data.leg, system.data.t) == (0, 0.0)
     for parameter, value in zip(system.networks.parameters(), before.parameters, strict=True):
         assert torch.equal(parameter, value)
+
+
+class Shifted(IsoClassificationRule):
+    """Steers the control probe to one C*, and promises another one."""
+
+    def begin(self, here: Equilibrium) -> IsoCourse:
+        course = super().begin(here)
+        return replace(course, target=1.05 * course.target)
+
+
+def test_a_run_that_the_measuring_probe_contradicts_is_not_done() -> None:
+    process, relax = make_process()
+    rule = Shifted(0.5, steps=ConstantSteps(1))
+    process = Continuation(process.system, rule, process.settings, 0)
+    results = []
+    said = r"^C: got a miss of -4\.\d\d% ± 0\.00% on the measuring probe at step 1, worst of 1"
+    with pytest.raises(ConstraintLost, match=said):
+        results.extend(process.run(process.start(), relax))
+    assert [result.row["t"] for result in results if result.row] == [0.0, 1.0]
