@@ -134,15 +134,15 @@ def line(name: str, folder: Path, code: int, seconds: float) -> tuple[str, bool]
     rows = read_csv(runs[-1] / "path.csv") if runs and (runs[-1] / "path.csv").exists() else []
     drifts = [abs(row["C"] / row["C_target"] - 1) for row in rows if row["C_target"]]
     summary = runs[-1] / "summary.json" if runs else folder
-    verdict = json.loads(summary.read_text())["verdict"]["held"] if summary.is_file() else None
-    told = {True: "held", False: "not held", None: "none"}[verdict]
+    verdict = json.loads(summary.read_text())["promise"]["verdict"] if summary.is_file() else None
+    told = verdict or "none"
     if code:
         told += ": " + (folder / "printed.txt").read_text().strip().splitlines()[-1][:110]
     worst = f"{max(drifts):>9.2%}{sum(drifts) / len(drifts):>8.2%}" if drifts else f"{'':>17}"
     spent = sum(row["gradients"] for row in rows)
     reached = f"{rows[-1]['t']:>6.2f}" if rows else f"{'':>6}"
     text = f"{name:<22}{code:>5}{reached}{worst}{len(rows):>6}{spent:>11.2e}{seconds:>9.0f}  {told}"
-    return text, code == 0 and verdict is not True
+    return text, code == 0 and verdict != "held"
 
 
 def main() -> int:

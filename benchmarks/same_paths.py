@@ -78,6 +78,7 @@ class Known(NamedTuple):
 
 TABLE = (
     Known("ADDED", "path.csv rejection", "why the last try was taken back"),
+    Known("ADDED", "path.csv S_target", "where a stroke holds or drives S"),
     Known("ADDED", "*.json *.reason", "why a law is not applicable"),
     Known("ADDED", "cycle.json not_applicable", "why η is not applicable"),
     Known("CHANGED", "cycle.json *efficiency*", "null: a premise fails", where=no_premise),

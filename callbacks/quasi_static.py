@@ -168,7 +168,7 @@ class QuasiStatic(OwnSettings, CountsRelaxation, OwnPlace):
             check_same(trainer, self._running.system, result.solved.response)
         if result.row is not None:
             self._since = now
-        if self.state.phase == "done":
+        if self.state.phase == "done" and result.failure is None:
             self.ending = "done"
             trainer.should_stop = True
         self._write(trainer)

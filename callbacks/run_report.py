@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from thermo_pl.callbacks.processes import find_process
 from thermo_pl.callbacks.quasi_static import QuasiStatic
 from thermo_pl.datamodules.base import PathDataModule
 from thermo_pl.files import write_json
+from thermo_pl.laws.promise import promise
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.particles import Batch, Particles, interpolate, weighted_mean
 from thermo_pl.path.columns import Row
@@ -77,6 +79,7 @@ class RunReport(Monitor):
         now = _accuracies(model, data) if self._accuracy else {}
         summary["accuracy"] = {name: [*start, now[name]] for name, start in self._accuracy.items()}
         summary |= {"accuracy_there": self._there, "ending": ending, "classes": data.class_names}
+        summary["promise"] = asdict(promise(rows, process.rule.promise))
         write_json(directory / "summary.json", summary)
         print(report.table(summary, ending, str(directory)), flush=True)
         for name, figure in report.figures(rows, summary, self._seen(data)).items():

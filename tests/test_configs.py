@@ -20,7 +20,6 @@ from thermo_pl.cli import main
 from thermo_pl.configs.layers import load
 from thermo_pl.files import read_csv
 from thermo_pl.networks import ConvEncoder
-from thermo_pl.process import iso_classification, stroke_rule
 
 FOLDER = Path(__file__).parents[1] / "lightning_configs"
 # a sweep of W&B is no config; see tests/runs/test_wandb.py
@@ -52,11 +51,8 @@ def _shortened_runs(
 ) -> None:
     if request.node.get_closest_marker("slow"):
         return
-    # what is run here is whether a config works, with whatever digits, wherever so short a training
-    # leaves θ: C is held nowhere, and a process that loses it goes on
+    # what is run here is whether a config works, with whatever digits
     monkeypatch.setenv("THERMO_PL_DATA", str(small_mnist))
-    for process in (iso_classification, stroke_rule):
-        monkeypatch.setattr(process, "LOST", math.inf)
     if "[iso_digits]" not in request.node.name:  # one with W&B and with figures drawn is enough
         monkeypatch.setenv("WANDB_MODE", "disabled")
         monkeypatch.setattr(run_report, "save_figure", leave_undrawn)

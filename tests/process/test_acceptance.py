@@ -17,6 +17,7 @@ from thermo_pl.errors import ConfigError, ConstraintLost
 from thermo_pl.process import (
     ConstantSteps,
     Continuation,
+    Equilibrium,
     IsoClassificationRule,
     Point,
     Relaxed,
@@ -89,8 +90,9 @@ def test_a_newton_step_that_overshoots_is_bracketed() -> None:
     state = next(process.run(process.start(), relax)).state
     step = process.begin(state)
     assert step.known is not None
-    flat = step.known.slopes.C._replace(gam=step.known.slopes.C.gam / 3)
-    known = replace(step.known, slopes=step.known.slopes._replace(C=flat))
+    slopes = step.known.steering
+    flat = slopes.C._replace(gam=slopes.C.gam / 3)
+    known = replace(step.known, steering=slopes._replace(C=flat))
     process.system.networks.gam *= 1.3
     relax(0, 1)
     left = process._moves.correct(replace(step, known=known))
@@ -219,7 +221,8 @@ def test_a_constraint_that_no_step_holds_ends_the_process_where_it_last_held() -
         r"^C: got a macro-step from t = 0, lambda = 1, gamma = 2 after which C misses its target "
     )
     with pytest.raises(
-        ConstraintLost, match=said + r".* down to 0\.0625 of it; allowed: 1\.00%"
+        ConstraintLost,
+        match=said + r".* down to 0\.0625 of it \(gamma reaches C from .*\); allowed: 1\.00%",
     ) as e:
         results.extend(tried.process.run(first.state, tried))
     assert e.value.exit_code == 3
@@ -228,3 +231,22 @@ def test_a_constraint_that_no_step_holds_ends_the_process_where_it_last_held() -
     assert (system.data.leg, system.data.t) == (0, 0.0)
     for parameter, value in zip(system.networks.parameters(), before.parameters, strict=True):
         assert torch.equal(parameter, value)
+
+
+class Shifted(IsoClassificationRule):
+    """Steers the control probe to one C*, and promises another one."""
+
+    def begin(self, here: Equilibrium) -> IsoCourse:
+        course = super().begin(here)
+        return replace(course, target=1.05 * course.target)
+
+
+def test_a_run_that_the_measuring_probe_contradicts_is_not_done() -> None:
+    process, relax = make_process()
+    rule = Shifted(0.5, steps=ConstantSteps(1))
+    process = Continuation(process.system, rule, process.settings, 0)
+    results = []
+    said = r"^C: got a miss of -4\.\d\d% ± 0\.00% on the measuring probe at step 1, worst of 1"
+    with pytest.raises(ConstraintLost, match=said):
+        results.extend(process.run(process.start(), relax))
+    assert [result.row["t"] for result in results if result.row] == [0.0, 1.0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from support.cycle_rows import CORNERS, STROKES, one_pass, row, two_passes
 from thermo_pl.laws.cycle_ledger import summarise_cycle
+from thermo_pl.laws.promise import Promise
 from thermo_pl.path.columns import Row
 from thermo_pl.reports.ledger import ledger_table, summarise_ledger
 from thermo_pl.reports.summary import strokes_of_pass
@@ -27,7 +29,9 @@ def found_of(rows: list[Row], cycle: int) -> dict[str, Any]:
 
 
 def text_of(rows: list[Row], found: dict[str, Any] | None, ending: str = "done") -> str:
-    return ledger_table(summarise_ledger(rows, ending, found) | ACCURACIES, ending, "runs/v_3")
+    summary = summarise_ledger(rows, ending, found) | ACCURACIES
+    summary["promise"] = asdict(Promise("held", "C", 0.004, 0.001, 3, 0.01, 8))
+    return ledger_table(summary, ending, "runs/v_3")
 
 
 def cells(text: str) -> dict[str, list[str]]:
@@ -79,7 +83,8 @@ def test_before_a_whole_pass_the_one_under_way_is_summed_up() -> None:
     assert summary["cycle"] is None
     text = text_of(rows, None, "stopped: no")
     assert "η" not in text
-    assert text.startswith("process  stopped: no, 0 steps, 8 s\nledger   nats\n")
+    head = [line.split(None, 1) for line in text.splitlines()[:3]]
+    assert [head[0], head[2]] == [["process", "stopped: no, 0 steps, 8 s"], ["ledger", "nats"]]
 
 
 def test_a_run_that_never_left_its_preparation_has_an_empty_ledger() -> None:
@@ -141,6 +146,8 @@ def test_lines_of_the_cycle_by_hand() -> None:
     assert found["test accuracy A"] == ["0.9000 → 0.8000"]
     assert found["test accuracy B"] == ["0.2500 → 0.5000, 0.7500 when the model was there"]
     assert found["files"] == ["runs/v_3"]
+    kept = "held: at worst +0.40% ± 0.10% in C at step 3, allowed 1.00%"
+    assert found["promise"] == [kept]
 
 
 def test_a_gap_at_the_end_is_said_in_numbers_and_shares() -> None:

@@ -6,24 +6,28 @@ import io
 import json
 import math
 import re
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from thermo_pl.laws.promise import Promise, promise
 from thermo_pl.path.columns import COLUMNS, Row
 from thermo_pl.path.segments import relative_first_law_residual
 from thermo_pl.reports.figures import column, control_figure, space_figure, strip_figure
 from thermo_pl.reports.summary import moving, summarise, table
 
 NAN = float("nan")
+PROMISE = {"promise": asdict(Promise("not held", "C", -0.1, 0.02, 3, 0.01, 3))}
 
 
 def row(step: int, stroke: str, t: float, loss: float, **others: Any) -> Row:
     """A row of every column, plain numbers."""
     made: Row = dict.fromkeys(COLUMNS, 0.0)
     made |= {"step": step, "cycle": 0, "stroke": stroke, "leg": 0, "t": t, "C": loss}
+    made |= {"C_held": loss}
     made |= {"lambda": 0.5 + t, "gamma": 2 + t, "R": 3 + t, "D": 9 - t, "C_target": 0.5}
     made |= {"C_predicted": loss + 0.05, "C_error": 0.01, "val_C": loss + 0.1, "J_t": 0.2}
     made |= {"length": 0.2, "relaxation": 0.01, "transition": ""}
@@ -92,16 +96,20 @@ def test_summary_of_a_run_that_never_left_its_preparation() -> None:
     assert found["gamma"] == [2.0, 2.0]
     for name in ("drift_max", "drift_mean", "predictor_miss_max", "first_law_residual_median"):
         assert math.isnan(found[name])
-    assert "0 steps" in table(found | {"accuracy": {}}, "stopped", "runs/version_0")
+    nothing = {"accuracy": {}, "promise": asdict(promise(ROWS[:1], math.inf))}
+    text = table(found | nothing, "stopped", "runs/version_0")
+    assert "0 steps" in text
+    assert text.splitlines()[1].endswith("not promised")
 
 
 def test_table_says_each_number_with_its_unit() -> None:
-    summary = summarise(ROWS) | {"accuracy": {"A": (0.9, 0.25), "B": (0.5, 0.98765)}}
+    summary = summarise(ROWS) | PROMISE | {"accuracy": {"A": (0.9, 0.25), "B": (0.5, 0.98765)}}
     text = table(summary, "done", "runs/version_3")
     found = dict(re.split(r"\s{2,}", line.strip()) for line in text.splitlines())
     law = f"median {summary['first_law_residual_median']:.2%} of |dR| + λ|dD| + γ|dC|"
     for name, value in {
         "process": "done, 3 steps, 8 s",
+        "promise": "not held: at worst -10.00% ± 2.00% in C at step 3, allowed 1.00%",
         "C*": "0.5 nats",
         "drift |C/C*-1|": "max 10.00%, mean 5.33%",
         "after predictor": "max 14.00%",
@@ -116,7 +124,7 @@ def test_table_says_each_number_with_its_unit() -> None:
         "files": "runs/version_3",
     }.items():
         assert found[name] == value
-    assert len(found) == 13
+    assert len(found) == 14
     # one column: a space stands before where every value starts, and nowhere a space there
     start = text.index("done")
     assert {line[start - 2 : start] for line in text.splitlines()} == {"  "}
@@ -124,7 +132,7 @@ def test_table_says_each_number_with_its_unit() -> None:
 
 
 def test_table_without_accuracies() -> None:
-    text = table(summarise(ROWS) | {"accuracy": {}}, "gamma ran off", "runs/version_3")
+    text = table(summarise(ROWS) | PROMISE | {"accuracy": {}}, "gamma ran off", "runs/version_3")
     assert "accuracy" not in text
     assert text.splitlines()[0].endswith("gamma ran off, 3 steps, 8 s")
 

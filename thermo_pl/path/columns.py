@@ -11,6 +11,8 @@ Row = dict[str, Any]
 
 FORWARD, BACK = "iso_classification", "iso_classification_back"
 """Strokes of an iso-classification, from t = 0 to 1 and back."""
+PREPARATION = ("equilibration", "approach")
+"""Strokes that bring the model to the start of the path."""
 CLOSURE = "closure"
 """The last row of a cycle: its end, measured on the probe that its start was measured on."""
 
@@ -93,6 +95,13 @@ SCHEMA = (
         compared=True,
     ),
     Column("C_target", "nats", "process", "thermo", "C*, where C is to be", compared=True),
+    Column(
+        "S_target",
+        "nats",
+        "process",
+        "thermo",
+        "where -(λD + γC) is to be, on a stroke that holds or drives S",
+    ),
     Column(
         "C_predicted",
         "nats",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from thermo_pl.errors import ConstraintLost, require
+from thermo_pl.laws.promise import promise
 from thermo_pl.path.columns import Row
 
 
@@ -87,6 +88,27 @@ def lost(
         f"{least:g} of it{within}; allowed: {miss.allowed:.2%} on the control probe; relax more, "
         "take a lower learning rate, a more exact response, a larger control probe or a smaller "
         "min_step, or widen the tolerance"
+    )
+
+
+def broken(rows: Sequence[Row], tolerance: float) -> ConstraintLost | None:
+    """What to say at the end of a process that did not hold what it promised.
+
+    Args:
+        rows: its path.
+        tolerance: what it promised.
+
+    Returns:
+        The error; None where the measuring probe says that it was held, or nothing was promised.
+    """
+    found = promise(rows, tolerance)
+    if found.verdict != "not held":
+        return None
+    return ConstraintLost(
+        f"{found.quantity}: got a miss of {found.miss:+.2%} ± {found.error:.2%} on the measuring "
+        f"probe at step {found.step}, worst of {found.count}, while the control probe held it; "
+        f"allowed: {found.allowed:.2%} and the error of the probe; take larger probes, or widen "
+        "the tolerance"
     )
 
 

@@ -29,7 +29,7 @@ import torch
 
 from thermo_pl.errors import NotEquilibrated, ProcessStopped, SolverBreakdown
 from thermo_pl.path.columns import Row
-from thermo_pl.process.acceptance import Miss, lost, told
+from thermo_pl.process.acceptance import Miss, broken, lost, told
 from thermo_pl.process.data import Route
 from thermo_pl.process.measuring import Instruments, Solved
 from thermo_pl.process.moves import PredictorCorrector, begun
@@ -383,7 +383,8 @@ class Continuation(Generic[C]):
             return Result(state, row, stopped, solved)
         if proposal is None:
             state = replace(state, phase="done")
-        return Result(replace(state, proposal=proposal), row, solved=solved)
+            failure = broken(state.rows, self.rule.promise)
+        return Result(replace(state, proposal=proposal), row, failure, solved)
 
 
 def seed_relaxation(state: State[Any], rank: int = 0) -> None:

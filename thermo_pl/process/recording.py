@@ -86,5 +86,6 @@ def placed_row(rule: Rule[C], course: C, rows: Sequence[Row], row: Row) -> Row:
         "phase": phase,
         "time": clock,
         "C_target": course.target,
+        "S_target": course.target_s,
     }
     return {"transition": transition([*rows, row])} | row

@@ -61,12 +61,14 @@ class Course:
         cycle: number of the cycle.
         target: C* on the measuring probe, nats; nan where C is free.
         control_target: what C on the control probe is steered to.
+        target_s: where -(λD + γC) on the measuring probe is to be, nats; nan where S is free.
     """
 
     stroke: str = "equilibration"
     cycle: int = 0
     target: float = NAN
     control_target: float = NAN
+    target_s: float = NAN
 
 
 C = TypeVar("C", bound=Course)

@@ -11,7 +11,7 @@ from thermo_pl.laws.checks import Verdict
 from thermo_pl.laws.ledger import summarise_strokes
 from thermo_pl.path.columns import Row
 from thermo_pl.path.segments import drift
-from thermo_pl.reports.summary import strokes_of_pass
+from thermo_pl.reports.summary import kept, strokes_of_pass
 from thermo_pl.text import WIDTH, aligned, number, wrapped
 
 TERMS = {
@@ -67,8 +67,9 @@ def ledger_table(summary: Mapping[str, Any], ending: str, directory: str) -> str
 
     Args:
         summary: of :func:`summarise_ledger`, with ``accuracy`` added, a mapping from the name of a
-            held-out domain to its accuracies at the start and at the end of the run, and with
-            ``accuracy_there``, one to that when the model was last in the domain.
+            held-out domain to its accuracies at the start and at the end of the run, with
+            ``accuracy_there``, one to that when the model was last in the domain, and with
+            ``promise``, see :func:`~thermo_pl.reports.summary.kept`.
         ending: how the process ended.
         directory: where the files are.
 
@@ -78,7 +79,8 @@ def ledger_table(summary: Mapping[str, Any], ending: str, directory: str) -> str
     made = f"{ending}, {summary['steps']} steps, {summary['seconds']:.0f} s"
     several = summary["passes"] > 1
     shown = f"nats, pass {summary['pass'] + 1} of {summary['passes']}" if several else "nats"
-    parts = [aligned({"process": made, "ledger": shown}.items()), *_grids(summary["strokes"])]
+    head = {"process": made, "promise": kept(summary["promise"]), "ledger": shown}
+    parts = [aligned(head.items()), *_grids(summary["strokes"])]
     if summary["cycle"]:
         parts.append(aligned(_cycle_lines(summary["cycle"]).items()))
         parts += _why_no_efficiency(summary["cycle"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from thermo_pl.path.columns import CLOSURE, Row
+from thermo_pl.path.columns import CLOSURE, PREPARATION, Row
 from thermo_pl.path.segments import (
     StrokePath,
     drift,
@@ -15,9 +15,6 @@ from thermo_pl.path.segments import (
     total,
 )
 from thermo_pl.text import aligned, number
-
-PREPARATION = ("equilibration", "approach")
-"""Strokes that bring the model to the start of the path."""
 
 
 def moving(rows: Sequence[Row]) -> list[Row]:
@@ -85,12 +82,29 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
+def kept(found: Mapping[str, Any]) -> str:
+    """What became of the promise of a process, in one line.
+
+    Args:
+        found: the fields of a :class:`~thermo_pl.laws.promise.Promise`.
+
+    Returns:
+        The verdict, and the worst miss on the measuring probe with its error.
+    """
+    if not found["count"]:
+        return str(found["verdict"])
+    miss = f"{found['miss']:+.2%} ± {found['error']:.2%} in {found['quantity']}"
+    allowed = "" if found["verdict"] == "not promised" else f", allowed {found['allowed']:.2%}"
+    return f"{found['verdict']}: at worst {miss} at step {found['step']}{allowed}"
+
+
 def table(summary: Mapping[str, Any], ending: str, directory: str) -> str:
     """The summary as a short table.
 
     Args:
-        summary: of :func:`summarise`, with ``accuracy`` added: a mapping from the name of a
-            held-out domain to its accuracies at the start and at the end.
+        summary: of :func:`summarise`, with ``accuracy`` added, a mapping from the name of a
+            held-out domain to its accuracies at the start and at the end, and ``promise``, see
+            :func:`kept`.
         ending: how the process ended.
         directory: where the files are.
 
@@ -104,6 +118,7 @@ def table(summary: Mapping[str, Any], ending: str, directory: str) -> str:
 
     lines = [
         ("process", f"{ending}, {summary['steps']} steps, {summary['seconds']:.0f} s"),
+        ("promise", kept(summary["promise"])),
         ("C*", f"{summary['C_target']:.4g} nats"),
         ("drift |C/C*-1|", f"max {summary['drift_max']:.2%}, mean {summary['drift_mean']:.2%}"),
         ("  after predictor", f"max {summary['predictor_miss_max']:.2%}"),

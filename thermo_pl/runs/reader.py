@@ -216,11 +216,13 @@ def _of_summary(file: Path) -> dict[str, Value]:
     summary = _read(file, json.loads, dict) if file.exists() else {}
     try:
         ends = {f"accuracy_{name}": ends[1] for name, ends in summary.get("accuracy", {}).items()}
-        return {name: _number(value, file, name) for name, value in ends.items()}
+        found: dict[str, Value] = {n: _number(value, file, n) for n, value in ends.items()}
+        if "promise" in summary:  # older runs say nothing of it
+            found["promise"] = str(summary["promise"]["verdict"])
+        return found
     except (AttributeError, TypeError, LookupError) as error:
-        raise DataError(
-            f"{file}: got accuracy = {summary['accuracy']!r}; allowed: the summary.json of a run"
-        ) from error
+        got = f"accuracy = {summary.get('accuracy')!r}, promise = {summary.get('promise')!r}"
+        raise DataError(f"{file}: got {got}; allowed: the summary.json of a run") from error
 
 
 def _of_laws(file: Path) -> dict[str, Value]:

@@ -30,6 +30,7 @@ RESULTS = {
     **_at_end("process", "measuring probe", "control probe"),
     "t": "leg + t, where the path ends",
     "drift_max": "largest |C/C* - 1| along the path",
+    "promise": "whether what was promised was held, on the measuring probe",
     **_at_end("solving probe"),
     "first_law": "median of the first law's residual over |ΔR| + λ|ΔD| + γ|ΔC|",
     "length": "thermodynamic length (nats^½)",
