@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Callable
 from functools import partial
@@ -44,17 +43,19 @@ def straight(tmp_path_factory: pytest.TempPathFactory, data: Data) -> Run:
 
 
 def cut_and_resume(
-    directory: Path, data: Data, epochs: int, *callbacks: Any, **arguments: Any
+    directory: Path, data: Data, epochs: int, *callbacks: Callable[[], Any], **arguments: Any
 ) -> tuple[Run, Run]:
     """Everything is made anew for the second part."""
     cut = directory / "cut"
-    kept = last_checkpoint(cut)
-    first = fit(cut, data(), *callbacks, kept, process=process(), max_epochs=epochs, **arguments)
+    made = [make() for make in callbacks]
+    first = fit(
+        cut, data(), *made, last_checkpoint(cut), process=process(), max_epochs=epochs, **arguments
+    )
     assert first.trainer.current_epoch == epochs
     second = fit(
         directory / "resumed",
         data(),
-        *copy.deepcopy(callbacks),
+        *(make() for make in callbacks),
         process=process(),
         ckpt_path=cut / "checkpoints" / "last.ckpt",
         **arguments,
@@ -120,7 +121,7 @@ def test_what_no_state_depends_on_may_change(straight: Run, tmp_path: Path, data
 def test_report_of_a_resumed_run_is_that_of_the_whole(
     straight: Run, tmp_path: Path, data: Data
 ) -> None:
-    _, second = cut_and_resume(tmp_path, data, 5, RunReport())
+    _, second = cut_and_resume(tmp_path, data, 5, RunReport)
     tables = [
         [line for line in run.out.splitlines() if not line.startswith(("process", "files"))]
         for run in (straight, second)
