@@ -198,7 +198,8 @@ def test_a_soft_path_below_its_floor(
 ) -> None:
     # in the middle C has the floor H(y|x(t)) > 0, so a low C* is out of reach there
     settled = Equilibration(3.0, max_epochs=40, check_every=2)
-    process = make_process(steps=6, k=0.5, gamma_range=(0.01, highest), equilibration=settled)
+    settings: dict[str, Any] = {"gamma_range": (0.01, highest), "tolerance": 0.01}
+    process = make_process(steps=6, k=0.5, equilibration=settled, **settings)
     source = data(labels="soft", train_batches=24)
     run = fit(tmp_path, source, model=make_model(4, gam=gam), process=process, fails=True)
     lost = isinstance(run.error, ConstraintLost) and str(run.error).startswith(

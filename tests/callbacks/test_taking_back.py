@@ -44,7 +44,12 @@ class Spoil(pl.Callback):
 @pytest.fixture(scope="module")
 def tried(tmp_path_factory: pytest.TempPathFactory, data: Data) -> Run:
     """A run whose one step is too long: two epochs, four rounds, and two of half the size."""
-    return fit(tmp_path_factory.mktemp("tried"), data(), Spoil(), process=make_process(steps=1))
+    return fit(
+        tmp_path_factory.mktemp("tried"),
+        data(),
+        Spoil(),
+        process=make_process(steps=1, tolerance=0.01),
+    )
 
 
 def remembered(run: Run) -> list[Any]:
@@ -56,7 +61,7 @@ def remembered(run: Run) -> list[Any]:
 
 
 def test_a_step_that_was_taken_back_leaves_no_trace(tried: Run, tmp_path: Path, data: Data) -> None:
-    at_once = fit(tmp_path, data(), Spoil(), process=make_process(steps=2))
+    at_once = fit(tmp_path, data(), Spoil(), process=make_process(steps=2, tolerance=0.01))
     assert [(row["t"], row["rejected"]) for row in tried.rows] == [(0, 0), (0.5, 1), (1, 0)]
     assert same_path(*([row | COST for row in run.rows] for run in (tried, at_once))) == []
     assert tried.rows[1]["gradients"] > 3 * at_once.rows[1]["gradients"]
@@ -70,7 +75,7 @@ def test_resume_is_exact_where_a_step_is_taken_back(
     tried: Run, tmp_path: Path, data: Data, epochs: int
 ) -> None:
     def process() -> Any:
-        return make_process(steps=1)
+        return make_process(steps=1, tolerance=0.01)
 
     cut = tmp_path / "cut"
     first = fit(cut, data(), Spoil(), last_checkpoint(cut), process=process(), max_epochs=epochs)
@@ -85,7 +90,7 @@ def test_resume_is_exact_where_a_step_is_taken_back(
 def test_a_constraint_that_is_lost_ends_the_run_with_all_that_was_measured(
     tmp_path: Path, data: Data
 ) -> None:
-    process = make_process(steps=1, min_step=0.5)
+    process = make_process(steps=1, tolerance=0.01, min_step=0.5)
     run = fit(tmp_path, data(), Spoil(longest=0.0), process=process, fails=True)
     assert isinstance(run.error, ConstraintLost)
     assert run.strokes[-1]["status"] == f"stopped: {run.error}"

@@ -473,6 +473,7 @@ def test_mistakes_in_the_words_are_told_in_one_line(
         ("laws.json", "[", "laws.json: "),
         ("summary.json", '{"accuracy": {"A": [1]}}', "got accuracy = "),
         ("summary.json", '{"accuracy": [1]}', "got accuracy = "),
+        ("summary.json", '{"promise": "held"}', "promise = 'held'"),
         ("summary.json", '{"accuracy": {"A": [1, "x"]}}', "got accuracy_A = 'x'"),
         ("cycle.json", "[]", "got a list"),
         ("cycle.json", '{"closure": 3}', "got closure = 3"),
@@ -718,4 +719,5 @@ def test_real_runs_are_compared_by_what_they_wrote(
         assert row["first_law"].value == summary["first_law_residual_median"]
         assert row["gamma"].value == summary["gamma"][1]
         assert row["accuracy_B"].value == summary["accuracy"]["B"][1]
+        assert row["promise"].value == summary["promise"]["verdict"]
         assert row["status"].value == summary["ending"] == "done"

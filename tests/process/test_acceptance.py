@@ -22,6 +22,7 @@ from thermo_pl.process import (
     Point,
     Relaxed,
     Result,
+    Route,
     State,
     Stroke,
     StrokeRule,
@@ -32,6 +33,7 @@ from thermo_pl.process import (
 from thermo_pl.process.acceptance import Miss
 from thermo_pl.process.iso_classification import IsoCourse
 from thermo_pl.process.stroke_rule import StrokeCourse
+from thermo_pl.response import Gradient, Slopes
 
 ONLY_COUNTED = {"seconds", "gradients", "rejected", "rejection"}
 
@@ -77,6 +79,26 @@ def test_strokes_answer_for_both_of_their_quantities() -> None:
     found = rule.accept(course, point(gam=2.05, D=2.95), 0.02)
     assert found == Miss("gam", pytest.approx(0.05 / 2.05), 0.01)
     assert rule.accept(replace(course, anchor={}), point(D=9.0), 0.0) is None
+
+
+@pytest.mark.parametrize(
+    ("place", "share", "end"), [(0, 0.5, 0.125), (0.125, 1, 0.25), (0.375, 1, 0.5)]
+)
+def test_a_share_of_a_step_is_a_share_of_the_way_to_the_next_node(
+    place: float, share: float, end: float
+) -> None:
+    nothing = Gradient(0.0, 0.0, 0.0)
+    slopes = Slopes(nothing, Gradient(-1.0, 0.2, 0.3), Gradient(0.02, -0.05, 0.24))
+    route, rows = Route(n_legs=1, closed=False, static=False), [{"C": 0.5, "D": 3.0}]
+    rows[0] |= {"lambda": 1.0, "gamma": 2.0}
+    here = Equilibrium(point(slopes=slopes), 0, place, route, None, torch.zeros(0), rows, share)
+    iso = IsoClassificationRule(0.5, steps=ConstantSteps(4))
+    strokes = StrokeRule[StrokeCourse]((Stroke("hot", 4, lam=0.5, C=0.0),))
+    courses = IsoCourse("iso_classification", 0, 0.5, 0.5), StrokeCourse("hot", u=place)
+    for rule, course in zip((iso, strokes), courses, strict=True):
+        found = rule.propose(course, here)  # type: ignore[arg-type]
+        assert found is not None
+        assert place + found.motion.t == pytest.approx(end, abs=1e-12)
 
 
 def test_steps_are_corrected_more_closely_than_they_are_accepted() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import signal
 from dataclasses import dataclass
 from functools import partial
@@ -57,8 +58,9 @@ def make_data(cache: Path, *classes: tuple[int, ...], **arguments: Any) -> Inter
 
 
 def make_process(**arguments: Any) -> IsoClassification:
-    """Three steps after an equilibration of two epochs, which any model passes."""
+    """Three steps after an equilibration of two epochs, which any model passes; C is not held."""
     settings: dict[str, Any] = {
+        "tolerance": math.inf,
         "k": 1.0,
         "steps": 3,
         "equilibration": Equilibration(stationarity=100.0, max_epochs=20, check_every=1),

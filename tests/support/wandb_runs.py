@@ -38,7 +38,7 @@ def tiny_config(name: str, folder: Path, reports: bool = True) -> Path:
         config["model"]["init_args"]["classifier"]["init_args"]["classes"] = 2
         trainer["callbacks"][-1]["init_args"] |= {
             "steps": 2,
-            "tolerance": 1e9,  # nothing is promised; W&B has no infinity
+            "tolerance": 1e9,  # so short a run holds nothing; W&B writes an infinity as a word
             "equilibration": {"stationarity": 1e3, "max_epochs": 4, "check_every": 1},
             "probes": {"solving_particles": 64, "control_samples": 2, "measuring_samples": 2},
         }
