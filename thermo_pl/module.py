@@ -196,6 +196,8 @@ class FreeEnergyModel(Networks, pl.LightningModule):  # type: ignore[misc]
             check_values(self.decoder, *values)
         classes = getattr(data, "n_classes", None)
         if classes is not None and self.classifier is not None:
+            allowed = "two or more, or a model without a classifier (classifier: null, gam: 0)"
+            require(classes > 1, "classes of the data", classes, allowed)
             got = self.classifier.classes
             require(got == classes, "classifier.classes", got, f"{classes}, as the data have")
         size = getattr(data, "batch_size", None)
