@@ -183,7 +183,9 @@ def _load_domain(waypoint: Waypoint, name: str) -> Domain:
 
 
 def _numbered(classes: Sequence[int | str], known: dict[int, int | str], name: str) -> list[int]:
-    numbers = {str(called): label for label, called in known.items()}
+    # a class with a name is also called by its number
+    numbers = {str(label): label for label in known}
+    numbers |= {str(called): label for label, called in known.items()}
     if unknown := [label for label in classes if str(label) not in numbers]:
         unknown = sorted(unknown, key=str)
         raise DataError(f"{name}: got the classes {unknown}; allowed: {list(known.values())}")
