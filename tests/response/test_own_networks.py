@@ -119,6 +119,35 @@ def frozen() -> Networks:
     return model(encoder=ModuleEncoder(SHAPE, K, net, freeze=True))
 
 
+class Tokens(nn.Module):
+    """Three tokens of two pixels that attend to each other."""
+
+    def __init__(self) -> None:
+        """Make the layers."""
+        super().__init__()
+        self.lift, self.out = nn.Linear(2, 8), nn.Linear(24, 2 * K)
+        self.layer = nn.TransformerEncoderLayer(
+            8, 2, 16, dropout=0.0, batch_first=True, activation="gelu"
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.out(self.layer(self.lift(x.reshape(-1, 3, 2))).flatten(1))
+        return out
+
+
+class Recurrent(nn.Module):
+    """The same tokens one after the other."""
+
+    def __init__(self) -> None:
+        """Make the layers."""
+        super().__init__()
+        self.layer, self.out = nn.LSTM(2, 5, batch_first=True), nn.Linear(5, 2 * K)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.out(self.layer(x.reshape(-1, 3, 2))[0][:, -1])
+        return out
+
+
 CASES: dict[str, Callable[[], Networks]] = {
     "weight norm": lambda: with_norm(parametrizations.weight_norm),
     "weight norm of each column": lambda: with_norm(
@@ -134,6 +163,8 @@ CASES: dict[str, Callable[[], Networks]] = {
     ),
     "spectral norm": spectral,
     "tied": tied,
+    "attention": lambda: model(encoder=ModuleEncoder(SHAPE, K, Tokens())),
+    "recurrent": lambda: model(encoder=ModuleEncoder(SHAPE, K, Recurrent())),
     "frozen batch norm and dropout": frozen,
 }
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.func import functional_call, jvp
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from thermo_pl.functionals import free_energy
 from thermo_pl.networks import Networks, Outputs
@@ -153,7 +154,9 @@ class Objective:
             theta = unflatten(theta, self.named.values())
         parameters = self.frozen | dict(zip(self.named, theta, strict=True))
         x = interpolate(self.probe.particles, t).x
-        with SmoothWeightNorm() if self._weight_norm else nullcontext():
+        # of the kernels of attention only this one can be differentiated twice, and forwards
+        smooth = SmoothWeightNorm() if self._weight_norm else nullcontext()
+        with sdpa_kernel(SDPBackend.MATH), smooth:
             result: Outputs = functional_call(self.model, parameters, (x, self.probe.noise))
         return result
 
