@@ -102,7 +102,7 @@ def check_system(name: str, system: System, rule: Rule[Any], settings: Settings)
         settings: of the process.
     """
     mixed = rule.solves and system.data.mixture
-    allowed = f"false: {name} moves the images themselves"
+    allowed = f"false: {name} moves the examples themselves"
     require(not mixed, "data.mixture", mixed, allowed)
     if settings.probes.cubature:
         drawn = system.networks.encoder.gaussian_draws

@@ -273,33 +273,29 @@ def _on_disk(datasets: Any, path: str) -> Any:
         return None
 
 
-def imported(path: str, name: str = "dataset", classes_alone: bool = True) -> Callable[..., Any]:
-    """What a path names.
+def imported(path: str) -> Callable[..., Any]:
+    """The class of a path.
 
     Args:
         path: such as ``torchvision.datasets.ImageFolder``.
-        name: of the argument, for errors.
-        classes_alone: whether it must be a class; else a function will do.
 
     Returns:
-        The class or function.
+        The class.
 
     Raises:
-        ConfigError: if there is none.
+        ConfigError: if there is no such class.
     """
-    module, _, last = path.rpartition(".")
+    module, _, name = path.rpartition(".")
     try:
-        found = getattr(import_module(module), last)
+        found = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        kind = "class" if classes_alone else "class or function"
         raise ConfigError(
-            f"{name}: got {path!r} ({error}); allowed: the path of an importable {kind}, such as "
+            f"dataset: got {path!r} ({error}); allowed: the path of an importable class, such as "
             "torchvision.datasets.ImageFolder"
         ) from error
-    if not (inspect.isclass(found) or (callable(found) and not classes_alone)):
-        raise ConfigError(f"{name}: got {path!r}, which is no class; allowed: a class path")
-    made: Callable[..., Any] = found
-    return made
+    if not inspect.isclass(found):
+        raise ConfigError(f"dataset: got {path!r}, which is no class; allowed: a class path")
+    return found
 
 
 def _label(label: Any, name: str) -> int | str:

@@ -172,6 +172,11 @@ def _load_domain(waypoint: Waypoint, name: str) -> Domain:
     for split in SPLITS:
         check_split(splits[split], f"{name}, {split} split")
     present = torch.unique(torch.cat([part.labels for part in splits.values()])).tolist()
+    if names and (present[0] < 0 or present[-1] >= len(names)):
+        raise DataError(
+            f"{name}: got {len(names)} names for labels from {present[0]} to {present[-1]}; "
+            "allowed: a name for each of 0, 1, …, or none at all"
+        )
     known = {label: names[label] if names else label for label in present}
     chosen = present if waypoint.classes is None else _numbered(waypoint.classes, known, name)
     classes = sorted(chosen)
@@ -183,7 +188,9 @@ def _load_domain(waypoint: Waypoint, name: str) -> Domain:
 
 
 def _numbered(classes: Sequence[int | str], known: dict[int, int | str], name: str) -> list[int]:
-    numbers = {str(called): label for label, called in known.items()}
+    # a class with a name is also called by its number
+    numbers = {str(label): label for label in known}
+    numbers |= {str(called): label for label, called in known.items()}
     if unknown := [label for label in classes if str(label) not in numbers]:
         unknown = sorted(unknown, key=str)
         raise DataError(f"{name}: got the classes {unknown}; allowed: {list(known.values())}")

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from thermo_pl.checkpoints import load_weights
-from thermo_pl.datamodules.datasets import imported
-from thermo_pl.errors import ConfigError, DataError, require
+from thermo_pl.errors import DataError, require
+from thermo_pl.networks.modules import made
 
 CHUNK = 256
 """Examples that go through the network at once."""
@@ -73,7 +73,9 @@ class Features(nn.Module):
         allowed = "a file of weights, or a seed for random ones, and not both"
         require((weights is None) != (seed is None), "weights", weights, allowed)
         require(min(std) > 0, "std", list(std), "numbers > 0")
-        self._network: nn.Module = _made(module, arguments or {}, seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed or 0)
+            self._network = made(module, arguments)
         self._network.eval().requires_grad_(False)
         if weights is not None:
             allowed = f"this {type(self._network).__name__}, or its state_dict"
@@ -130,19 +132,3 @@ class Features(nn.Module):
                 hook.remove()
         features: Tensor = kept[0] if kept else out
         return features.flatten(1)
-
-
-def _made(path: str, arguments: dict[str, Any], seed: int | None) -> nn.Module:
-    make = imported(path, "module", classes_alone=False)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed or 0)
-        try:
-            made = make(**arguments)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise ConfigError(
-                f"module: got {path} with {arguments} ({' '.join(str(error).split())}); allowed: "
-                "what it takes"
-            ) from error
-    require(isinstance(made, nn.Module), "module", path, "what makes a torch.nn.Module")
-    network: nn.Module = made
-    return network

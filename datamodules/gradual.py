@@ -101,6 +101,7 @@ class GradualDataModule(PathDataModule):
         self.transport = transport or Transport()
         self._cache = ArrayCache(cache_dir)
         self._loaded: GradualImages | None = None
+        self._classes = torch.empty(0, dtype=torch.int64)
         self._plans: list[Coupling] = []
         self._train: list[CoupledImages] = []
         self._carried: list[Tensor] = []  # labels of the windows so far, zero where left out
@@ -113,7 +114,8 @@ class GradualDataModule(PathDataModule):
     @property
     def n_classes(self) -> int:
         """Number of classes. Loads the images if need be."""
-        return int(self._all().source.labels.max()) + 1
+        self._all()
+        return len(self._classes)
 
     def label_with(self, predict: Predictor) -> None:
         """Label the window that the current leg leads to, if it is new.
@@ -161,7 +163,7 @@ class GradualDataModule(PathDataModule):
             "val": self.n_legs * [val],
             "test": [val] + self.windows * [end],
         }
-        names = [str(label) for label in range(self.n_classes)]
+        names = [str(label) for label in self._classes.tolist()]
         arrays = [images.source.images.numpy(), images.source.labels.numpy(), images.stream.numpy()]
         fingerprint = content_hash(
             f"gradual {self.windows} {self.labels} {self.drop} {self.shift}", arrays
@@ -191,11 +193,25 @@ class GradualDataModule(PathDataModule):
             require(pictures or not self.shift, "shift", self.shift, allowed)
             if len(loaded.stream) < self.windows:
                 raise DataError(
-                    f"windows: got {self.windows} for a stream of {len(loaded.stream)} images; "
-                    "allowed: one image in each, or more"
+                    f"windows: got {self.windows} for a stream of {len(loaded.stream)} examples; "
+                    "allowed: one in each, or more"
                 )
-            self._loaded = loaded
+            self._classes = torch.unique(loaded.source.labels)
+            source, val, test = (
+                self._numbered(parts[key], f"{name}, {key}") for key in ("source", "val", "test")
+            )
+            self._loaded = GradualImages(source, val, loaded.stream, test)
         return self._loaded
+
+    def _numbered(self, split: Split, name: str) -> Split:
+        # by the place among the classes of the labelled images
+        known = torch.isin(split.labels, self._classes)
+        if not known.all():
+            raise DataError(
+                f"{name}: got the class {int(split.labels[~known][0])}; allowed: those of the "
+                f"labelled examples, {self._classes.tolist()}"
+            )
+        return split._replace(labels=torch.searchsorted(self._classes, split.labels))
 
     def _windows(self) -> list[Tensor]:
         # the labelled images first

@@ -110,7 +110,7 @@ def _match(
     (x_a, y_a), (x_b, y_b) = (domain.splits["train"] for domain in (a, b))
     most = max(int(torch.unique(y, return_counts=True)[1].max()) for y in (y_a, y_b))
     size, count = transport.matching_points, len(a.classes) * len(b.classes)
-    approximate = f", approximate: 2 samples of {size} images of each" if most > size else ""
+    approximate = f", approximate: 2 samples of {size} examples of each" if most > size else ""
     with stage(f"matching of classes, leg {leg}{approximate}", 2 * count if approximate else count):
         return match_classes(
             x_a.numpy(),

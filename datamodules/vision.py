@@ -82,7 +82,7 @@ class VisionDataset(DatasetSource):
         if "loader" in takes and takes["loader"].default is datasets.folder.default_loader:
             arguments = {"loader": read, **arguments}
         try:
-            return super().open(arguments)
+            found = super().open(arguments)
         except (ConfigError, DataError):
             raise
         except (RuntimeError, OSError, ValueError) as error:
@@ -94,6 +94,13 @@ class VisionDataset(DatasetSource):
                 f"{self.dataset}: got no data set that can be read{where} ({reason}); allowed: a "
                 f"root, or ${ROOT_VARIABLE}, that holds it as torchvision lays it out{fetch}"
             ) from error
+        folders = found.classes if isinstance(found, datasets.DatasetFolder) else []
+        if hidden := [name for name in folders if name.startswith(".")]:
+            raise DataError(
+                f"{found.root}: got the hidden folder {hidden[0]!r} as a class; allowed: a folder "
+                "for each class and nothing else; take it out"
+            )
+        return found
 
     def tensors(self, dataset: Any) -> tuple[Tensor, Sequence[Any]]:
         """All images and labels of a data set.
@@ -108,7 +115,10 @@ class VisionDataset(DatasetSource):
         if isinstance(dataset, datasets.MNIST) and dataset.targets.ndim == 1 and as_stored:
             # at once: 60,000 items take seconds
             return dataset.data[:, None], dataset.targets.tolist()
-        return super().tensors(dataset)
+        images, labels = super().tensors(dataset)
+        if isinstance(dataset, datasets.DatasetFolder):
+            labels = [dataset.classes[label] for label in labels]  # the folders' names
+        return images, labels
 
     def tensor(self, example: Any) -> Tensor:
         """An image as a tensor.

@@ -138,6 +138,10 @@ def narrow(config: dict[str, Any], folder: Path) -> None:
         if waypoint.get("transform", {}).get("class_path") == "Latents":
             arguments = waypoint["transform"]["init_args"]
             arguments["checkpoint"] = encoder_of_no_training(arguments, folder)
+        if waypoint.get("transform", {}).get("class_path") == "Features":
+            line = {"in_features": 64, "out_features": encoder["image_shape"][0]}
+            few = {"module": "torch.nn.Linear", "arguments": line, "seed": 0, "flatten": True}
+            waypoint["transform"]["init_args"] = few
     if config["data"]["class_path"] == "GradualDataModule":
         few = {"class_path": "RotatedMNIST", "init_args": {"sizes": [200, 50, 300, 50]}}
         config["data"]["init_args"] |= {"images": few, "windows": 2}

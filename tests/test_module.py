@@ -172,6 +172,7 @@ def test_networks_that_do_not_fit_and_no_evaluation_draws_are_refused() -> None:
     [
         ((1, 4, 4), r"encoder.image_shape: got \[1, 2, 3\]; allowed: \[1, 4, 4\]"),
         (4, "classifier.classes: got 3; allowed: 4"),
+        (1, "classes of the data: got 1; allowed: two or more, or a model without a classifier"),
         ([0.0, 1.5], r"likelihood: got Bernoulli for values from 0 to 1.5; allowed: .* Gaussian"),
     ],
 )

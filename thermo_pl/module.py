@@ -31,6 +31,7 @@ from thermo_pl.networks import (
     Prediction,
     Terms,
 )
+from thermo_pl.networks.checks import check_values
 from thermo_pl.networks.training import training_loss
 from thermo_pl.optim import MacroStepCosine
 from thermo_pl.particles import Batch
@@ -231,9 +232,11 @@ class FreeEnergyModel(Networks, pl.LightningModule):  # type: ignore[misc]
             require(image_shape == tuple(shape), "encoder.image_shape", list(image_shape), allowed)
         values = getattr(data, "value_range", None)
         if values is not None:
-            self.check_values(*values)
+            check_values(self.decoder, *values)
         classes = getattr(data, "n_classes", None)
         if classes is not None and self.classifier is not None:
+            allowed = "two or more, or a model without a classifier (classifier: null, gam: 0)"
+            require(classes > 1, "classes of the data", classes, allowed)
             got = self.classifier.classes
             require(got == classes, "classifier.classes", got, f"{classes}, as the data have")
         size = getattr(data, "batch_size", None)

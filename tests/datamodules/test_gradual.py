@@ -166,3 +166,29 @@ def test_validation_is_of_the_source_and_tests_of_both_ends(tmp_path: Path) -> N
         assert torch.equal(data.coupling("val", leg).all().source, images(6, 1))
         held_out = images(6, 1) if leg == 0 else images(9, 3)
         assert torch.equal(data.coupling("test", leg).all().source, held_out)
+
+
+def test_classes_of_a_stream_may_be_any_whole_numbers(tmp_path: Path) -> None:
+    class Gaps(Stream):
+        def load(self) -> GradualImages:
+            source, val, stream, test = super().load()
+            parts = (split._replace(labels=7 * split.labels - 3) for split in (source, val, test))
+            source, val, test = parts
+            return GradualImages(source, val, stream, test)
+
+    class Other(Gaps):
+        def load(self) -> GradualImages:
+            loaded = super().load()
+            return loaded._replace(test=loaded.test._replace(labels=loaded.test.labels + 1))
+
+    plain = module(tmp_path, labels="transported")
+    data = GradualDataModule(Gaps(), windows=WINDOWS, labels="transported", cache_dir=tmp_path)
+    assert data.class_names == ["-3", "4", "11"]
+    assert data.n_classes == 3
+    for leg in range(data.n_legs):
+        for ours, theirs in zip(ends(data, leg), ends(plain, leg), strict=True):
+            assert torch.equal(ours, theirs)
+    with pytest.raises(
+        DataError, match=r"Other, test: got the class -2; allowed: .* \[-3, 4, 11\]"
+    ):
+        _ = GradualDataModule(Other(), windows=WINDOWS, cache_dir=tmp_path).n_classes

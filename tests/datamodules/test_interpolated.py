@@ -263,6 +263,8 @@ def test_classes_with_names_are_told_by_them(datamodule: Maker, toys: ToyMaker) 
         DataError, match=r"got the classes \['bee'\]; allowed: \['cat', 'dog', 'eel'\]"
     ):
         datamodule(Waypoint(["bee", "cat"], cats))
+    with pytest.raises(DataError, match="got 2 names for labels from 0 to 2; allowed: a name for"):
+        datamodule(Waypoint(source=named(toys({0: [0.1], 2: [0.9]}), "ant", "bee")))
     # one label, one name: two sources with the same numbers are not the same domain
     renamed = named(toys({0: [0.1], 1: [0.5], 2: [0.9]}), "ape", "bat", "cow")
     assert datamodule(Waypoint(source=cats), Waypoint(source=renamed)).closed is False

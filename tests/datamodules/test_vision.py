@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 from torchvision.datasets import FakeData
 
-from thermo_pl.datamodules import MNIST, FashionMNIST, VisionDataset
+from thermo_pl.datamodules import MNIST, FashionMNIST, VisionDataset, Waypoint
+from thermo_pl.datamodules.domains import load_domains
 from thermo_pl.errors import ConfigError, DataError
 
 DATA = os.environ.get("THERMO_PL_DATA")
@@ -52,6 +53,19 @@ def test_an_image_folder_is_split_by_class_and_disjointly(folder: Path) -> None:
         assert split.images.dtype == torch.float32
         assert split.labels.bincount().tolist() == [size // 2, size // 2]
         assert torch.equal(split.labels, (greys[name] >= 100).long())
+
+
+def test_classes_of_an_image_folder_are_called_by_its_folders(folder: Path) -> None:
+    source = image_folder(folder, val=0.2, test=0.3)
+    (whole,) = load_domains([Waypoint(source=source)])
+    assert [whole.name(label) for label in whole.classes] == ["cat", "dog"]
+    by_name, by_number = load_domains([Waypoint(["dog"], source), Waypoint([1], source)])
+    assert by_name is by_number
+    assert (255 * by_name.splits["train"].images).min() >= 99
+    (folder / ".ipynb_checkpoints").mkdir()
+    Image.new("RGB", (4, 6)).save(folder / ".ipynb_checkpoints" / "0.png")
+    with pytest.raises(DataError, match=r"got the hidden folder '\.ipynb_checkpoints' as a class"):
+        source.load()
 
 
 def test_images_are_resized_and_turned_grey(folder: Path) -> None:

@@ -13,6 +13,7 @@ from thermo_pl.networks.encoder import ConvEncoder, Encoder, IdentityEncoder, ML
 from thermo_pl.networks.likelihood import Bernoulli, Gaussian, Likelihood, Scatter
 from thermo_pl.networks.linear_gaussian import GaussianClassifier, LinearGaussianEncoder
 from thermo_pl.networks.marginal import DiagonalGaussian, GaussianMixture, Marginal, StandardNormal
+from thermo_pl.networks.modules import ModuleClassifier, ModuleDecoder, ModuleEncoder
 from thermo_pl.networks.outputs import Outputs, Prediction, Terms
 from thermo_pl.networks.parts import Networks
 from thermo_pl.networks.posterior import CategoricalPosterior, GaussianPosterior, Posterior
@@ -41,6 +42,9 @@ __all__ = [
     "MLPDecoder",
     "MLPEncoder",
     "Marginal",
+    "ModuleClassifier",
+    "ModuleDecoder",
+    "ModuleEncoder",
     "Networks",
     "Outputs",
     "Posterior",

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from thermo_pl.errors import DataError, require
+from thermo_pl.errors import require
 from thermo_pl.functionals import free_energy
+from thermo_pl.networks.checks import check_parts
 from thermo_pl.networks.classifier import Classifier
 from thermo_pl.networks.cubature import turned_cubature
 from thermo_pl.networks.decoder import Decoder
@@ -110,6 +111,7 @@ class Networks(nn.Module):
         self.classifier = classifier
         self.marginal = marginal
         self.frame = Frame(encoder.latent_dim) if turning else None
+        check_parts(self.train())
         self.samples = samples
         self.cubature_seed = cubature_seed
         self._training_points = torch.empty(0, 0, encoder.latent_dim)
@@ -131,26 +133,6 @@ class Networks(nn.Module):
     def classifies(self) -> bool:
         """Whether there is a classifier of classes, so that there is an accuracy."""
         return self.classifier is not None and self.classifier.categorical
-
-    def check_values(self, low: float, high: float) -> None:
-        """Refuse examples with values for which the likelihood of the decoder is not defined.
-
-        Args:
-            low: the least value of a feature.
-            high: the greatest.
-
-        Raises:
-            DataError: if there is a decoder and one of them is outside its limits.
-        """
-        likelihood = None if self.decoder is None else self.decoder.likelihood
-        if likelihood is None or likelihood.limits is None:
-            return
-        least, most = likelihood.limits
-        if low < least or high > most:
-            raise DataError(
-                f"likelihood: got {type(likelihood).__name__} for values from {low:g} to {high:g}; "
-                f"allowed: values from {least:g} to {most:g}, or {likelihood.advice}"
-            )
 
     def noise(self, samples: int, n: int, generator: torch.Generator | None = None) -> Tensor:
         """What the encoder is drawn with for n images.

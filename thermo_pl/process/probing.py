@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from thermo_pl.errors import require
+from thermo_pl.networks.checks import check_values
 from thermo_pl.networks.parts import Networks
 from thermo_pl.particles import Particles
 from thermo_pl.process.data import MovingData
@@ -77,7 +78,7 @@ class ProbeSource:
         everything = count >= len(coupling)
         drawn = coupling.all() if everything else coupling.draw(count, generator)
         for end in (drawn.source, drawn.target):
-            model.check_values(*(float(value) for value in end.aminmax()))
+            check_values(model.decoder, *(float(value) for value in end.aminmax()))
         n = len(drawn.weight)
         trains_on_cubature = model.cubature_seed is not None
         if size == "solving" and trains_on_cubature:

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.utils import parameters_to_vector
 from torch.optim.lr_scheduler import LRScheduler
 
 from thermo_pl.networks.parts import Networks
 from thermo_pl.process.data import MovingData
 from thermo_pl.process.state import Motion, Snapshot
-from thermo_pl.response.objective import shift_parameters
+from thermo_pl.response.objective import flatten, shift_parameters
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,7 @@ class System:
         Returns:
             A copy.
         """
-        return parameters_to_vector(self.networks.parameters()).detach().cpu().clone()
+        return flatten(self.networks.parameters()).cpu()
 
     def _probabilities(self, x: Tensor) -> Tensor:
         return self.networks.predict(x.to(self.networks.lam.device)).probabilities

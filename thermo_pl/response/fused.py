@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional as F
+from torch.nn.utils.parametrizations import _WeightNorm
+from torch.nn.utils.weight_norm import WeightNorm
 from torch.overrides import TorchFunctionMode
 
 WORTH = 0.9
@@ -45,6 +48,54 @@ class FusedLinear(TorchFunctionMode):
             What the function returns.
         """
         return (_linear if func is F.linear else func)(*args, **(kwargs or {}))
+
+
+class SmoothWeightNorm(TorchFunctionMode):
+    """Context in which weight norm can be differentiated twice.
+
+    The backward pass of torch's own kernel takes the norms for constants when it is differentiated
+    again, and second derivatives are wrong: by a half where it was tried. Here the same function is
+    made of operations that torch differentiates rightly.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Call a function of torch, or the one that takes the place of weight norm.
+
+        Args:
+            func: the function.
+            types: not used.
+            args: its arguments.
+            kwargs: its arguments by name.
+
+        Returns:
+            What the function returns.
+        """
+        return (_weight_norm if func is torch._weight_norm else func)(*args, **(kwargs or {}))
+
+
+def has_weight_norm(layer: nn.Module) -> bool:
+    """Whether a layer is weight-normalised, in the old way of torch or in the new one.
+
+    Args:
+        layer: the layer, or the parametrisation of one.
+
+    Returns:
+        Whether it is.
+    """
+    hooks = layer._forward_pre_hooks.values()
+    return isinstance(layer, _WeightNorm) or any(isinstance(hook, WeightNorm) for hook in hooks)
+
+
+def _weight_norm(direction: Tensor, length: Tensor, dim: int = 0) -> Tensor:
+    others = [axis for axis in range(direction.ndim) if axis != dim % direction.ndim or dim == -1]
+    norm = direction.square().sum(others, keepdim=True).sqrt()
+    return direction * (length / norm)
 
 
 def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from copy import copy
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.func import functional_call, jvp
-from torch.nn.utils import parameters_to_vector
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from thermo_pl.functionals import free_energy
 from thermo_pl.networks import Networks, Outputs
 from thermo_pl.particles import Particles, interpolate
+from thermo_pl.response.fused import SmoothWeightNorm, has_weight_norm
 
 
 class Probe(NamedTuple):
@@ -82,7 +84,7 @@ class Objective:
         """
         self.model = model
         self.named = {n: p for n, p in model.named_parameters() if p.requires_grad}
-        self.theta = parameters_to_vector(self.named.values()).detach()
+        self.theta = flatten(self.named.values())
         self.weights = torch.stack([torch.ones_like(model.lam), model.lam, model.gam])
         self.frozen: dict[str, Tensor] = {}
         if dtype is not None:
@@ -93,6 +95,7 @@ class Objective:
             self.frozen = {n: p.to(dtype) for n, p in fixed}
         self.probe = probe
         self.mass = probe.particles.weight.sum()
+        self._weight_norm = any(map(has_weight_norm, model.modules()))
 
     def __len__(self) -> int:
         """Count the particles.
@@ -151,7 +154,10 @@ class Objective:
             theta = unflatten(theta, self.named.values())
         parameters = self.frozen | dict(zip(self.named, theta, strict=True))
         x = interpolate(self.probe.particles, t).x
-        result: Outputs = functional_call(self.model, parameters, (x, self.probe.noise))
+        # of the kernels of attention only this one can be differentiated twice, and forwards
+        smooth = SmoothWeightNorm() if self._weight_norm else nullcontext()
+        with sdpa_kernel(SDPBackend.MATH), smooth:
+            result: Outputs = functional_call(self.model, parameters, (x, self.probe.noise))
         return result
 
     def terms_of(self, outputs: Outputs, t: float | Tensor) -> Tensor:
@@ -206,6 +212,18 @@ class Objective:
         other = copy(self)
         other.probe = probe
         return other
+
+
+def flatten(parameters: Iterable[Tensor]) -> Tensor:
+    """Parameters in a row, whatever their layout in memory.
+
+    Args:
+        parameters: of one dtype.
+
+    Returns:
+        A copy, shape ``(p,)``.
+    """
+    return torch.cat([p.detach().reshape(-1) for p in parameters])
 
 
 def unflatten(vector: Tensor, parameters: Iterable[Tensor]) -> list[Tensor]:

@@ -277,9 +277,9 @@ def _solved(
 
 def _refuse(a: Points, b: Points, need: float, limit: float) -> None:
     raise DataError(
-        f"transport.memory: got {limit:g} GiB, where the exact plan of {len(a)} × {len(b)} images "
-        f"takes about {need:.3g}; allowed: at least that; or labels: matched, which solves class "
-        "by class; or fewer images, by per_class of the waypoints"
+        f"transport.memory: got {limit:g} GiB, where the exact plan of {len(a)} × {len(b)} "
+        f"examples takes about {need:.3g}; allowed: at least that; or labels: matched, which "
+        "solves class by class; or fewer examples, by per_class of the waypoints"
     )
 
 

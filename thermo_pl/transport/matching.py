@@ -79,7 +79,7 @@ def match_classes(
     one, other = (_assignment(costs, classes_a, classes_b) for costs in halves)
     if one != other:
         warnings.warn(
-            f"the matching of classes is not certain: two samples of {size} images of each class "
+            f"the matching of classes is not certain: two samples of {size} examples of each class "
             f"give {one} and {other}; raise transport.matching_points, or declare it with labels: "
             "ordered",
             stacklevel=2,
