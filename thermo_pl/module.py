@@ -218,8 +218,7 @@ class FreeEnergyModel(Networks, pl.LightningModule):  # type: ignore[misc]
 
     def setup(self, stage: str) -> None:
         """Check that the data fit the networks; an encoder that whitens learns their moments."""
-        callbacks: list[pl.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
-        for callback in callbacks:
+        for callback in getattr(self.trainer, "callbacks", []):
             searches, name = isinstance(callback, LearningRateFinder), type(callback).__name__
             allowed = "none: it looks for model.lr, and the learning rate is model.optimizer.lr"
             require(not searches, "trainer.callbacks", name, allowed)
