@@ -214,6 +214,7 @@ def _fewer(split: Split, kept: dict[int, int | None], choice: int) -> Split:
     for label, number in kept.items():
         index = np.flatnonzero(split.labels == label)
         # a stream for each class, so that it does not matter which other classes there are
-        chosen.append(np.random.default_rng([choice, label]).permutation(index)[:number])
+        stream = [choice, label] if label >= 0 else [choice, -label, 1]
+        chosen.append(np.random.default_rng(stream).permutation(index)[:number])
     all_of_them = torch.from_numpy(np.sort(np.concatenate(chosen)))
     return Split(split.images[all_of_them], split.labels[all_of_them])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -92,11 +93,11 @@ def _match(
 ) -> dict[int, int]:
     # Held-out images must not choose their own labels: the matching of train holds for all splits.
     (x_a, y_a), (x_b, y_b) = (domain.splits["train"] for domain in (a, b))
-    most = int(max(y_a.bincount().max(), y_b.bincount().max()))
+    most = max(int(np.unique_counts(labels.numpy()).counts.max()) for labels in (y_a, y_b))
     size, count = transport.matching_points, len(a.classes) * len(b.classes)
     approximate = f", approximate: 2 samples of {size} images of each" if most > size else ""
     with stage(f"matching of classes, leg {leg}{approximate}", 2 * count if approximate else count):
-        return match_classes(
+        found = match_classes(
             x_a.numpy(),
             y_a.numpy(),
             x_b.numpy(),
@@ -106,6 +107,15 @@ def _match(
             cache,
             transport,
         )
+    renamed = [f"{x}→{y}" for x, y in found.items() if x != y]
+    if renamed and a.classes == b.classes:
+        warnings.warn(
+            f"labels: matched gives classes another name on leg {leg}, although its domains have "
+            f"the same ones: {', '.join(renamed)}. Accuracies count the new name as right. With "
+            "labels: ordered every class keeps its name; labels: soft looks at no label",
+            stacklevel=2,
+        )
+    return found
 
 
 def _ordered(

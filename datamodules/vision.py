@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torchvision import datasets
 from torchvision.transforms import functional
@@ -18,6 +19,8 @@ from torchvision.transforms import functional
 from thermo_pl.datamodules.sources import SPLITS, ImageSource, Split, hold_out
 from thermo_pl.errors import ConfigError, DataError, require
 
+DEEP = ("F", "I", "I;16", "I;16B", "I;16L", "I;16N")
+"""Modes of PIL with more than 256 levels of grey: floating numbers in [0, 1], and 16 bits."""
 ROOT_VARIABLE = "THERMO_PL_DATA"
 """Environment variable that names the folder of data sets where a config names none."""
 
@@ -100,6 +103,8 @@ class VisionDataset(ImageSource):
         takes = inspect.signature(kind).parameters
         if "root" in takes and "root" not in arguments:
             arguments = {"root": str(self._found_root()), **arguments}
+        if "loader" in takes and "loader" not in arguments:
+            arguments = {"loader": load_image, **arguments}
         try:
             inspect.signature(kind).bind(**arguments)
         except TypeError as error:
@@ -165,6 +170,20 @@ class FashionMNIST(MNIST):
     """Fashion-MNIST, 60,000 + 10,000 pictures of clothes of 28×28 pixels, through torchvision."""
 
 
+def load_image(path: str) -> Image.Image:
+    """Open a file as torchvision does, in colours, but for deep images, which it would cut off.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The image.
+    """
+    with Image.open(path) as image:
+        image.load()
+        return image.copy() if image.mode in DEEP else image.convert("RGB")
+
+
 def _imported(path: str) -> Callable[..., Any]:
     module, _, name = path.rpartition(".")
     try:
@@ -187,8 +206,14 @@ def _images_and_labels(
         return dataset.data[:, None], dataset.targets  # at once: 60,000 items take seconds
     images, labels = [], []
     for number in range(len(dataset)):
-        image, label = dataset[number]
-        images.append(_as_tensor(image, size, channels))
+        try:
+            image, label = dataset[number]
+            images.append(_as_tensor(image, size, channels))
+        except (OSError, SyntaxError) as error:  # PIL raises both over broken files
+            raise DataError(
+                f"{type(dataset).__name__}: got {_file_of(dataset, number)}, which cannot be read "
+                f"({error}); allowed: images; repair it, or take it away"
+            ) from error
         labels.append(_as_class(label, dataset))
     shapes = sorted({tuple(image.shape) for image in images})
     if len(shapes) != 1:
@@ -199,7 +224,16 @@ def _images_and_labels(
     return torch.stack(images), torch.tensor(labels)
 
 
+def _file_of(dataset: Any, number: int) -> str:
+    # folders of torchvision keep pairs of file and class
+    samples = getattr(dataset, "samples", None)
+    return str(samples[number][0]) if samples else f"item {number}"
+
+
 def _as_tensor(image: Any, size: tuple[int, int] | None, channels: int | None) -> Tensor:
+    if getattr(image, "mode", "") in DEEP:  # by its range; convert would cut it off at 255
+        deep = torch.from_numpy(np.array(image, dtype=np.float32))[None]
+        image = deep if image.mode == "F" else deep / 65535
     if not isinstance(image, Tensor):
         if channels is not None:  # by PIL, which knows palettes and transparency
             image = image.convert("L" if channels == 1 else "RGB")

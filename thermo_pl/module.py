@@ -231,6 +231,8 @@ class FreeEnergyModel(Networks, pl.LightningModule):  # type: ignore[misc]
         classes = getattr(data, "n_classes", None)
         if classes is not None and self.classifier is not None:
             got = self.classifier.classes
+            allowed = "two or more; or no classifier, with gam: 0, as one class has nothing to tell"
+            require(classes > 1 or got == classes, "data.classes", classes, allowed)
             require(got == classes, "classifier.classes", got, f"{classes}, as the data have")
         size = getattr(data, "batch_size", None)
         if size is not None and self.cubature_seed is not None:

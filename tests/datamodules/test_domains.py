@@ -338,6 +338,15 @@ def test_fewer_images_of_each_class_for_training_alone() -> None:
     assert rows(all_of_them.splits["train"]) == rows(full.splits["train"])
 
 
+def test_classes_may_be_minus_and_plus_one(toys: ToyMaker) -> None:
+    values = [k / 40 for k in range(40)]
+    source = toys({-1: values[:20], 1: values[20:]})
+    [domain] = load_domains([Waypoint(source=source, per_class=5)])
+    kept = domain.splits["train"]
+    assert kept.labels.unique(return_counts=True)[1].tolist() == [5, 5]
+    assert torch.equal(kept.labels, torch.where(kept.images.flatten() < 0.5, -1, 1))
+
+
 def test_a_class_keeps_the_same_images_whatever_the_other_classes() -> None:
     one, other, drawn_anew = load_domains([
         Waypoint([3, 5], per_class=7),

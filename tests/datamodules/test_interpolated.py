@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,19 @@ def ordered_pair(toys: ToyMaker) -> tuple[ImageSource, ImageSource]:
     a = toys({0: [0.1, 0.2], 1: [0.8, 0.9]})
     b = toys({5: [0.25, 0.15], 6: [0.95, 0.85]})
     return a, b
+
+
+def test_classes_that_change_their_names_are_named(datamodule: Maker, toys: ToyMaker) -> None:
+    # -1 lies beside the other domain's +1
+    plain, turned = toys({-1: [0.0, 0.1], 1: [0.8, 0.9]}), toys({-1: [0.7, 0.8], 1: [0.1, 0.2]})
+    with pytest.warns(UserWarning, match=r"leg 0, .*: -1→1, 1→-1.* labels: ordered"):
+        data = datamodule(Waypoint(source=plain), Waypoint(source=turned))
+    assert data.class_names == ["-1→1", "1→-1"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        kept = datamodule(Waypoint(source=plain), Waypoint(source=turned), labels="ordered")
+        datamodule(Waypoint(source=plain), Waypoint(source=plain), labels="matched")
+    assert kept.class_names == ["-1→-1", "1→1"]
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,53 @@ def test_images_are_resized_and_turned_grey(folder: Path) -> None:
     assert red[0].mean() == pytest.approx(0.299, abs=1 / 255)
 
 
+class Deep(list[Any]):
+    """Images of a camera with more than 256 levels, in a mode of PIL."""
+
+    def __init__(self, mode: str) -> None:
+        """17 levels from 0 to 1 as far as the mode goes; every image has one."""
+        levels = np.linspace(0, 1, 17)
+        whole = {
+            "L": (255 * levels).round().astype(np.uint8),
+            "I;16": (65535 * levels).round().astype(np.uint16),
+            "I": (65535 * levels).round().astype(np.int32),
+            "F": levels.astype(np.float32),
+        }[mode]
+        images = [Image.fromarray(np.full((2, 2), value, whole.dtype)) for value in whole]
+        assert {image.mode for image in images} == {mode}
+        super().__init__((image, k % 2) for image in images for k in range(4))
+
+
+@pytest.mark.parametrize("channels", [None, 1, 3])
+@pytest.mark.parametrize("mode", ["L", "I;16", "I", "F"])
+def test_deep_images_keep_their_levels(mode: str, channels: Any) -> None:
+    source = VisionDataset("test_vision.Deep", {"mode": mode}, channels=channels)
+    images = torch.cat([split.images for split in source.load().values()])
+    assert images.shape[1:] == (channels or 1, 2, 2)
+    levels = torch.linspace(0, 1, 17)
+    torch.testing.assert_close(
+        images.unique(), levels, rtol=0, atol=0.51 / 255
+    )  # half a level of L
+
+
+def test_deep_images_of_a_folder_keep_their_levels(folder: Path) -> None:
+    for number, path in enumerate(sorted(folder.rglob("*.png"))):
+        Image.fromarray(np.full((6, 4), 3000 * number, dtype=np.uint16)).save(path)
+    images = torch.cat([split.images for split in image_folder(folder).load().values()])
+    levels = 3000 / 65535 * torch.arange(20)
+    torch.testing.assert_close(images.unique(), levels, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("content", [b"\0\5\x16\7", None], ids=["a note of macOS", "cut off"])
+def test_a_file_that_cannot_be_read_is_named(folder: Path, content: bytes | None) -> None:
+    broken = folder / "dog" / "._1.png"
+    whole = (folder / "dog" / "1.png").read_bytes()
+    broken.write_bytes(content or whole[: len(whole) * 2 // 3])
+    with pytest.raises(DataError, match=r"dog/\._1\.png, which cannot be read .*; allowed") as told:
+        image_folder(folder).load()
+    assert "\n" not in str(told.value)
+
+
 def test_items_are_those_of_the_data_set() -> None:
     arguments = {"size": 40, "image_size": (3, 5, 5), "num_classes": 2}
     source = VisionDataset(

@@ -147,7 +147,7 @@ def means_of(made: Networks, probe: Probe, theta: Tensor, t: float) -> Tensor:
 
 
 def flat(made: Networks) -> Tensor:
-    return parameters_to_vector([p for p in made.parameters() if p.requires_grad]).detach()
+    return torch.cat([p.detach().flatten() for p in made.parameters() if p.requires_grad])
 
 
 class Point(NamedTuple):
@@ -291,6 +291,21 @@ NULL = {
 }
 """Directions in which J does not change, of each case."""
 FAST = ("frozen classifier", "logistic regression")
+
+
+def test_the_layout_in_memory_does_not_matter() -> None:
+    shape = (2, 8, 8)
+    made = small(encoder=ConvEncoder(shape, 2, (2, 3)), decoder=MLPDecoder(shape, 2, (5,)))
+    other = deepcopy(made).to(memory_format=torch.channels_last)
+    assert not all(p.is_contiguous() for p in other.parameters())
+    found = []
+    for networks in (made, other):
+        objective = Objective(networks, probe_of(made, 5))
+        response = linear_response(objective, T, ResponseSettings(damping=0.1, curvature="hessian"))
+        shift_parameters(networks, response.directions[0])
+        found.append((objective.theta, response.directions, flat(networks)))
+    for one, two in zip(*found, strict=True):
+        torch.testing.assert_close(two, one, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize(

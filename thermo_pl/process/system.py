@@ -7,12 +7,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.utils import parameters_to_vector
 
 from thermo_pl.networks.parts import Networks
 from thermo_pl.process.data import MovingData
 from thermo_pl.process.state import Motion
-from thermo_pl.response.objective import shift_parameters
+from thermo_pl.response.objective import flatten, shift_parameters
 
 
 class Snapshot(NamedTuple):
@@ -134,7 +133,7 @@ class System:
         Returns:
             A copy.
         """
-        return parameters_to_vector(self.networks.parameters()).detach().cpu().clone()
+        return flatten(self.networks.parameters()).cpu()
 
     def _probabilities(self, x: Tensor) -> Tensor:
         return self.networks.predict(x.to(self.networks.lam.device)).probabilities

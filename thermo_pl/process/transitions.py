@@ -24,12 +24,11 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.utils import parameters_to_vector
 
 from thermo_pl.errors import ProcessStopped
 from thermo_pl.networks.parts import Networks
 from thermo_pl.path.columns import Row
-from thermo_pl.response.objective import shift_parameters
+from thermo_pl.response.objective import flatten, shift_parameters
 
 OnTransition = Literal["mark", "continue", "stop"]
 
@@ -110,7 +109,7 @@ def kick(model: Networks, seed: int) -> None:
         model: the model.
         seed: of the noise.
     """
-    theta = parameters_to_vector(p for p in model.parameters() if p.requires_grad).detach()
+    theta = flatten(p for p in model.parameters() if p.requires_grad)
     generator = torch.Generator().manual_seed(seed)
     noise: Tensor = torch.randn(len(theta), generator=generator, dtype=torch.float64)
     size = KICK * theta.double().square().mean().sqrt()

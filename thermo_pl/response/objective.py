@@ -9,7 +9,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.func import functional_call, jvp
-from torch.nn.utils import parameters_to_vector
 
 from thermo_pl.functionals import free_energy
 from thermo_pl.networks import Networks, Outputs
@@ -82,7 +81,7 @@ class Objective:
         """
         self.model = model
         self.named = {n: p for n, p in model.named_parameters() if p.requires_grad}
-        self.theta = parameters_to_vector(self.named.values()).detach()
+        self.theta = flatten(self.named.values())
         self.weights = torch.stack([torch.ones_like(model.lam), model.lam, model.gam])
         self.frozen: dict[str, Tensor] = {}
         if dtype is not None:
@@ -206,6 +205,18 @@ class Objective:
         other = copy(self)
         other.probe = probe
         return other
+
+
+def flatten(parameters: Iterable[Tensor]) -> Tensor:
+    """All parameters in a row, whatever their layout in memory.
+
+    Args:
+        parameters: in order.
+
+    Returns:
+        A copy, shape ``(p,)``.
+    """
+    return torch.cat([p.detach().reshape(-1) for p in parameters])
 
 
 def unflatten(vector: Tensor, parameters: Iterable[Tensor]) -> list[Tensor]:
