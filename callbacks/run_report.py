@@ -70,12 +70,10 @@ class RunReport(Monitor):
         summary = report.summarise(rows, ending, process.results.get("cycle"))
         now = _accuracies(model, data) if self._accuracy else {}
         summary["accuracy"] = {name: [*start, now[name]] for name, start in self._accuracy.items()}
-        names = data.class_names
-        summary |= {"accuracy_there": self._there, "ending": ending, "classes": names}
+        summary |= {"accuracy_there": self._there, "ending": ending}
+        summary["classes"] = data.class_names
         write_json(directory / "summary.json", summary)
         print(report.table(summary, ending, str(directory)), flush=True)
-        if any("→" in name for name in names):
-            print("classes carried along: ", ", ".join(names), flush=True)
         for name, figure in report.figures(rows, summary, self._seen(data)).items():
             save_figure(figure, directory / "figures" / f"{name}.png")
 
