@@ -74,11 +74,12 @@ def check_relaxation(trainer: pl.Trainer, settings: Settings) -> None:
         trainer: the trainer, in a fit.
         settings: of the process.
     """
-    optimizers, together = len(trainer.optimizers), trainer.accumulate_grad_batches
-    allowed = "one, stepped by the trainer: the response follows its relaxation"
-    automatic = trainer.lightning_module.automatic_optimization
+    together, automatic = (
+        trainer.accumulate_grad_batches,
+        trainer.lightning_module.automatic_optimization,
+    )
+    allowed = "True, which has one optimiser: the response follows its relaxation"
     require(automatic, "model.automatic_optimization", automatic, allowed)
-    require(optimizers == 1, "optimizers", optimizers, allowed)
     allowed = "1 with process.parts > 1: a correction must not fall between two gradients of a step"
     ok = together == 1 or settings.parts == 1
     require(ok, "trainer.accumulate_grad_batches", together, allowed)

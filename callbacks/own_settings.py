@@ -10,6 +10,7 @@ import torch
 
 from thermo_pl.callbacks.attached import is_fitting
 from thermo_pl.checkpoints import check_resumed, settings_of
+from thermo_pl.errors import require
 from thermo_pl.process.rule import Rule
 from thermo_pl.process.settings import Settings
 from thermo_pl.process.state import State
@@ -41,15 +42,24 @@ class OwnSettings(pl.Callback):
         self.rule, self.settings = rule, settings
         self._resumed: dict[str, str] = {}
 
-    def check_settings(self, state: State[Any]) -> None:
+    def check_settings(self, trainer: pl.Trainer, state: State[Any] | None) -> None:
         """Refuse to go on with other settings; in equilibration they are taken as they are.
 
         Args:
-            state: that of the checkpoint.
+            trainer: the trainer.
+            state: that of the checkpoint; None without one, or if it is of another process.
 
         Raises:
-            ConfigError: if one differs, or another seed was given.
+            ConfigError: if one differs, if it is of another process, or another seed was given.
         """
+        if state is None:
+            allowed = (
+                f"a checkpoint of a {type(self).__name__}; or model.initial_weights instead of "
+                "--ckpt_path, to start anew from its weights"
+            )
+            path = trainer.ckpt_path
+            require(path is None, "ckpt_path", None if path is None else str(path), allowed)
+            return
         seed = torch.initial_seed()
         if os.environ.get("PL_GLOBAL_SEED") == str(seed):  # somebody chose it
             check_resumed({"seed_everything": str(seed)}, {"seed_everything": str(state.seed)})

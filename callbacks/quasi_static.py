@@ -100,10 +100,9 @@ class QuasiStatic(OwnSettings, CountsRelaxation, OwnPlace):
         new = trainer.strategy.broadcast(torch.initial_seed())
         seed = new if self._state is None else self._state.seed
         self._process = Continuation(system, self.rule, self.settings, seed)
+        self.check_settings(trainer, self._state)
         if self._state is None:
             self._state = self._process.start()
-        else:
-            self.check_settings(self._state)
         self._since, self._told, self.ending = time.monotonic(), False, "running"
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

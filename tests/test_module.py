@@ -297,6 +297,15 @@ def test_the_finder_finds_no_learning_rate(tmp_path: Path) -> None:
         made.fit(model(), loader(batch()))
 
 
+def test_one_class_is_told_to_be_one(tmp_path: Path) -> None:
+    made = model(
+        classifier=LinearClassifier(K, 2), encoder=MLPEncoder((1, 8, 8), K), decoder=None, lam=0.0
+    )
+    data = InterpolatedDataModule([Waypoint([3]), Waypoint([5])], cache_dir=tmp_path)
+    with pytest.raises(ConfigError, match=r"^data.classes: got 1; allowed: two or more; or no"):
+        trainer(tmp_path).fit(made, datamodule=data)
+
+
 def test_initial_weights_are_the_parameters_alone(checkpoint: Path) -> None:
     made = model(lam=0.1, gam=0.2, initial_weights=checkpoint)
     assert (made.lam.item(), made.gam.item()) == (0.1, 0.2)

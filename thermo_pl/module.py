@@ -219,8 +219,7 @@ class FreeEnergyModel(Networks, pl.LightningModule):  # type: ignore[misc]
 
     def setup(self, stage: str) -> None:
         """Check that the data fit the networks; an encoder that whitens learns their moments."""
-        callbacks: list[pl.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
-        for callback in callbacks:
+        for callback in getattr(self.trainer, "callbacks", []):
             searches, name = isinstance(callback, LearningRateFinder), type(callback).__name__
             allowed = "none: it looks for model.lr, and the learning rate is model.optimizer.lr"
             require(not searches, "trainer.callbacks", name, allowed)
@@ -238,6 +237,8 @@ class FreeEnergyModel(Networks, pl.LightningModule):  # type: ignore[misc]
             allowed = "two or more, or a model without a classifier (classifier: null, gam: 0)"
             require(classes > 1, "classes of the data", classes, allowed)
             got = self.classifier.classes
+            allowed = "two or more; or no classifier, with gam: 0, as one class has nothing to tell"
+            require(classes > 1 or got == classes, "data.classes", classes, allowed)
             require(got == classes, "classifier.classes", got, f"{classes}, as the data have")
         size = getattr(data, "batch_size", None)
         if size is not None and self.cubature_seed is not None:

@@ -20,7 +20,7 @@ from support.process_runs import (
     same_model,
     same_path,
 )
-from thermo_pl.callbacks import Equilibration, RunReport
+from thermo_pl.callbacks import DomainSteps, Equilibration, RunReport
 from thermo_pl.errors import ConfigError
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.response.linear import ResponseSettings
@@ -106,6 +106,14 @@ def test_a_checkpoint_does_not_overrule_the_process(
     run = fit(tmp_path, data(), process=other, seed=seed, ckpt_path=checkpoint, fails=True)
     assert isinstance(run.error, ConfigError)
     assert re.search(name, str(run.error))
+
+
+def test_nor_is_it_taken_up_by_another_process(straight: Run, tmp_path: Path, data: Data) -> None:
+    checkpoint = straight.directory / "checkpoints" / "last.ckpt"
+    other: Any = DomainSteps(steps=1, source_epochs=1, epochs=1)
+    run = fit(tmp_path, data(), process=other, ckpt_path=checkpoint, fails=True)
+    assert isinstance(run.error, ConfigError)
+    assert "last.ckpt'; allowed: a checkpoint of a DomainSteps; or model.init" in str(run.error)
 
 
 def test_what_no_state_depends_on_may_change(straight: Run, tmp_path: Path, data: Data) -> None:

@@ -29,6 +29,7 @@ from support.process_runs import Disturb, fit, last_checkpoint, make_model, make
 from thermo_pl.callbacks.checks import check_trainer
 from thermo_pl.errors import ConfigError
 from thermo_pl.files import read_csv
+from thermo_pl.module import FreeEnergyModel
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The '.*' does not have many workers"),
@@ -199,3 +200,18 @@ def test_a_schedule_with_an_end_is_refused(tmp_path: Path, data: Data) -> None:
     cycle = partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=0.01, total_steps=100)
     run = fit(tmp_path, data(), model=make_model(scheduler=cycle), fails=True)
     assert "model.scheduler: got 'OneCycleLR'; allowed: one without an end" in str(run.error)
+
+
+class Manual(FreeEnergyModel):
+    """Steps its optimiser itself."""
+
+    automatic_optimization = False
+
+
+def test_a_response_follows_one_relaxation(tmp_path: Path, data: Data) -> None:
+    # several optimisers that Lightning steps are refused by Lightning itself
+    names = ("encoder", "classifier", "decoder", "marginal")
+    parts = {name: getattr(make_model(), name) for name in names}
+    run = fit(tmp_path, data(), model=Manual(**parts, lam=1.0, gam=5.0), fails=True)
+    assert isinstance(run.error, ConfigError)
+    assert "model.automatic_optimization: got False; allowed: True" in str(run.error)

@@ -23,6 +23,7 @@ from thermo_pl.cli import lightning, main
 from thermo_pl.cli.front import COMMANDS
 from thermo_pl.configs.layers import load
 from thermo_pl.errors import ProcessStopped
+from thermo_pl.module import FreeEnergyModel
 
 CONFIG: dict[str, Any] = copy.deepcopy(command_line.CONFIG)
 CONFIG["model"]["init_args"].pop("decoder")
@@ -53,6 +54,13 @@ class Spy(pl.Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         Spy.model = pl_module
+
+
+class Two(FreeEnergyModel):
+    """Trains by two optimisers."""
+
+    def configure_optimizers(self) -> Any:
+        return [torch.optim.SGD(part.parameters()) for part in (self.encoder, self.classifier)]
 
 
 class Prints(pl.Callback):
@@ -483,6 +491,22 @@ def test_a_mistake_around_the_file_is_told_in_one_line(
     if content is not None:
         Path("x.yaml").write_text(content)
     check_mistake(main(words), capsys.readouterr().err, parts)
+
+
+def test_several_optimisers_are_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(config=changed("model", "class_path", to="test_cli.Two")) == 2
+    assert "model: got several optimisers; allowed: one" in capsys.readouterr().err
+
+
+def test_a_module_that_cannot_be_imported_says_why(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("broken_networks.py").write_text("from torch import Nothing\n")
+    monkeypatch.syspath_prepend(Path.cwd())
+    config = changed("model", "init_args", "encoder", "class_path", to="broken_networks.Mine")
+    assert call(config=config) == 2
+    told = capsys.readouterr().err
+    assert "got 'broken_networks.Mine', whose module raises ImportError: cannot import name" in told
 
 
 def test_a_file_that_is_no_text(capsys: pytest.CaptureFixture[str]) -> None:

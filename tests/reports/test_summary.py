@@ -17,7 +17,7 @@ from thermo_pl.laws.promise import Promise, promise
 from thermo_pl.path.columns import COLUMNS, Row
 from thermo_pl.path.segments import relative_first_law_residual
 from thermo_pl.reports.figures import column, control_figure, space_figure, strip_figure
-from thermo_pl.reports.summary import moving, summarise, table
+from thermo_pl.reports.summary import carried_classes, moving, summarise, table
 
 NAN = float("nan")
 PROMISE = {"promise": asdict(Promise("not held", "C", -0.1, 0.02, 3, 0.01, 3))}
@@ -297,3 +297,12 @@ def test_strip_figure_has_a_tile_for_each_image(count: int, classes: int, decode
                 tile = grid[2 * c + 1, j]
                 np.testing.assert_array_equal(tile.get_images()[0].get_array(), reconstructions[c])
                 assert tile.get_ylabel() == ("decoded" if j == 0 else "")
+
+
+def test_classes_that_are_carried_along_are_lines_of_the_table() -> None:
+    names = [f"{k}→{9 - k}→{k}→{9 - k}" for k in range(10)]
+    lines = carried_classes({"classes": names})
+    assert ", ".join(text for _, text in lines).replace(",,", ",").split(", ") == names
+    assert [label for label, _ in lines] == ["classes", ""]
+    assert max(len(text) for _, text in lines) <= 80
+    assert carried_classes({"classes": ["0", "1"]}) == carried_classes({}) == []

@@ -142,7 +142,7 @@ def means_of(made: Networks, probe: Probe, theta: Tensor, t: float) -> Tensor:
 
 
 def flat(made: Networks) -> Tensor:
-    return parameters_to_vector([p for p in made.parameters() if p.requires_grad]).detach()
+    return torch.cat([p.detach().flatten() for p in made.parameters() if p.requires_grad])
 
 
 class Point(NamedTuple):

@@ -61,6 +61,14 @@ def said_of_wandb(caught: list[warnings.WarningMessage]) -> list[str]:
 # --- what is recorded ---
 
 
+def test_the_project_is_that_of_the_config_or_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert WandbRunLogger().name == "thermo_pl"
+    monkeypatch.setenv("WANDB_PROJECT", "theirs")
+    assert [WandbRunLogger().name, WandbRunLogger(project="ours").name] == ["theirs", "ours"]
+
+
 def test_scalars_are_the_numbers_of_path_csv(runs: list[Path], both: list[Recorded]) -> None:
     for run, seen in zip(runs, both, strict=True):
         rows = path_of(run)

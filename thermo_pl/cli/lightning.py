@@ -211,12 +211,23 @@ class ThermoCLI(LightningCLI):
             raise told from error
 
     def fit(self, model: pl.LightningModule, **kwargs: Any) -> None:
-        """Train; LightningCLI calls this in place of the trainer's method."""
+        """Train; LightningCLI calls this in place of the trainer's method.
+
+        Raises:
+            ConfigError: if the model has several optimisers, which Lightning tells as a bug.
+            RuntimeError: any other, as it is.
+        """
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, QuasiStatic):
                 check_trainer(self.trainer)  # before other processes are launched
         try:
             self.trainer.fit(model, **kwargs)
+        except RuntimeError as error:
+            if "multiple optimizers" not in str(error):
+                raise
+            raise ConfigError(
+                "model: got several optimisers; allowed: one, of all its parameters"
+            ) from error
         except (TypeError, ValueError) as error:
             # An optimiser is built from the config too, but only once the fit has begun.
             names = {frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)}

@@ -62,6 +62,22 @@ def resolve(name: Any, kinds: Iterable[type]) -> type | None:
     return found if inspect.isclass(found) else None
 
 
+def reason(name: Any) -> str:
+    """Why the module of a ``class_path`` cannot be imported.
+
+    Args:
+        name: an import path.
+
+    Returns:
+        What it raises, in a line; empty where it raises nothing, or there is none.
+    """
+    try:
+        pydoc.locate(str(name))
+    except pydoc.ErrorDuringImport as error:
+        return " ".join(f"{type(error.value).__name__}: {error.value}".split())
+    return ""
+
+
 def parameters(kind: type) -> dict[str, inspect.Parameter]:
     """What the constructor of a class takes, with what it hands on to those of its bases.
 

@@ -132,7 +132,8 @@ def _entry(path: str, value: Any, hint: Any) -> Iterator[str]:
                 yield from _arguments(path, value, kind)
     is_class = isinstance(name, str) and kinds and {str, float}.isdisjoint(_parts(hint))
     allowed = _classes(name, kinds) if is_class else _readable(hint)
-    yield f"{path}: got {short(name)}; allowed: {allowed}"
+    why = f", whose module raises {reason}" if is_class and (reason := classes.reason(name)) else ""
+    yield f"{path}: got {short(name)}{why}; allowed: {allowed}"
 
 
 def _arguments(path: str, given: Any, kind: type, handed: int = 0) -> Iterator[str]:

@@ -11,7 +11,7 @@ from thermo_pl.laws.checks import Verdict
 from thermo_pl.laws.ledger import summarise_strokes
 from thermo_pl.path.columns import Row
 from thermo_pl.path.segments import drift
-from thermo_pl.reports.summary import kept, strokes_of_pass
+from thermo_pl.reports.summary import carried_classes, kept, strokes_of_pass
 from thermo_pl.text import WIDTH, aligned, number, wrapped
 
 TERMS = {
@@ -90,7 +90,7 @@ def ledger_table(summary: Mapping[str, Any], ending: str, directory: str) -> str
         there = summary["accuracy_there"].get(name)
         then = "" if there is None else f", {there:.4f} when the model was there"
         others[f"test accuracy {name}"] = f"{start:.4f} → {end:.4f}{then}"
-    parts.append(aligned({**others, "files": directory}.items()))
+    parts.append(aligned([*others.items(), *carried_classes(summary), ("files", directory)]))
     return "\n\n".join(parts)
 
 

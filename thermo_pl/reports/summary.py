@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from thermo_pl.path.segments import (
     stroke_paths,
     total,
 )
-from thermo_pl.text import aligned, number
+from thermo_pl.text import WIDTH, aligned, number
 
 
 def moving(rows: Sequence[Row]) -> list[Row]:
@@ -98,6 +99,20 @@ def kept(found: Mapping[str, Any]) -> str:
     return f"{found['verdict']}: at worst {miss} at step {found['step']}{allowed}"
 
 
+def carried_classes(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Which class goes with which along the path, as a line of a table.
+
+    Args:
+        summary: of a run; ``classes`` names them, such as "0→5".
+
+    Returns:
+        The lines; none where no class is carried to another domain.
+    """
+    names = ", ".join(name for name in summary.get("classes", []) if "→" in name)
+    lines = textwrap.wrap(names, WIDTH - 20, break_on_hyphens=False)
+    return [("" if number else "classes", line) for number, line in enumerate(lines)]
+
+
 def table(summary: Mapping[str, Any], ending: str, directory: str) -> str:
     """The summary as a short table.
 
@@ -145,5 +160,6 @@ def table(summary: Mapping[str, Any], ending: str, directory: str) -> str:
         lines.append((f"hysteresis {name}", f"{value} at t = {found['t']:.4g}"))
     for domain, (start, end) in summary["accuracy"].items():
         lines.append((f"test accuracy {domain}", f"{start:.4f} → {end:.4f}"))
+    lines += carried_classes(summary)
     lines.append(("files", directory))
     return aligned(lines)

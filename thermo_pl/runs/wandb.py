@@ -42,7 +42,7 @@ class WandbRunLogger(WandbLogger):
 
     def __init__(
         self,
-        project: str = "thermo_pl",
+        project: str | None = None,
         group: str | None = None,
         job_type: str | None = None,
         tags: Sequence[str] = (),
@@ -56,7 +56,8 @@ class WandbRunLogger(WandbLogger):
         """Keep the settings; nothing is imported or written before the run begins.
 
         Args:
-            project: the project in the web interface.
+            project: the project in the web interface; ``WANDB_PROJECT`` decides if not given, and
+                else ``thermo_pl``.
             group: group of the run there; on the command line the last part of
                 ``trainer.default_root_dir`` if not given.
             job_type: kind of the run there.
@@ -77,7 +78,8 @@ class WandbRunLogger(WandbLogger):
         with contextlib.suppress(ImportError):  # no wandb: told when the run begins
             super().__init__()
         self._labels = {"group": group, "job_type": job_type, "tags": list(tags)}
-        self._project_name, self._title, self._run_id = project, name, version
+        self._project_name = project or os.environ.get("WANDB_PROJECT") or "thermo_pl"
+        self._title, self._run_id = name, version
         self._directory = save_dir
         self._run: Any = None
         self.mode = mode
