@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from support.process_runs import SHAPE, fit, make_model, make_process
@@ -81,3 +82,17 @@ def test_an_encoder_without_gaussian_draws_is_refused(tmp_path: Path, data: Data
     run = fit(tmp_path, data(), model=model, process=process, fails=True)
     assert isinstance(run.error, ConfigError)
     assert "probes.cubature: got True; allowed: false: this encoder" in str(run.error)
+
+
+@pytest.mark.parametrize(
+    ("particles", "points", "draws"),
+    [(1045, 1, 512), (54_000, 1, 38), (1045, 32, 62), (500_000, 1, 16)],
+)
+def test_draws_follow_the_number_of_particles(particles: int, points: int, draws: int) -> None:
+    # 2^21 = 2,097,152 encodings in all
+    for kind in ("control", "measuring"):
+        assert Probes().samples(kind, particles, points) == draws
+        assert Probes(control_samples=7, measuring_samples=7).samples(kind, particles, points) == 7
+    assert Probes().samples("solving", particles, points) == 1
+    with pytest.raises(ConfigError, match=r"probes.solving_samples: got 'auto'; allowed: a whole"):
+        Probes(solving_samples="auto")  # type: ignore[arg-type]

@@ -69,7 +69,6 @@ class ProbeSource:
         """
         size = {"witness": "solving", "held": "measuring"}.get(kind, kind)
         count = getattr(self.settings, f"{size}_particles")
-        samples = getattr(self.settings, f"{size}_samples")
         noise_seed = stream(seed, kind, data.leg, key)
         generator = torch.Generator().manual_seed(noise_seed)
         held_out = self._hold == "validation" and kind in {"control", "held"}
@@ -81,12 +80,14 @@ class ProbeSource:
             check_values(model.decoder, *(float(value) for value in end.aminmax()))
         n = len(drawn.weight)
         trains_on_cubature = model.cubature_seed is not None
+        turned = size != "solving" and (trains_on_cubature or self.settings.cubature)
+        samples = self.settings.samples(size, n, model.cubature_points if turned else 1)
         if size == "solving" and trains_on_cubature:
             # what J is made of in training
             allowed = f"at least {len(coupling)}, all: with a cubature J is that of all particles"
             require(everything, "probes.solving_particles", count, allowed)
             noise, points = model.training_noise(n), model.cubature_points
-        elif size != "solving" and (trains_on_cubature or self.settings.cubature):
+        elif turned:
             # what training never saw
             noise, points = model.cubature(samples, n, noise_seed), model.cubature_points
         else:
