@@ -48,7 +48,7 @@ def shortened(name: str, steps: int, folder: Path) -> Path:
     trainer = config["trainer"]
     process = trainer["callbacks"][-1]
     settled = {"stationarity": 1e3, "max_epochs": 4, "check_every": 1}  # two checks, whatever θ is
-    process["init_args"]["equilibration"] = settled
+    process["init_args"] |= {"equilibration": settled, "tolerance": float("inf")}
     trainer |= {"max_epochs": 2 + steps, "logger": False, "callbacks": [process]}
     trainer |= {"enable_checkpointing": False, "default_root_dir": str(folder / "runs")}
     config["model"]["init_args"]["optimizer"]["init_args"] |= {"rounds": 2, "gain": 0.0}
