@@ -28,8 +28,6 @@ from thermo_pl.reports.kinds import REPORTS, letter
 
 Frame = tuple[float, Tensor, Tensor | None]
 """Path coordinate, images and what the model makes of them."""
-MOST = 20
-"""Classes that are named on stdout, at most."""
 
 
 class RunReport(Monitor):
@@ -52,11 +50,8 @@ class RunReport(Monitor):
         self._there: dict[str, float] = {}
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Refuse a run without a process, and say what the classes are."""
+        """Refuse a run without a process."""
         find_process(trainer)
-        if trainer.is_global_zero and (names := data_of(trainer).class_names):
-            more = f", … {len(names)} in all, see summary.json" if len(names) > MOST else ""
-            print(f"classes  {', '.join(names[:MOST])}{more}", flush=True)
 
     def on_row(self, trainer: pl.Trainer, process: QuasiStatic, row: Row) -> None:
         """Look at the model on held-out images."""
