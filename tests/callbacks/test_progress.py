@@ -76,7 +76,7 @@ def test_the_count_goes_on_through_an_approach(tmp_path: Path, data: Data) -> No
 
 def test_a_line_is_never_wider_than_the_screen() -> None:
     row = {"stroke": "iso_classification", "leg": 12, "t": 0.123456}
-    row |= {"lambda": 1.23456e-11, "gamma": 9999.99, "C": 123.456, "C_target": 1e-3}
+    row |= {"lambda": 1.23456e-11, "gamma": 9999.99, "C_held": 123.456, "C_target": 1e-3}
     line = f"{1000:>4}/{1000}  {describe_row(row)}  {1000}:00 left"
     assert len(line) <= 100
 
