@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from sklearn.datasets import load_breast_cancer
 from torch.nn.functional import cross_entropy
 
 from support.command_line import CONFIG, PROCESS
@@ -88,3 +90,31 @@ def test_the_page_of_the_engine_holds(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(whole) == 5
     assert by_hand == whole
     assert resumed == whole
+
+
+def test_the_shortest_config_carries_a_table_of_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = EXAMPLES / "own_table.yaml"
+    text = file.read_text()
+    assert text in (EXAMPLES.parents[1] / "README.md").read_text()
+    assert len(text.splitlines()) <= 25
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    found = load_breast_cancer()
+    for name, rows, gain in (("a", slice(0, 200), 1.0), ("b", slice(200, 400), 1.15)):
+        head = [*(feature.replace(" ", "_") for feature in found.feature_names), "outcome"]
+        lines = [
+            [*(f"{gain * value:.6g}" for value in x), found.target_names[y]]
+            for x, y in zip(found.data[rows], found.target[rows], strict=True)
+        ]
+        whole = "\n".join(",".join(line) for line in [head, *lines])
+        Path(f"clinic_{name}.csv").write_text(whole)
+    short: dict[str, Any] = {"steps": 1, "tolerance": ".inf", "equilibration.stationarity": 1e3}
+    short |= {"equilibration.check_every": 1, "equilibration.max_epochs": 2}
+    flags = [word for key, x in short.items() for word in (f"--trainer.callbacks.{key}", str(x))]
+    assert main(["fit", "--config", str(file), "--data.train_batches", "5", *flags]) == 0
+    rows = read_csv(Path("runs/version_0/path.csv"))
+    assert [row["t"] for row in rows] == [0, 1]
+    summary = json.loads(Path("runs/version_0/summary.json").read_text())
+    assert summary["classes"] == ["benign→benign", "malignant→malignant"]

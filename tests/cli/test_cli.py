@@ -250,7 +250,7 @@ def test_a_console_without_greek_letters(monkeypatch: pytest.MonkeyPatch) -> Non
     console = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", console)
     print_all = {"class_path": "test_cli.Prints"}
-    assert call(config=changed("trainer", "callbacks", to=[print_all])) == 0
+    assert call(config=changed("trainer.callbacks", to=[print_all])) == 0
     console.flush()
     assert b"? = 2.0" in console.buffer.getvalue()  # type: ignore[attr-defined]
 
@@ -494,7 +494,7 @@ def test_a_mistake_around_the_file_is_told_in_one_line(
 
 
 def test_several_optimisers_are_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert call(config=changed("model", "class_path", to="test_cli.Two")) == 2
+    assert call(config=changed("model.class_path", to="test_cli.Two")) == 2
     assert "model: got several optimisers; allowed: one" in capsys.readouterr().err
 
 
@@ -503,7 +503,7 @@ def test_a_module_that_cannot_be_imported_says_why(
 ) -> None:
     Path("broken_networks.py").write_text("from torch import Nothing\n")
     monkeypatch.syspath_prepend(Path.cwd())
-    config = changed("model", "init_args", "encoder", "class_path", to="broken_networks.Mine")
+    config = changed("model.init_args.encoder.class_path", to="broken_networks.Mine")
     assert call(config=config) == 2
     told = capsys.readouterr().err
     assert "got 'broken_networks.Mine', whose module raises ImportError: cannot import name" in told
