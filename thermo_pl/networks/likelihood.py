@@ -300,7 +300,8 @@ class Scatter(NamedTuple):
         s, w = self.deviations, self.columns
 
         def product(a: Tensor, b: Tensor) -> Tensor:
-            return (a * b).sum(0) if weight is None else weight @ (a * b)
+            each = a.square() if a is b else a * b
+            return each.sum(0) if weight is None else weight @ each
 
         if self.tangent is None:
             return s.square() @ product(w, w)
