@@ -73,7 +73,12 @@ def path_of(steps: int, k: float = 0.5) -> list[dict[str, Any]]:
         row |= {"step": i, "cycle": 0, "leg": 0, "t": t, "stroke": "iso_classification"}
         row |= {"lambda": 1 + k * t, "gamma": 2 + wave, "R": 4 - t, "D": 20 + k * t}
         row |= {"C": 0.1 + 0.001 * wave, "C_error": 0.0007, "C_target": 0.1, "C_predicted": 0.11}
-        row |= {"relaxation": 0.1 + 0.02 * wave, "solver_status": "converged", "transition": ""}
+        row |= {
+            "C_held": row["C"],
+            "relaxation": 0.1 + 0.02 * wave,
+            "solver_status": "converged",
+            "transition": "",
+        }
         row |= {"val_C": 0.2 + t, "gradients": 1000 + i, "seconds": 1.5}
         rows.append(row)
     for row, stroke in zip(rows, ("equilibration", "approach"), strict=False):
@@ -205,11 +210,12 @@ def test_the_first_point_of_a_path_has_no_step_before_it(tmp_path: Path) -> None
 
 
 def test_a_path_of_an_older_version_lacks_columns_and_says_nothing_of_them(tmp_path: Path) -> None:
-    late = {"relaxation", "length", "C_error", "J_t", "transition"}
+    late = {"relaxation", "length", "C_error", "J_t", "transition", "C_held", "C_held_error"}
     rows = [{n: v for n, v in row.items() if n not in late} for row in path_of(5)]
     found = table_of(write_run(tmp_path, rows=rows))
     assert not {"dissipation", "length", "first_law"} & set(found.columns)
     assert texts(found, "C") == [f"{rows[-1]['C']:.4g}"]
+    assert texts(found, "drift_max") == texts(table_of(write_run(tmp_path)), "drift_max")
 
 
 def test_results_of_the_other_files(tmp_path: Path) -> None:

@@ -274,7 +274,10 @@ def _read_path(file: Path) -> list[Row]:
             for name, value in line.items()
             if name not in WORDS
         }
-        rows.append(blank | line | numbers)
+        row = blank | line | numbers
+        if "C_held" not in header:  # what was held was C
+            row["C_held"] = row["C"]
+        rows.append(row)
     return rows
 
 
