@@ -292,18 +292,9 @@ def test_a_schedule_that_ends_says_so(tmp_path: Path) -> None:
 
 
 def test_the_finder_finds_no_learning_rate(tmp_path: Path) -> None:
-    made = trainer(tmp_path, callbacks=[LearningRateFinder()])
+    made = trainer(tmp_path, LearningRateFinder())
     with pytest.raises(ConfigError, match=r"'LearningRateFinder'; .*model.optimizer.lr"):
         made.fit(model(), loader(batch()))
-
-
-def test_one_class_is_told_to_be_one(tmp_path: Path) -> None:
-    made = model(
-        classifier=LinearClassifier(K, 2), encoder=MLPEncoder((1, 8, 8), K), decoder=None, lam=0.0
-    )
-    data = InterpolatedDataModule([Waypoint([3]), Waypoint([5])], cache_dir=tmp_path)
-    with pytest.raises(ConfigError, match=r"^data.classes: got 1; allowed: two or more; or no"):
-        trainer(tmp_path).fit(made, datamodule=data)
 
 
 def test_initial_weights_are_the_parameters_alone(checkpoint: Path) -> None:

@@ -64,7 +64,7 @@ def test_a_plain_line_for_each_coupling_that_is_computed(
         lines = lines[1:]
     else:
         places, plans = ["train", "val", "test"], "1 plan"
-    pattern = r"coupling, leg 0, (\w+), \d+ × \d+ images: (\d plans?) in \d+\.\d s"
+    pattern = r"coupling, leg 0, (\w+), \d+ × \d+ examples: (\d plans?) in \d+\.\d s"
     found = [re.fullmatch(pattern, line) for line in lines]
     assert [(m[1], m[2]) for m in found if m] == [(place, plans) for place in places]
     again = InterpolatedDataModule(data.waypoints, labels=labels, cache_dir=tmp_path / "second")

@@ -237,8 +237,6 @@ class FreeEnergyModel(Networks, pl.LightningModule):  # type: ignore[misc]
             allowed = "two or more, or a model without a classifier (classifier: null, gam: 0)"
             require(classes > 1, "classes of the data", classes, allowed)
             got = self.classifier.classes
-            allowed = "two or more; or no classifier, with gam: 0, as one class has nothing to tell"
-            require(classes > 1 or got == classes, "data.classes", classes, allowed)
             require(got == classes, "classifier.classes", got, f"{classes}, as the data have")
         size = getattr(data, "batch_size", None)
         if size is not None and self.cubature_seed is not None:

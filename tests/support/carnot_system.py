@@ -83,6 +83,7 @@ def make_row(system: LinearGaussian, lam: float, gam: float, t: float, **others:
     here = system.state(lam, gam, t)
     row: Row = {"lambda": lam, "gamma": gam, "t": t, "leg": 0, "time": t, "J": here.F}
     row |= {"R": here.R, "D": here.D, "C": here.C, "C_target": float("nan"), "C_error": 0.0}
+    row["C_held"] = here.C
     row |= {"J_t": system.forces(lam, gam, t)[2].item(), "relaxation": 0.0, "length": 0.0}
     row["C_gamma"] = system.derivatives(lam, gam, t)[2, 1].item()
     return row | others

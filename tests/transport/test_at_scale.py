@@ -184,7 +184,7 @@ def test_a_matching_that_is_not_certain_says_so() -> None:
     x_a, y_a = clusters([0] * 4, 40, 0)  # classes that do not differ
     x_b, y_b = clusters([0] * 4, 40, 1)
     few = Transport(matching_points=5)
-    said = r"is not certain: two samples of 5 images.*labels: ordered"
+    said = r"is not certain: two samples of 5 examples.*labels: ordered"
     with pytest.warns(UserWarning, match=said):
         found = transport.match_classes(x_a, y_a, x_b, y_b, range(4), range(4), settings=few)
     assert sorted(found.values()) == [0, 1, 2, 3]
