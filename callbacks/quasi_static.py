@@ -25,7 +25,8 @@ from thermo_pl.callbacks.relaxation_count import CountsRelaxation
 from thermo_pl.callbacks.run_files import write_run
 from thermo_pl.errors import ConfigError
 from thermo_pl.path.columns import Row
-from thermo_pl.process.continuation import Continuation, seed_relaxation
+from thermo_pl.process.continuation import Continuation
+from thermo_pl.process.probing import seed_relaxation
 from thermo_pl.process.rule import Relaxed, Rule, Seen
 from thermo_pl.process.settings import Settings
 from thermo_pl.process.state import State, from_plain, to_plain

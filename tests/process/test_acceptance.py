@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 import torch
+from scipy.optimize import brentq
 from torch.optim.lr_scheduler import ExponentialLR
 
-from support.exact_process import GAM, LAM, Process, make_process
-from thermo_pl.errors import ConfigError, ConstraintLost
+from support.exact_process import GAM, LAM, K, Process, make_process
+from support.exact_runs import MOVING, make_system
+from thermo_pl.errors import ConfigError, ConstraintLost, InfeasibleTarget
 from thermo_pl.process import (
     ConstantSteps,
     Continuation,
@@ -272,3 +274,25 @@ def test_a_run_that_the_measuring_probe_contradicts_is_not_done() -> None:
     with pytest.raises(ConstraintLost, match=said):
         results.extend(process.run(process.start(), relax))
     assert [result.row["t"] for result in results if result.row] == [0.0, 1.0]
+
+
+def test_a_gamma_out_of_its_range_is_a_step_too_long() -> None:
+    # γ falls along the path; a whole step of a half leads below the range, shorter ones do not yet
+    exact, least = make_system(MOVING), 1.75
+    process, relax = make_process(steps=ConstantSteps(2), gamma_range=(least, 9.0))
+    rows = []
+    with pytest.raises(InfeasibleTarget, match=r"gamma: got .*; allowed: 1\.75 to 9"):
+        rows.extend(result.row for result in process.run(process.start(), relax))
+    target = float(exact.state(LAM, GAM, 0.0).C)
+
+    def root(t: float) -> float:
+        found = brentq(lambda gam: float(exact.state(LAM + K * t, gam, t).C) - target, 0.5, 9.0)
+        return float(found)
+
+    last = rows[-1]
+    assert last is not None
+    shortest = last["t"] + process.settings.min_step / 2
+    assert 0 < last["t"] < 1
+    assert last["gamma"] >= least
+    assert root(shortest) < 1.01 * least  # the linear response knows the root to a hundredth
+    assert root(last["t"]) == pytest.approx(last["gamma"], rel=0.02)

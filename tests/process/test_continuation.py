@@ -137,7 +137,10 @@ def test_what_was_measured_is_there_when_the_process_must_stop() -> None:
     # the closed form takes γ from 2 to 1.65
     results, said = until_it_stops(*make_process(gamma_range=(1.8, 10.0)))
     assert re.match(r"InfeasibleTarget gamma: got 1\.7.*; allowed: 1\.8 to 10;", said)
-    assert [result.row["t"] for result in results if result.row] == [0.0, 0.25, 0.5]
+    times = [result.row["t"] for result in results if result.row]
+    assert times[:3] == [0.0, 0.25, 0.5]
+    assert len(times) > 3  # a quarter of the path is too long a step from here
+    assert max(times) < 0.75
     assert isinstance(results[-1].failure, InfeasibleTarget)
     assert results[-1].state.rows[-1] == results[-1].row
 

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 from thermo_pl.lazy import on_demand
 
 if TYPE_CHECKING:
-    from thermo_pl.process.continuation import Continuation, seed_relaxation
+    from thermo_pl.process.continuation import Continuation
     from thermo_pl.process.cycle_rule import CycleRule
     from thermo_pl.process.data import MovingData, Route, TensorPairs, TensorPath
     from thermo_pl.process.domain_steps import DomainStepsRule
     from thermo_pl.process.iso_classification import Accuracy, IsoClassificationRule
+    from thermo_pl.process.probing import seed_relaxation
     from thermo_pl.process.relaxation import Relaxation
     from thermo_pl.process.rule import Equilibrium, Point, Relaxed, Rule
     from thermo_pl.process.settings import Equilibration, Probes, Settings
@@ -30,11 +31,12 @@ if TYPE_CHECKING:
 else:
     __getattr__, __dir__ = on_demand(
         __name__,
-        continuation=["Continuation", "seed_relaxation"],
+        continuation=["Continuation"],
         cycle_rule=["CycleRule"],
         data=["MovingData", "Route", "TensorPairs", "TensorPath"],
         domain_steps=["DomainStepsRule"],
         iso_classification=["Accuracy", "IsoClassificationRule"],
+        probing=["seed_relaxation"],
         relaxation=["Relaxation"],
         rule=["Equilibrium", "Point", "Relaxed", "Rule"],
         settings=["Equilibration", "Probes", "Settings"],

@@ -25,15 +25,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Generic, cast
 
-import torch
-
-from thermo_pl.errors import NotEquilibrated, ProcessStopped, SolverBreakdown
+from thermo_pl.errors import InfeasibleTarget, ProcessStopped, SolverBreakdown
 from thermo_pl.path.columns import Row
 from thermo_pl.process.acceptance import Miss, broken, lost, told
 from thermo_pl.process.data import Route
 from thermo_pl.process.measuring import Instruments, Solved
 from thermo_pl.process.moves import PredictorCorrector, begun
-from thermo_pl.process.probing import stream
+from thermo_pl.process.probing import seed_relaxation, stream
 from thermo_pl.process.recording import measured_row, placed_row
 from thermo_pl.process.rule import Equilibrium, Relaxed, Rule, Seen
 from thermo_pl.process.settings import Settings
@@ -181,8 +179,11 @@ class Continuation(Generic[C]):
         # correction here would take it out twice.
         if not self.settings.predictor:
             return step
-        step = self._moves.correct(step)
-        return self._moves.hold(step) if step.parts == self.settings.parts else step
+        try:
+            step = self._moves.correct(step)
+            return self._moves.hold(step) if step.parts == self.settings.parts else step
+        except InfeasibleTarget as infeasible:  # from here; a shorter step may not lead here
+            return replace(step, infeasible=infeasible)
 
     def end(self, step: Step[C], seen: Seen = NOTHING_SEEN) -> Result[C]:
         """Check the equilibrium, or measure the macro-step, and ask the rule what comes next.
@@ -210,6 +211,8 @@ class Continuation(Generic[C]):
             more = self.rule.more(step.course, float(self.system.networks.lam), seen)
             if more is not None:
                 return Result(replace(state, proposal=more))
+            if step.infeasible is not None:
+                return self._taken_back(step, "gamma has to leave its range", step.infeasible)
             miss = self._moves.missed(step)
             if miss is not None:
                 return self._again(step, state, miss)
@@ -286,21 +289,37 @@ class Continuation(Generic[C]):
             )
             return Result(replace(state, step=following))
         reach = self._moves.reachable(step) if miss.quantity == "C" else None
+        failure = lost(step.state.rows[-1], miss, self.settings.min_step, reach)
+        return self._taken_back(step, told(miss, step.rounds), failure)
+
+    def _taken_back(self, step: Step[C], why: str, failure: ProcessStopped) -> Result[C]:
+        # everything is as at the last row, and half the step comes next; or the process ends there
+        if math.isinf(self.rule.promise):
+            return Result(step.state, failure=failure)
         state = replace(
             self._at_the_origin(step.state),
             gradients=step.gradients,
             rejected=step.state.rejected + step.rejected + 1,
-            rejection=told(miss, step.rounds),
+            rejection=why,
             share=step.state.share / 2,
         )
         still = step.proposal is None or not any(step.proposal.motion)
         if still or state.share < self.settings.min_step:
-            return Result(state, failure=lost(state.rows[-1], miss, self.settings.min_step, reach))
+            return Result(state, failure=failure)
         try:
-            proposal = self.rule.propose(begun(state), self.here(state))
+            return Result(self._proposed(state))
         except ProcessStopped as stopped:
             return Result(state, failure=stopped)
-        return Result(replace(state, proposal=proposal))
+
+    def _proposed(self, state: State[C]) -> State[C]:
+        # what the rule proposes; a shorter step where a whole one leads out of its range
+        try:
+            return replace(state, proposal=self.rule.propose(begun(state), self.here(state)))
+        except InfeasibleTarget:
+            shorter = replace(state, share=state.share / 2)
+            if math.isinf(self.rule.promise) or shorter.share < self.settings.min_step:
+                raise
+            return self._proposed(shorter)
 
     def _equilibrated(self, step: Step[C], state: State[C], seen: Seen) -> Result[C]:
         settings, epochs = self.settings.equilibration, state.epoch
@@ -320,13 +339,7 @@ class Continuation(Generic[C]):
             gradients = state.gradients + solved.gradients
             return Result(replace(state, gradients=gradients), solved=solved)
         result = self._measured(step, state, solved, seen, ends=True)
-        stationarity = settings.mean_stationarity(state.checks)
-        failure = NotEquilibrated(
-            f"equilibration: got a stationarity of {stationarity:.3g} nats after "
-            f"{epochs} epochs; allowed: at most {settings.stationarity:g}; raise "
-            "equilibration.max_epochs or equilibration.stationarity, or lower the learning rate"
-        )
-        return replace(result, failure=failure)
+        return replace(result, failure=settings.missed(state.checks, epochs))
 
     def _measured(
         self,
@@ -378,21 +391,10 @@ class Continuation(Generic[C]):
             )
             return Result(state, row, failure, solved)
         try:
-            proposal = self.rule.propose(begun(state), self.here(state))
+            state = self._proposed(state)
         except ProcessStopped as stopped:
             return Result(state, row, stopped, solved)
-        if proposal is None:
+        if state.proposal is None:
             state = replace(state, phase="done")
             failure = broken(state.rows, self.rule.promise)
-        return Result(replace(state, proposal=proposal), row, failure, solved)
-
-
-def seed_relaxation(state: State[Any], rank: int = 0) -> None:
-    """Give an epoch its own stream of noise: a resumed run draws what this one would have.
-
-    Args:
-        state: where the process stands.
-        rank: of this process among several.
-    """
-    keys = (rank,) if rank else ()
-    torch.manual_seed(stream(state.seed, "relax", state.epoch, *keys))
+        return Result(state, row, failure, solved)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from thermo_pl.networks.parts import Networks
 from thermo_pl.particles import Particles
 from thermo_pl.process.data import MovingData
 from thermo_pl.process.settings import Hold, Probes
+from thermo_pl.process.state import State
 from thermo_pl.response.objective import Probe
 
 Kind = Literal["control", "held", "measuring", "solving", "witness"]
@@ -109,3 +110,14 @@ def stream(seed: int, name: str, *keys: int) -> int:
     """
     entropy = [seed, *name.encode(), *keys]
     return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
+
+
+def seed_relaxation(state: State[Any], rank: int = 0) -> None:
+    """Give an epoch its own stream of noise: a resumed run draws what this one would have.
+
+    Args:
+        state: where the process stands.
+        rank: of this process among several.
+    """
+    keys = (rank,) if rank else ()
+    torch.manual_seed(stream(state.seed, "relax", state.epoch, *keys))

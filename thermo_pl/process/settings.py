@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Literal, get_args
 
-from thermo_pl.errors import require
+from thermo_pl.errors import NotEquilibrated, require
 from thermo_pl.process.transitions import OnTransition
 from thermo_pl.response.linear import ResponseSettings
 
@@ -87,6 +87,22 @@ class Equilibration:
         """
         latest = [check["stationarity"] for check in checks[-2:]]
         return sum(latest) / len(latest)
+
+    def missed(self, checks: Sequence[dict[str, float]], epochs: int) -> NotEquilibrated:
+        """The end of a process that found no equilibrium.
+
+        Args:
+            checks: rows of equilibration.csv.
+            epochs: that were spent.
+
+        Returns:
+            The error.
+        """
+        return NotEquilibrated(
+            f"equilibration: got a stationarity of {self.mean_stationarity(checks):.3g} nats after "
+            f"{epochs} epochs; allowed: at most {self.stationarity:g}; raise "
+            "equilibration.max_epochs or equilibration.stationarity, or lower the learning rate"
+        )
 
     def reached(self, checks: Sequence[dict[str, float]]) -> bool:
         """Whether the model counts as stationary.

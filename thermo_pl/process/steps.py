@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic
 
-from thermo_pl.errors import ProcessStopped
+from thermo_pl.errors import InfeasibleTarget, ProcessStopped
 from thermo_pl.estimate import Estimate
 from thermo_pl.path.columns import Row
 from thermo_pl.process.measuring import Solved
@@ -39,6 +39,7 @@ class Step(Generic[C]):
             before.
         rounds: of relaxation and correction, this one included.
         parts: parts of this round that are relaxed and corrected.
+        infeasible: why what the rule holds cannot be held from here; None where it can.
         reach: λ and γ where this round began; None in the first one, which the last row began.
     """
 
@@ -59,6 +60,7 @@ class Step(Generic[C]):
     rounds: int = 1
     parts: int = 0
     reach: tuple[float, float] | None = None
+    infeasible: InfeasibleTarget | None = None
 
     @property
     def epoch(self) -> int:
