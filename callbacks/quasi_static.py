@@ -164,8 +164,8 @@ class QuasiStatic(OwnSettings, CountsRelaxation, OwnPlace):
         before, result = self.state, self._running.end(self._under_way, seen)
         self._state, self._step = result.state, None
         self.leave()
-        if result.solved is not None:
-            check_same(trainer, self._running.system, result.solved.response)
+        response = None if result.solved is None else result.solved.response
+        check_same(trainer, self._running.system, response)
         if result.row is not None:
             self._since = now
         if self.state.phase == "done" and result.failure is None:

@@ -34,13 +34,16 @@ def check_strategy(trainer: pl.Trainer) -> None:
         require(ok, "trainer.strategy", type(trainer.strategy).__name__, allowed)
 
 
-def check_same(trainer: pl.Trainer, system: System, response: Response) -> None:
+def check_same(trainer: pl.Trainer, system: System, response: Response | None) -> None:
     """Compare what the ranks have found, to the last bit.
+
+    It is to be called at the end of every epoch: ranks that differ may not agree on whether a
+    response is to be solved.
 
     Args:
         trainer: the trainer.
         system: networks and data.
-        response: the response.
+        response: the response; None where none was solved.
 
     Raises:
         RanksDiffer: if a rank has other numbers than rank 0; raised on all ranks.
@@ -48,16 +51,14 @@ def check_same(trainer: pl.Trainer, system: System, response: Response) -> None:
     if trainer.world_size == 1:
         return
     theta = torch.cat([p.detach().flatten() for p in system.networks.parameters()])
-    parts = {
-        "theta": theta,
-        **dict(zip(("theta_lambda", "theta_gamma", "theta_t"), response.directions, strict=True)),
-        "the slopes": response.slopes.tensor(),
-    }
-    here = torch.tensor([digest(part) for part in parts.values()], device=theta.device)
+    names = ("theta", "theta_lambda", "theta_gamma", "theta_t", "the slopes")
+    found = [] if response is None else [*response.directions, response.slopes.tensor()]
+    digests = [digest(part) for part in (theta, *found)]
+    here = torch.tensor(digests + [0] * (len(names) - len(digests)), device=theta.device)
     gathered = trainer.strategy.all_gather(here)
-    for rank, found in enumerate(gathered):
-        same = (found == gathered[0]).tolist()
-        if differing := [name for name, ok in zip(parts, same, strict=True) if not ok]:
+    for rank, theirs in enumerate(gathered):
+        same = (theirs == gathered[0]).tolist()
+        if differing := [name for name, ok in zip(names, same, strict=True) if not ok]:
             raise RanksDiffer(
                 f"linear response at t = {system.data.t:.4g}: got other numbers on rank {rank} "
                 f"than on rank 0 for {', '.join(differing)}; allowed: the same to the last bit; "
