@@ -11,10 +11,10 @@ from thermo_pl.process.settings import Equilibration, Probes, Settings
 class DomainSteps(QuasiStatic):
     """Trains at t = 0, 1/steps, …, 1 of every leg for some epochs each; solves no response.
 
-    A ``nudge`` steers by C on validation images, and C* is C on them at the end of the training at
+    A ``nudge`` steers by C on validation examples. C* is C on them at the end of the training at
     t = 0. After an epoch at t > 0 with C > C* the nudge moves λ and γ, and another epoch follows.
     As soon as C ≤ C*, the data go on. So the feedback is one-sided: nothing is done where C is
-    below C*. The labels of validation images of *all* domains on the way steer here.
+    below C*. The labels of validation examples of *all* domains on the way steer here.
 
     One row of path.csv per domain. Its C is measured as in all processes, on training particles,
     and so is the C* that its drift refers to.

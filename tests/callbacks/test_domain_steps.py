@@ -22,7 +22,7 @@ PROBES = Probes(measuring_particles=500, measuring_samples=4)
 
 
 class Note(pl.Callback):
-    """C on validation images, λ, γ, t and the number of training images, epoch by epoch."""
+    """C on validation examples, λ, γ, t and the number of training images, epoch by epoch."""
 
     def __init__(self) -> None:
         """Start empty."""
@@ -70,8 +70,8 @@ def test_it_trains_at_each_domain_for_the_epochs_asked_for(tmp_path: Path, data:
     assert (tmp_path / "summary.json").exists()
 
 
-# C of the validation images after each epoch of a run: two at the source, of which the last is the
-# target, one nudge, none, as many as there are epochs, and none where C is just at the target
+# C of the validation examples after each epoch of a run: two at the source, of which the last is
+# the target, one nudge, none, as many as there are epochs, and none where C is just at the target
 VALIDATED = [0.4, 0.25, 0.5, 0.125, 0.125, 0.5, 0.5, 0.5, 0.5, 0.25]
 
 

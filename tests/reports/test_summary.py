@@ -150,7 +150,7 @@ def lines_of(axes: Any) -> dict[str, Any]:
 
 LEGENDS = [
     {"after the predictor", "after relaxation"},
-    {"measuring probe (± standard error)", "validation images"},
+    {"measuring probe (± standard error)", "validation examples"},
 ]
 
 
@@ -163,7 +163,7 @@ def test_control_figure_shows_the_rows() -> None:
         {"after the predictor": [900, 14, -12, 12], "after relaxation": [0, 4, -10, 2]},
         {
             "measuring probe (± standard error)": [0.5, 0.52, 0.45, 0.51],
-            "validation images": [0.6, 0.62, 0.55, 0.61],
+            "validation examples": [0.6, 0.62, 0.55, 0.61],
         },
     ]
     for axes, panel in zip((held, loss), expected, strict=True):
@@ -210,7 +210,7 @@ def test_nothing_that_is_plotted_falls_outside() -> None:
     assert low < -12  # the smallest prediction, in percent
     assert high > 900  # and the largest
     assert loss.get_ylim()[0] == 0
-    assert loss.get_ylim()[1] > 1.0  # C on validation images in the first row
+    assert loss.get_ylim()[1] > 1.0  # C on validation examples in the first row
     assert gamma.get_ylim()[0] == 0
     assert gamma.get_ylim()[1] > 2.6
     low, high = lam.get_ylim()
@@ -229,7 +229,7 @@ def test_missing_values_do_not_break_the_figure(missing: tuple[str, ...], everyw
         gaps[0]["C_error"] = 0.01  # the probe always has one somewhere
     held, loss = drawn(control_figure(gaps)).axes[:2]
     lost = 4 if everywhere else 1
-    shown = np.asarray(lines_of(loss)["validation images"].get_ydata())
+    shown = np.asarray(lines_of(loss)["validation examples"].get_ydata())
     assert np.isnan(shown).sum() == lost
     for name in LEGENDS[0]:
         shown = np.asarray(lines_of(held)[name].get_ydata())

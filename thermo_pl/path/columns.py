@@ -237,9 +237,9 @@ SCHEMA = (
         "`seconds`",
     ),
     Column("seconds", "s", "process", "thermo", "wall time of the step"),
-    Column("val_C", "nats", "validation", "thermo", "C on validation images", compared=True),
+    Column("val_C", "nats", "validation", "thermo", "C on validation examples", compared=True),
     Column(
-        "val_accuracy", "", "validation", "thermo", "accuracy on validation images", compared=True
+        "val_accuracy", "", "validation", "thermo", "accuracy on validation examples", compared=True
     ),
 )
 """All columns, in the order of the file: one row per macro-step."""

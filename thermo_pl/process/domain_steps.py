@@ -104,7 +104,7 @@ class DomainStepsRule(Rule[DomainCourse]):
         if math.isnan(seen.val_loss) or math.isnan(course.val_loss):
             raise ConfigError(
                 "nudge: got an epoch without validation; allowed: trainer.check_val_every_n_epoch: "
-                "1, as C on validation images steers"
+                "1, as C on validation examples steers"
             )
         if seen.val_loss <= course.val_loss:
             return None

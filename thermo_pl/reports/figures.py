@@ -55,7 +55,7 @@ def control_figure(rows: Sequence[Row]) -> Figure:
     measured, error = column(rows, "C"), column(rows, "C_error")
     loss.fill_between(s, measured - error, measured + error, color=BLUE, alpha=0.25, lw=0)
     loss.plot(s, measured, color=BLUE, label="measuring probe (± standard error)")
-    loss.plot(s, column(rows, "val_C"), "--", color=ORANGE, label="validation images")
+    loss.plot(s, column(rows, "val_C"), "--", color=ORANGE, label="validation examples")
     loss.set_ylim(bottom=0)
     loss.set_ylabel("C (nats)")
     loss.legend(fontsize="small")

@@ -41,9 +41,9 @@ RESULTS = {
     "heat_cold": "heat at the low C (nats)",
     "efficiency": "efficiency of the cycle, where it closes and holds its C",
     "carnot_efficiency": "efficiency of a reversible cycle between the same C",
-    "val_J": "J on validation images (nats), at the end",
-    "val_R": "R on validation images (nats), at the end",
-    "val_D": "D on validation images (nats), at the end",
+    "val_J": "J on validation examples (nats), at the end",
+    "val_R": "R on validation examples (nats), at the end",
+    "val_D": "D on validation examples (nats), at the end",
     **_at_end("validation"),
     "accuracy_A": "accuracy on test images of the first domain, at the end",
     "accuracy_B": "accuracy on test images of the last domain, at the end",
@@ -165,7 +165,7 @@ def _meaning(name: str) -> str:
     kind, _, what = name.partition("_")
     if kind == "closure":
         return f"{what} at the end of the cycle less at its start"
-    return f"{what} on validation images, at the end"
+    return f"{what} on validation examples, at the end"
 
 
 def _result_names(runs: Sequence[Run]) -> Iterator[str]:
