@@ -61,7 +61,7 @@ def test_a_precise_row_is_not_excused_by_a_noisy_one() -> None:
 
 def test_the_preparation_promises_nothing_and_neither_does_an_infinite_tolerance() -> None:
     assert promise(START, 0.01) == replace(promise([], 0.01))
-    assert promise([], 0.01).verdict == "held"
+    assert promise([], 0.01).verdict == "not judged"
     found = promise([*START, held(2, 0.9)], math.inf)
     assert (found.verdict, found.miss) == ("not promised", pytest.approx(0.8))
 

@@ -16,7 +16,7 @@ from thermo_pl.laws.checks import allowed_errors, judge
 from thermo_pl.path.columns import PREPARATION, Row
 from thermo_pl.path.segments import stroke_paths
 
-Said = Literal["held", "not held", "not promised"]
+Said = Literal["held", "not held", "not judged", "not promised"]
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,8 @@ def promise(rows: Sequence[Row], tolerance: float) -> Promise:
         worst = max(values, key=lambda value: value.excess(z))
         kept = judge(abs(worst.miss), worst.error, tolerance, len(values)).shown
     said: Said = "held" if kept else "not held"
+    if not values:  # such as of a run that stopped before its first step
+        said = "not judged"
     if math.isinf(tolerance):
         said = "not promised"
     return Promise(said, *worst, tolerance, len(values))
