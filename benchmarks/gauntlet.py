@@ -30,6 +30,7 @@ from thermo_pl.cli.flags import with_flags
 from thermo_pl.configs.layers import follow
 from thermo_pl.files import read_csv
 from thermo_pl.module import FreeEnergyModel
+from thermo_pl.path.segments import drift
 
 Config = dict[str, Any]
 
@@ -132,13 +133,13 @@ def line(name: str, folder: Path, code: int, seconds: float) -> tuple[str, bool]
     """A row of the table, and whether the run said done over a constraint that was not held."""
     runs = sorted(folder.glob("version_*"))
     rows = read_csv(runs[-1] / "path.csv") if runs and (runs[-1] / "path.csv").exists() else []
-    drifts = [abs(row["C"] / row["C_target"] - 1) for row in rows if row["C_target"]]
+    held = [row for row in rows if row["C_target"]]
     summary = runs[-1] / "summary.json" if runs else folder
     verdict = json.loads(summary.read_text())["promise"]["verdict"] if summary.is_file() else None
     told = verdict or "none"
     if code:
         told += ": " + (folder / "printed.txt").read_text().strip().splitlines()[-1][:110]
-    worst = f"{max(drifts):>9.2%}{sum(drifts) / len(drifts):>8.2%}" if drifts else f"{'':>17}"
+    worst = "{:>9.2%}{:>8.2%}".format(*drift(held)) if held else f"{'':>17}"
     spent = sum(row["gradients"] for row in rows)
     reached = f"{rows[-1]['t']:>6.2f}" if rows else f"{'':>6}"
     text = f"{name:<22}{code:>5}{reached}{worst}{len(rows):>6}{spent:>11.2e}{seconds:>9.0f}  {told}"

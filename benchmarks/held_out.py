@@ -28,7 +28,7 @@ from thermo_pl.callbacks.attached import data_of, model_of
 from thermo_pl.files import read_csv
 from thermo_pl.particles import interpolate
 from thermo_pl.path.columns import Row
-from thermo_pl.response.measurement import classification_draws
+from thermo_pl.response.measurement import accuracy, classification_draws
 from thermo_pl.response.objective import Probe
 
 DRAWS = 64
@@ -49,10 +49,8 @@ class OnTest(Monitor):
         generator = torch.Generator().manual_seed(7)
         noise = networks.noise(DRAWS, len(particles.weight), generator)
         loss = float(classification_draws(networks, Probe(particles, noise), data.t).mean())
-        batch = interpolate(particles, data.t)
-        right = networks.predict(batch.x).probabilities.argmax(-1) == batch.y.argmax(-1)
-        accuracy = float((right * batch.weight).sum() / batch.weight.sum())
-        self._rows.append({"t": data.leg + data.t, "C": loss, "accuracy": accuracy})
+        right = accuracy(networks, interpolate(particles, data.t))
+        self._rows.append({"t": data.leg + data.t, "C": loss, "accuracy": right})
         with (Path(trainer.default_root_dir) / "on_test.csv").open("w", newline="") as file:
             writer = csv.DictWriter(file, ["t", "C", "accuracy"])
             writer.writeheader()

@@ -20,11 +20,12 @@ from thermo_pl.datamodules.base import PathDataModule
 from thermo_pl.files import write_json
 from thermo_pl.laws.promise import promise
 from thermo_pl.module import FreeEnergyModel
-from thermo_pl.particles import Batch, Particles, interpolate, weighted_mean
+from thermo_pl.particles import Particles, interpolate
 from thermo_pl.path.columns import Row
 from thermo_pl.reports import kinds
 from thermo_pl.reports.figures import DPI
 from thermo_pl.reports.kinds import REPORTS, letter
+from thermo_pl.response.measurement import accuracy
 
 Frame = tuple[float, Tensor, Tensor | None]
 """Path coordinate, images and what the model makes of them."""
@@ -111,22 +112,6 @@ def save_figure(figure: Figure, path: Path) -> None:
     """
     path.parent.mkdir(exist_ok=True)
     figure.savefig(path, dpi=DPI)
-
-
-@torch.no_grad()
-def accuracy(model: FreeEnergyModel, batch: Batch) -> float:
-    """Share of the mass that is classified right at the encoder's mean.
-
-    Args:
-        model: the model.
-        batch: samples.
-
-    Returns:
-        A number in [0, 1].
-    """
-    probabilities = model.predict(batch.x.to(model.device, model.dtype)).probabilities.cpu()
-    right = probabilities.argmax(-1) == batch.y.argmax(-1)
-    return float(weighted_mean(right.to(batch.weight), batch.weight))
 
 
 def _accuracies(model: FreeEnergyModel, data: PathDataModule) -> dict[str, float]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from thermo_pl.datamodules.sources import (
     check_shares,
     divide,
 )
-from thermo_pl.errors import ConfigError, DataError
+from thermo_pl.errors import ConfigError, DataError, located
 
 
 class DatasetSource(ImageSource):
@@ -285,14 +284,8 @@ def imported(path: str) -> Callable[..., Any]:
     Raises:
         ConfigError: if there is no such class.
     """
-    module, _, name = path.rpartition(".")
-    try:
-        found = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            f"dataset: got {path!r} ({error}); allowed: the path of an importable class, such as "
-            "torchvision.datasets.ImageFolder"
-        ) from error
+    allowed = "the path of an importable class, such as torchvision.datasets.ImageFolder"
+    found: Callable[..., Any] = located(path, "dataset", allowed)
     if not inspect.isclass(found):
         raise ConfigError(f"dataset: got {path!r}, which is no class; allowed: a class path")
     return found

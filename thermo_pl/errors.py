@@ -5,6 +5,9 @@ A message says what was got, what is allowed and what to do, in one line.
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any
+
 
 class ThermoError(Exception):
     """Base of every error that thermo_pl raises on purpose."""
@@ -68,3 +71,24 @@ def require(ok: bool, name: str, got: object, allowed: str) -> None:
     """
     if not ok:
         raise ConfigError(f"{name}: got {got!r}; allowed: {allowed}")
+
+
+def located(path: str, key: str, allowed: str) -> Any:
+    """What an import path of a config names.
+
+    Args:
+        path: such as ``torchvision.models.resnet18``.
+        key: of the config, for the error.
+        allowed: for the error, likewise.
+
+    Returns:
+        What lies there.
+
+    Raises:
+        ConfigError: if there is nothing.
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"{key}: got {path!r} ({error}); allowed: {allowed}") from error

@@ -14,7 +14,6 @@ from torch import nn
 
 from support.process_runs import Run, fit, json_of, make_model
 from thermo_pl.callbacks import Adiabatic, Cycle, Equilibration, Probes, RunReport
-from thermo_pl.callbacks.run_report import accuracy
 from thermo_pl.datamodules import InterpolatedDataModule, Waypoint
 from thermo_pl.datamodules.transforms import Occlusion
 from thermo_pl.networks import Gaussian, MLPDecoder, MLPEncoder
@@ -23,6 +22,7 @@ from thermo_pl.process.rule import ReportKind
 from thermo_pl.process.strokes import Stroke
 from thermo_pl.reports.kinds import REPORTS
 from thermo_pl.response.linear import ResponseSettings
+from thermo_pl.response.measurement import accuracy
 
 STROKES = ["hot", "cooling", "cold", "heating"]
 SETTINGS: dict[str, Any] = {

@@ -12,7 +12,7 @@ from sklearn.metrics import accuracy_score
 from support.small_networks import CLASSES, SHAPE, parts
 from thermo_pl.errors import ConfigError, InfeasibleTarget
 from thermo_pl.networks import GaussianClassifier, Networks
-from thermo_pl.particles import Particles
+from thermo_pl.particles import Particles, interpolate
 from thermo_pl.process import Accuracy, ConstantSteps, Equilibrium, IsoClassificationRule, Point
 from thermo_pl.process.data import Route
 from thermo_pl.response import Gradient, Slopes
@@ -67,7 +67,7 @@ def test_the_accuracy_is_scikit_learns() -> None:
     y, weight = torch.eye(CLASSES)[label], torch.rand(50)
     named = networks.predict((x + 1) / 2).probabilities.argmax(-1)
     expected = accuracy_score(label, named, sample_weight=weight)
-    found = accuracy(networks, Particles(x, torch.ones_like(x), y, y, weight), 0.5)
+    found = accuracy(networks, interpolate(Particles(x, torch.ones_like(x), y, y, weight), 0.5))
     assert found == pytest.approx(expected, rel=1e-6)
 
 

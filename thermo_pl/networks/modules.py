@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -14,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrizations import _SpectralNorm
 
 from thermo_pl.checkpoints import load_weights
-from thermo_pl.errors import ConfigError, require
+from thermo_pl.errors import ConfigError, located, require
 from thermo_pl.networks.checks import check_function, check_network
 from thermo_pl.networks.classifier import Classifier
 from thermo_pl.networks.decoder import Decoder
@@ -262,14 +261,8 @@ def made(module: str | nn.Module, arguments: dict[str, Any] | None) -> nn.Module
 
 
 def _located(path: str) -> Callable[..., Any]:
-    module, _, name = path.rpartition(".")
-    try:
-        found = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            f"module: got {path!r} ({error}); allowed: the path of an importable class or "
-            "function, such as torchvision.models.resnet18"
-        ) from error
+    allowed = "the path of an importable class or function, such as torchvision.models.resnet18"
+    found = located(path, "module", allowed)
     require(callable(found), "module", path, "the path of a class or function")
     return cast(Callable[..., Any], found)
 

@@ -288,7 +288,8 @@ class Continuation(Generic[C]):
                 reach=self._moves.control_here(),
             )
             return Result(replace(state, step=following))
-        reach = self._moves.reachable(step) if miss.quantity == "C" else None
+        asked = miss.quantity == "C" and step.is_last(self.settings.min_step)
+        reach = self._moves.reachable(step) if asked else None
         failure = lost(step.state.rows[-1], miss, self.settings.min_step, reach)
         return self._taken_back(step, told(miss, step.rounds), failure)
 
@@ -303,8 +304,7 @@ class Continuation(Generic[C]):
             rejection=why,
             share=step.state.share / 2,
         )
-        still = step.proposal is None or not any(step.proposal.motion)
-        if still or state.share < self.settings.min_step:
+        if step.is_last(self.settings.min_step):
             return Result(state, failure=failure)
         try:
             return Result(self._proposed(state))

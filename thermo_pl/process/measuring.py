@@ -9,6 +9,7 @@ from torch import Tensor
 
 from thermo_pl.errors import ConfigError, NonFinite, SolverBreakdown
 from thermo_pl.estimate import Estimate
+from thermo_pl.particles import interpolate
 from thermo_pl.process.probing import Kind, ProbeSource
 from thermo_pl.process.rows import Stand
 from thermo_pl.process.rule import Rule
@@ -131,7 +132,7 @@ class Instruments:
         if rule.steers_distortion:
             found = found._replace(D=distortion(networks, probe, t, draws_to_decode(probe)))
         if rule.asks_accuracy:
-            found = found._replace(accuracy=accuracy(networks, probe.particles, t))
+            found = found._replace(accuracy=accuracy(networks, interpolate(probe.particles, t)))
         return found
 
     def respond(self, epoch: int, relaxation_time: float, past_saddles: bool) -> Solved:

@@ -72,6 +72,18 @@ class Step(Generic[C]):
         """Gradient evaluations since the last row."""
         return self.state.gradients + self.relaxed.gradients + self.spent
 
+    def is_last(self, least: float) -> bool:
+        """Whether no shorter one is tried if this one does not count.
+
+        Args:
+            least: share of the process's own step below which none is tried.
+
+        Returns:
+            Whether half of it is too short, or nothing moves in it.
+        """
+        still = self.proposal is None or not any(self.proposal.motion)
+        return still or self.state.share / 2 < least
+
 
 @dataclass(frozen=True)
 class Result(Generic[C]):

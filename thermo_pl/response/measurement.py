@@ -16,7 +16,7 @@ from torch import Tensor
 
 from thermo_pl.estimate import Estimate
 from thermo_pl.networks import Networks
-from thermo_pl.particles import Particles, interpolate
+from thermo_pl.particles import Batch, interpolate, weighted_mean
 from thermo_pl.response.objective import Objective, Probe, with_t_derivative
 
 NOTHING = torch.zeros(1, dtype=torch.float64)
@@ -182,22 +182,20 @@ def classification_draws(model: Networks, probe: Probe, t: float) -> Tensor:
 
 
 @torch.no_grad()
-def accuracy(model: Networks, particles: Particles, t: float) -> float:
-    """Share of the particles whose most likely class is the one predicted at the encoder's mean.
+def accuracy(model: Networks, batch: Batch) -> float:
+    """Share of the mass that is classified right at the encoder's mean.
 
     Args:
         model: the model, with a classifier of classes.
-        particles: pairs of the coupling.
-        t: domain coordinate.
+        batch: samples.
 
     Returns:
-        Between 0 and 1, weighed by the particles' mass.
+        A number in [0, 1].
     """
-    batch = interpolate(particles, t)
-    parts = torch.split(batch.x, PARTICLES_AT_ONCE)
+    parts = torch.split(batch.x.to(model.device, model.dtype), PARTICLES_AT_ONCE)
     named = torch.cat([model.predict(x).probabilities.argmax(-1) for x in parts])
-    right = (named == batch.y.argmax(-1)).to(batch.weight)
-    return float(right @ batch.weight / batch.weight.sum())
+    right = named.to(batch.y.device) == batch.y.argmax(-1)
+    return float(weighted_mean(right.to(batch.weight), batch.weight))
 
 
 @torch.no_grad()
