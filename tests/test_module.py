@@ -100,6 +100,16 @@ def test_a_trainer_casts_the_networks_and_leaves_lambda_exact(
     assert made.lam.item() == pytest.approx(0.1, rel=1e-15)
 
 
+def test_a_checkpoint_casts_as_the_trainer_does() -> None:
+    saved, made = model().double(), model()  # the trainer's way
+    checkpoint = {"state_dict": saved.state_dict()}
+    saved.on_save_checkpoint(checkpoint)
+    made.on_load_checkpoint(checkpoint)
+    assert made.dtype == torch.float64
+    one, other = (of.val_metrics["C"].metric_state["mean_value"].dtype for of in (saved, made))
+    assert one == other  # else val_C of a resumed run has other digits
+
+
 def test_a_cubature_asks_for_full_batches(tmp_path: Path) -> None:
     data = InterpolatedDataModule([Waypoint([0, 1])], batch_size=8, cache_dir=tmp_path)
     made = FreeEnergyModel(

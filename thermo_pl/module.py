@@ -269,11 +269,18 @@ class FreeEnergyModel(Networks, pl.LightningModule):  # type: ignore[misc]
         if self.strict_loading:
             check_same_networks(self, checkpoint["state_dict"])
         # Lightning casts the networks to the trainer's precision only after it has loaded the
-        # weights: those of a float64 run would be rounded on their way
+        # weights: those of a float64 run would be rounded on their way. As Lightning does, by
+        # double() and not by to(float64), which would cast the metrics of validation, too.
         dtypes = {t.dtype for t in checkpoint["state_dict"].values() if t.is_floating_point()}
         weights = dtypes - {self.lam.dtype} or dtypes
         if len(weights) == 1:
-            self.to(weights.pop())
+            casts = {
+                torch.float64: self.double,
+                torch.float32: self.float,
+                torch.bfloat16: self.bfloat16,
+                torch.float16: self.half,
+            }
+            casts[weights.pop()]()
         self._relaxed_by = checkpoint.get("thermo_optimizer", {})
         check_resumed(
             *({name: str(value) for name, value in start.items()} for start in (self.start, saved))
