@@ -6,17 +6,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import (
-    BaseFinetuning,
-    BatchSizeFinder,
-    EarlyStopping,
-    GradientAccumulationScheduler,
-    LearningRateFinder,
-    ModelPruning,
-    StochasticWeightAveraging,
-    Timer,
-    WeightAveraging,
-)
+from pytorch_lightning.callbacks import Timer
 
 from thermo_pl.callbacks.attached import callbacks_of
 from thermo_pl.callbacks.ranks import check_strategy
@@ -26,17 +16,20 @@ from thermo_pl.process.settings import Settings
 from thermo_pl.process.system import System
 
 _AVERAGES = "none that moves θ beside a process; average the weights of its checkpoints afterwards"
-REFUSED: dict[type[pl.Callback], str] = {
-    StochasticWeightAveraging: _AVERAGES,
-    WeightAveraging: _AVERAGES,
-    ModelPruning: "none that changes the networks of a process; prune before or after it",
-    BaseFinetuning: "the same parameters throughout; freeze them in the networks themselves",
-    LearningRateFinder: "none: it looks for model.lr, and the learning rate is model.optimizer.lr",
-    BatchSizeFinder: "none that trains before a process begins; take a number for data.batch_size",
-    EarlyStopping: "none: J changes along a path, and a process ends by itself",
-    GradientAccumulationScheduler: "trainer.accumulate_grad_batches, one number for the whole run",
+REFUSED = {
+    "StochasticWeightAveraging": _AVERAGES,
+    "WeightAveraging": _AVERAGES,
+    "ModelPruning": "none that changes the networks of a process; prune before or after it",
+    "BaseFinetuning": "the same parameters throughout; freeze them in the networks themselves",
+    "LearningRateFinder": "none: it looks for model.lr; the learning rate is model.optimizer.lr",
+    "BatchSizeFinder": "none that trains before a process; take a number for data.batch_size",
+    "EarlyStopping": "none: J changes along a path, and a process ends by itself",
+    "GradientAccumulationScheduler": "trainer.accumulate_grad_batches, the same number throughout",
 }
-"""Callbacks of Lightning that a process cannot stand, and what to do instead."""
+"""Callbacks of Lightning that a process cannot stand, and what to do instead.
+
+By name: not every release of Lightning has all of them.
+"""
 
 
 def check_trainer(trainer: pl.Trainer) -> None:
@@ -62,8 +55,9 @@ def check_trainer(trainer: pl.Trainer) -> None:
     allowed = "a number of batches from 1, or a share of them above 0: relaxation needs some"
     require(limit != 0, "trainer.limit_train_batches", limit, allowed)
     for callback in callbacks_of(trainer):
-        for kind, allowed in REFUSED.items():
-            ok = not isinstance(callback, kind)
+        for kind in type(callback).__mro__:
+            ok = kind.__name__ not in REFUSED
+            allowed = REFUSED.get(kind.__name__, "")
             require(ok, "trainer.callbacks", type(callback).__name__, allowed)
 
 

@@ -231,7 +231,7 @@ def test_going_on_restores_lambda_and_gamma(checkpoint: Path, tmp_path: Path) ->
     made = model()
     before = theta(made)
     runner = trainer(tmp_path, max_epochs=1)  # that one epoch is done already
-    runner.fit(made, loader(batch()), ckpt_path=checkpoint, weights_only=False)
+    runner.fit(made, loader(batch()), ckpt_path=checkpoint)
     assert (made.lam.item(), made.gam.item()) == (0.9, 2.0)
     saved = torch.load(checkpoint, weights_only=True)["state_dict"]
     assert all(torch.equal(saved[k], v) for k, v in made.state_dict().items())
@@ -245,9 +245,7 @@ def test_a_checkpoint_never_overrules_the_config(
     made = model(**{name: value})
     message = rf"{name}: got {value} with a checkpoint .*started with .*model.initial_weights"
     with pytest.raises(ConfigError, match=message):
-        trainer(tmp_path, max_epochs=2).fit(
-            made, loader(batch()), ckpt_path=checkpoint, weights_only=False
-        )
+        trainer(tmp_path, max_epochs=2).fit(made, loader(batch()), ckpt_path=checkpoint)
     assert getattr(made, name).item() == value
 
 
@@ -276,9 +274,7 @@ def test_nor_does_its_optimiser_and_other_networks_are_refused(
 ) -> None:
     message = f"^{name}"
     with pytest.raises(ConfigError, match=message) as caught:
-        trainer(tmp_path, max_epochs=2).fit(
-            model(**changes), loader(batch()), ckpt_path=checkpoint, weights_only=True
-        )
+        trainer(tmp_path, max_epochs=2).fit(model(**changes), loader(batch()), ckpt_path=checkpoint)
     assert "\n" not in str(caught.value)
 
 
@@ -349,9 +345,7 @@ def test_a_checkpoint_that_does_not_say_where_it_started_is_refused(
     torch.save(content, checkpoint)
     message = "^ckpt_path: got a checkpoint that does not say where its run started; allowed: one"
     with pytest.raises(ConfigError, match=message):
-        trainer(tmp_path, max_epochs=2).fit(
-            model(), loader(batch()), ckpt_path=checkpoint, weights_only=False
-        )
+        trainer(tmp_path, max_epochs=2).fit(model(), loader(batch()), ckpt_path=checkpoint)
 
 
 # -- prediction and metrics ---------------------------------------------------------------------

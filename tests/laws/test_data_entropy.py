@@ -30,7 +30,9 @@ from thermo_pl.laws.data_entropy import (
 )
 
 Masses = npt.NDArray[np.float64]
-masses = arrays(float, 5, elements=st.floats(0, 1)).filter(lambda p: p.sum() > 1e-3)
+# 1/q of a subnormal q overflows in older releases of scipy
+elements = st.just(0.0) | st.floats(1e-300, 1)
+masses = arrays(float, 5, elements=elements).filter(lambda p: p.sum() > 1e-3)
 
 
 @given(masses, masses)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import pytest
 import torch
@@ -125,17 +126,19 @@ def test_momentum_makes_the_steps_longer() -> None:
 
 
 @pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW])
-def test_the_damping_of_adam_is_its_root_of_v(kind: type[torch.optim.Optimizer]) -> None:
+@pytest.mark.parametrize("amsgrad", [False, True])
+def test_the_damping_of_adam_is_its_root_of_v(kind: Any, amsgrad: bool) -> None:
     made = objective()
-    optimizer = kind(made.model.parameters(), lr=1e-3, betas=(0.9, 0.99), eps=1e-6)
-    v, steps = 0.0, 7
-    for _ in range(steps):
+    parameters = list(made.model.parameters())
+    optimizer = kind(parameters, lr=1e-3, betas=(0.9, 0.99), eps=1e-6, amsgrad=amsgrad)
+    v, steps = [torch.zeros(())], 7
+    for step in range(steps):
         optimizer.zero_grad()
-        loss(made).backward()
-        slope = nn.utils.parameters_to_vector([p.grad for p in made.model.parameters()])
-        v = 0.99 * v + 0.01 * slope.square()
+        (loss(made) * 0.1**step).backward()  # so that v falls
+        slope = nn.utils.parameters_to_vector([p.grad for p in parameters])
+        v.append(0.99 * v[-1] + 0.01 * slope.square())
         optimizer.step()
-    root = (v / (1 - 0.99**steps)).sqrt()
+    root = ((torch.stack(v[1:]).amax(0) if amsgrad else v[-1]) / (1 - 0.99**steps)).sqrt()
     floor = SLOWEST * root.mean()
     assert (root < floor).any()  # some are as slow as that
     expected = (torch.maximum(root, floor) + 1e-6) / 4.0
@@ -147,7 +150,10 @@ def test_optimisers_of_which_nothing_is_known_are_refused() -> None:
     parameters = list(model.parameters())
     several = [{"params": parameters[:1], "lr": 0.1}, {"params": parameters[1:]}]
     for optimizer, message in (
-        (torch.optim.LBFGS(parameters), r"optimizer: got 'LBFGS'; allowed: SGD or Adam; or take a"),
+        (
+            torch.optim.LBFGS(parameters),
+            r"optimizer: got 'LBFGS'; allowed: SGD, Adam, AdamW; or take a",
+        ),
         (torch.optim.Adam(parameters), r"before its first step; allowed: one after some steps"),
         (torch.optim.SGD(several, lr=0.2), r"optimizer.lr: got \[0.1, 0.2\]; allowed: one for all"),
     ):

@@ -11,7 +11,7 @@ import traceback
 import typing
 import warnings
 import zipfile
-from importlib import import_module
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -130,6 +130,20 @@ class ThermoCLI(LightningCLI):
     """
 
     run_dir: Path
+
+    def init_parser(self, **kwargs: Any) -> ThermoParser:
+        """Build a parser; older releases of Lightning take no class of it.
+
+        Args:
+            **kwargs: of the parser.
+
+        Returns:
+            A parser that knows ``--config``.
+        """
+        header = [f"pytorch_lightning=={metadata.version('pytorch-lightning')}"]
+        parser = ThermoParser(**{"dump_header": header, **kwargs})
+        parser.add_argument("-c", "--config", action="config", help="a YAML file")
+        return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the key that Lightning lacks."""
@@ -290,7 +304,6 @@ def run(args: list[str]) -> int:
             },
             seed_everything_default=0,
             auto_configure_optimizers=False,  # the model has its own
-            parser_class=ThermoParser,
             args=args,
         )
     except MisconfigurationException as error:

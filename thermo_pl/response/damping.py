@@ -42,8 +42,11 @@ def relaxation_damping(model: Networks, optimizer: torch.optim.Optimizer, time: 
             rates.
     """
     require(time > 0, "time", time, "a number > 0, the sum of the learning rates")
-    name, allowed = type(optimizer).__name__, "SGD or Adam; or take a number for response.damping"
-    known = isinstance(optimizer, torch.optim.SGD | torch.optim.Adam)
+    name, allowed = (
+        type(optimizer).__name__,
+        "SGD, Adam, AdamW; or take a number for response.damping",
+    )
+    known = isinstance(optimizer, torch.optim.SGD | torch.optim.Adam | torch.optim.AdamW)
     require(known, "optimizer", name, allowed)
     rates = {float(group["lr"]) for group in optimizer.param_groups}
     require(len(rates) == 1, "optimizer.lr", sorted(rates), "one for all parameters")
@@ -65,7 +68,8 @@ def _root(optimizer: torch.optim.Optimizer, parameter: Tensor, decay: float) -> 
     state = optimizer.state.get(parameter)
     if not state:
         raise ConfigError("optimizer: got one before its first step; allowed: one after some steps")
-    root: Tensor = (state["exp_avg_sq"] / (1 - decay ** float(state["step"]))).sqrt()
+    square = state.get("max_exp_avg_sq", state["exp_avg_sq"])  # the first where amsgrad is on
+    root: Tensor = (square / (1 - decay ** float(state["step"]))).sqrt()
     return root.flatten()
 
 
