@@ -10,11 +10,11 @@ from pytorch_lightning.trainer.states import TrainerStatus
 
 from thermo_pl.callbacks.attached import callbacks_of, is_fitting
 from thermo_pl.callbacks.ranks import digest
+from thermo_pl.checkpoints import INSIDE
 from thermo_pl.errors import ConfigError
 from thermo_pl.process.state import Snapshot
 from thermo_pl.process.system import System
 
-INSIDE = "thermo_inside_a_macro_step"
 OUTSIDE = (
     "allowed: one between two, from a ModelCheckpoint with save_on_train_epoch_end: true and "
     "without every_n_train_steps or train_time_interval"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
@@ -12,6 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from thermo_pl.errors import ConfigError, require
+
+INSIDE = "thermo_inside_a_macro_step"
+"""Key of checkpoints: whether they were taken where no process can go on."""
 
 
 def load_weights(
@@ -35,35 +40,109 @@ def load_weights(
     Raises:
         ConfigError: if there is no such file, or its weights are not those of the module.
     """
-    require(path.is_file(), argument, str(path), "an existing checkpoint file")
+    found = read(path, argument, f"a checkpoint of {allowed}")
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
         state = found.get("state_dict", found)
         own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         module.load_state_dict(own | dict(instead or {}))
-    except (RuntimeError, UnpicklingError, EOFError, AttributeError, TypeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
+    except (RuntimeError, AttributeError, TypeError) as error:
         raise ConfigError(
-            f"{argument}: got {str(path)!r}; allowed: a checkpoint of {allowed} ({reason})"
+            f"{argument}: got {str(path)!r}; allowed: a checkpoint of {allowed} ({_reason(error)})"
         ) from error
 
 
-def is_checkpoint(path: Path) -> bool:
-    """Whether a file that torch has written is a checkpoint of Lightning.
+def read(path: Path, argument: str, allowed: str, mmap: bool = False) -> Any:
+    """What a file of torch holds: plain data, and whole to the last bit.
+
+    Nothing in the file is executed. torch writes checksums, but does not look at them; here they
+    are compared.
 
     Args:
         path: the file.
+        argument: name of the argument that named it, for errors.
+        allowed: what is allowed there, likewise.
+        mmap: leave tensors on disk until they are used.
 
     Returns:
-        Whether it is, or holds objects that are not read without trust.
+        The content, on the CPU.
+
+    Raises:
+        ConfigError: if there is no such file, if it is torn, or holds anything but plain data.
     """
+    require(path.is_file(), argument, str(path), "an existing checkpoint file")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except UnpicklingError:
-        return True
-    except (RuntimeError, EOFError):
-        return False
-    return isinstance(content, dict) and {"state_dict", "pytorch-lightning_version"} <= set(content)
+        if zipfile.is_zipfile(path):  # else it is of the older format, which has no checksums
+            _compare_checksums(path)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    except Exception as error:  # of bytes that torch did not write anything may come
+        raise ConfigError(
+            f"{argument}: got {str(path)!r}; allowed: {allowed} ({_reason(error)})"
+        ) from error
+
+
+def read_checkpoint(path: Path, mmap: bool = False) -> dict[str, Any]:
+    """What a checkpoint of Lightning holds.
+
+    Args:
+        path: the file.
+        mmap: leave tensors on disk until they are used.
+
+    Returns:
+        The content, on the CPU.
+
+    Raises:
+        ConfigError: if it is torn, or no checkpoint.
+    """
+    allowed = "a whole checkpoint, or last for the newest one of the last run"
+    content = read(path, "ckpt_path", allowed, mmap)
+    kinds = {"state_dict": dict, "pytorch-lightning_version": str, "loops": dict, "epoch": int}
+    ok = isinstance(content, dict)
+    ok = ok and all(isinstance(content.get(name), kind) for name, kind in kinds.items())
+    require(ok, "ckpt_path", str(path), f"{allowed}, which this is not")
+    whole: dict[str, Any] = content
+    return whole
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The newest whole checkpoint that a process can go on from; others are named in a warning.
+
+    Args:
+        folder: where checkpoints lie.
+
+    Returns:
+        The file, or None.
+    """
+    files = sorted(folder.glob("*.ckpt"), key=lambda file: file.lstat().st_mtime_ns)
+    for file in reversed(files):
+        try:
+            require(
+                not read_checkpoint(file, mmap=True).get(INSIDE),
+                "ckpt_path",
+                str(file),
+                "one from between two macro-steps",
+            )
+        except ConfigError as error:
+            warnings.warn(f"passed over, for an older checkpoint: {error}", stacklevel=2)
+        else:
+            return file
+    return None
+
+
+def _compare_checksums(path: Path) -> None:
+    with zipfile.ZipFile(path) as file:
+        # torch compresses nothing in a checkpoint: what is small on disk cannot grow in memory
+        if any(one.compress_type for one in file.infolist()):
+            raise zipfile.BadZipFile("it is compressed, as torch's checkpoints are not")
+        if torn := file.testzip():
+            raise zipfile.BadZipFile(f"{torn} is torn: its checksum is not that of its bytes")
+
+
+def _reason(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if isinstance(error, UnpicklingError):  # torch's advice is to trust the file
+        told = next((line for line in lines if "nsupported" in line), "")
+        return f"it holds more than plain data, which could run code: {told}"
+    return lines[-1][:200] if lines else type(error).__name__
 
 
 def settings_of(value: object, name: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MeanMetric, Metric, MetricCollection
 
+from thermo_pl.checkpoint_files import keep_whole
 from thermo_pl.checkpoints import (
     check_resumed,
     check_same_networks,
@@ -219,6 +220,7 @@ class FreeEnergyModel(Networks, pl.LightningModule):  # type: ignore[misc]
 
     def setup(self, stage: str) -> None:
         """Check that the data fit the networks; an encoder that whitens learns their moments."""
+        keep_whole(self.trainer)
         for callback in getattr(self.trainer, "callbacks", []):
             searches, name = isinstance(callback, LearningRateFinder), type(callback).__name__
             allowed = "none: it looks for model.lr, and the learning rate is model.optimizer.lr"

@@ -348,6 +348,7 @@ def test_command_line(command_line: Callable[..., int], capsys: pytest.CaptureFi
         "equilibration.csv",
         "summary.json",
         "checkpoints/last.ckpt",
+        "checkpoints/last.before.ckpt",
         "figures/control.png",
         "figures/images.png",
         "figures/rdc_space.png",
@@ -362,7 +363,7 @@ def test_resume_on_the_command_line(command_line: Callable[..., int]) -> None:
     assert command_line() == 0
     assert command_line("--trainer.max_epochs", "3") == 0
     assert last_status(Path("runs/version_1")).startswith("cut off")
-    assert command_line("--ckpt_path", "runs/version_1/checkpoints/last.ckpt") == 0
+    assert command_line("--ckpt_path", "last") == 0
     whole, cut, resumed = (read_csv(f"runs/version_{n}/path.csv") for n in range(3))
     assert len(cut) == 2
     assert same_path(resumed, whole) == []

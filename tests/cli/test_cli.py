@@ -216,25 +216,10 @@ def test_one_batch_is_not_all_of_them(given: str, batches: int) -> None:
     assert str(saved["trainer"]["limit_train_batches"]) == given
 
 
-def test_a_requeued_run_is_not_begun_anew(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    left = Path("runs/version_3")
-    left.mkdir(parents=True)
-    (left / "hpc_ckpt_1.ckpt").touch()
-    for name, value in (("SLURM_NTASKS", "1"), ("SLURM_JOB_NAME", "fit"), ("SLURM_JOB_ID", "7")):
-        monkeypatch.setenv(name, value)
-    assert call() == 2
-    told = capsys.readouterr().err
-    assert "version_3/hpc_ckpt_1.ckpt" in told
-    assert "--ckpt_path runs/version_3/checkpoints/last.ckpt" in told
-    assert not Path("runs/version_4").exists()
-
-
 def test_a_file_of_torch_that_is_no_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"weights": torch.zeros(2)}, "weights.pt")
     assert call("--ckpt_path", "weights.pt") == 2
-    assert "ckpt_path: got 'weights.pt'; allowed: a checkpoint" in capsys.readouterr().err
+    assert "ckpt_path: got 'weights.pt'; allowed: a whole checkpoint" in capsys.readouterr().err
 
 
 @pytest.mark.slow  # imports everything anew
@@ -307,7 +292,7 @@ def test_another_rank_takes_the_directory_it_is_given(monkeypatch: pytest.Monkey
     monkeypatch.setattr(lightning.rank_zero_only, "rank", 1)
     cli = object.__new__(lightning.ThermoCLI)
     cli.settings = Namespace(threads=None, trainer=Namespace(default_root_dir="runs", logger=None))
-    cli._ckpt_path = None
+    cli._ckpt_path, cli._root = None, "runs"
     cli.before_instantiate_classes()
     assert cli.run_dir == Path("given")
     assert not Path("runs").exists()
@@ -353,9 +338,9 @@ IN_YAML: list[tuple[str, Any, str]] = [
     ("trainer.logger", "Foo", "WandbRunLogger"),
     ("trainer.default_root_dir", "config.yaml", "a local directory"),
     ("seed_everything", "x", "bool, int"),
-    ("ckpt_path", "no.ckpt", "a checkpoint file"),
+    ("ckpt_path", "no.ckpt", "an existing checkpoint file"),
     ("ckpt_path", "last", "a checkpoint file"),
-    ("ckpt_path", "config.yaml", "a checkpoint"),
+    ("ckpt_path", "config.yaml", "a whole checkpoint"),
     ("model", ..., "--config FILE"),
     ("data", ..., "--config FILE"),
     ("model.class_path", "NoSuch", "FreeEnergyModel"),

@@ -10,7 +10,6 @@ import signal
 import traceback
 import typing
 import warnings
-import zipfile
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, NoReturn, cast
@@ -19,7 +18,6 @@ import pytorch_lightning as pl
 import torch
 import yaml
 from jsonargparse.typing import PositiveInt
-from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -29,14 +27,14 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from thermo_pl.callbacks import EntropyReport, PathLogger, PredictionWriter, QuasiStatic
 from thermo_pl.callbacks.checks import check_trainer
-from thermo_pl.checkpoints import is_checkpoint
+from thermo_pl.cli import resuming
 from thermo_pl.cli.flags import read_flags, split, with_flags
 from thermo_pl.configs import layers, mistakes
 from thermo_pl.configs.tree import check
-from thermo_pl.errors import ConfigError
+from thermo_pl.errors import ConfigError, ThermoError, require
 from thermo_pl.files import write_atomic
 from thermo_pl.module import FreeEnergyModel
-from thermo_pl.runs.directory import create_run_directory, latest_run_directory
+from thermo_pl.runs.directory import create_run_directory
 from thermo_pl.runs.wandb import WandbRunLogger, checkpoint_version
 
 # Short class names in a config resolve only to classes that were imported before it is parsed.
@@ -45,6 +43,7 @@ for _package in ("networks", "callbacks", "datamodules", "optim"):
 
 BATCHES = re.compile(r"limit_(train|val|test|predict)_batches|overfit_batches")
 RUN_DIR_VARIABLE = "THERMO_PL_RUN_DIR"
+CHECKPOINT_VARIABLE = "THERMO_PL_CKPT_PATH"
 
 _NOISE = (
     # Images are in memory and a step is cheap: worker processes would slow it down.
@@ -64,6 +63,10 @@ _NOISE = (
     # PyTorch's deprecation inside Lightning, nothing a user can act on.
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
 )
+
+
+_RESTORING = {"_restore_modules_and_callbacks", "restore_training_state"}
+"""Where Lightning takes over what a checkpoint holds; it may hold anything."""
 
 
 class _Refused(SystemExit):
@@ -179,7 +182,13 @@ class ThermoCLI(LightningCLI):
         self.settings = self.config[words[0]]
         # LightningCLI would let the hyperparameters in a checkpoint overrule the config: λ, γ are
         # state, so it does not get to see the path.
-        self._ckpt_path = _checkpoint(self.settings.pop("ckpt_path", None))
+        given = self.settings.pop("ckpt_path", None)
+        trusts = self.settings.get("weights_only") is False
+        allowed = "true: a checkpoint is read as plain data, and nothing in it is executed"
+        require(not trusts, "weights_only", False, allowed)
+        self._root = self.settings.trainer.default_root_dir or "runs"
+        inherited = os.environ.get(CHECKPOINT_VARIABLE) if _rank() else None
+        self._ckpt_path = inherited or resuming.checkpoint(given, Path(self._root).expanduser())
 
     def _types(self, command: str) -> dict[str, Any]:
         # of each key at the top; LightningCLI has no public way to the parser of a command
@@ -195,18 +204,20 @@ class ThermoCLI(LightningCLI):
         settings.ckpt_path = self._ckpt_path
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
-        root = settings.trainer.default_root_dir or "runs"
-        if getattr(rank_zero_only, "rank", 0) == 0:
-            if self.subcommand == "fit" and self._ckpt_path is None and SLURMEnvironment.detect():
-                _check_requeued(Path(root))
-            self.run_dir = create_run_directory(root)
+        if _rank() == 0:
             text = self._parser(self.subcommand).dump(settings, skip_unset=False)
+            if self.subcommand == "fit" and self._ckpt_path is None:
+                root = Path(self._root).expanduser()
+                self._ckpt_path = settings.ckpt_path = resuming.requeued(root, text)
+                text = self._parser(self.subcommand).dump(settings, skip_unset=False)
+            self.run_dir = create_run_directory(self._root)
             write_atomic(self.run_dir / "config.yaml", text)
             # Lightning's launcher runs this command again for every other rank.
             os.environ[RUN_DIR_VARIABLE] = str(self.run_dir)
+            os.environ[CHECKPOINT_VARIABLE] = str(self._ckpt_path or "")
         else:
             # Under other launchers a rank is on its own; only rank zero writes.
-            self.run_dir = Path(os.environ.get(RUN_DIR_VARIABLE, root))
+            self.run_dir = Path(os.environ.get(RUN_DIR_VARIABLE, self._root))
         loggers = settings.trainer.logger
         for logger in loggers if isinstance(loggers, list) else [loggers]:
             arguments = getattr(logger, "init_args", {})
@@ -310,6 +321,14 @@ def run(args: list[str]) -> int:
         raise ConfigError(str(error)) from error
     except SIGTERMException:  # an exit without a code, as if the run were done
         return 128 + signal.SIGTERM
+    except Exception as error:
+        names = {frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)}
+        if isinstance(error, ThermoError) or not names & _RESTORING:
+            raise
+        raise ConfigError(
+            f"ckpt_path: got a checkpoint that does not fit ({type(error).__name__}: {error}); "
+            "allowed: one of a run of this config, with its optimiser"
+        ) from error
     return 0
 
 
@@ -321,26 +340,5 @@ def _useful(record: logging.LogRecord) -> bool:
     return not re.match(r"TPU available: False|HPU available: False|💡|Tip:", text)
 
 
-def _checkpoint(path: Any) -> Any:
-    # "best", "last" and "hpc" look into the run's own directory, which is new and empty: Lightning
-    # would start from scratch with a warning.
-    if path is None or "://" in str(path) or Path(path).is_dir():  # sharded ones are directories
-        return path
-    if not Path(path).is_file():
-        raise ConfigError(f"ckpt_path: got {str(path)!r}, no such file; allowed: a checkpoint file")
-    if not zipfile.is_zipfile(path) or not is_checkpoint(Path(path)):  # what torch.save writes
-        raise ConfigError(f"ckpt_path: got {str(path)!r}; allowed: a checkpoint, which this is not")
-    return path
-
-
-def _check_requeued(root: Path) -> None:
-    # Lightning saves a run that SLURM requeues in its run directory, and looks there for it again;
-    # but the same command has a new one.
-    left = latest_run_directory(root)
-    saved = sorted(left.glob("hpc_ckpt_*.ckpt")) if left is not None else []
-    if saved:
-        raise ConfigError(
-            f"ckpt_path: got nothing, and {saved[-1]} is of a run that SLURM has requeued; "
-            f"allowed: --ckpt_path {left}/checkpoints/last.ckpt or what that run has there, to "
-            "go on; or another trainer.default_root_dir, to start anew"
-        )
+def _rank() -> int:
+    return getattr(rank_zero_only, "rank", 0) or 0

@@ -48,17 +48,17 @@ def create_run_directory(root: str | os.PathLike[str]) -> Path:
         ) from error
 
 
-def latest_run_directory(root: Path) -> Path | None:
-    """The ``version_N`` under ``root`` that was made last.
+def run_directories(root: Path) -> list[Path]:
+    """The ``version_N`` under ``root``.
 
     Args:
         root: the parent.
 
     Returns:
-        The directory; None where there is none.
+        Those that were made last come first.
     """
     numbers = _numbers(root) if root.is_dir() else []
-    return root / f"version_{max(numbers)}" if numbers else None
+    return [root / f"version_{number}" for number in sorted(numbers, reverse=True)]
 
 
 def _numbers(parent: Path) -> list[int]:
