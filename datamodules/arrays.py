@@ -112,13 +112,15 @@ class ArraySource(ImageSource):
 
     def _read(self, path: Path) -> tuple[Array, Array]:
         try:
+            if path.exists() and not path.is_file():
+                raise OSError("a directory, a pipe or a device, not a file")
             table = READERS[path.suffix.lower()](path, self.labels)
         except DataError:
             raise
-        except (OSError, ValueError, KeyError, csv.Error) as error:
+        except Exception as error:  # of files that are torn or foreign anything may come
             raise DataError(
-                f"{path}: got no file that can be read ({' '.join(str(error).split())}); allowed: "
-                f"{', '.join(READERS)}"
+                f"{path}: got no file that can be read ({' '.join(str(error).split())[:200]}); "
+                f"allowed: {', '.join(READERS)}"
             ) from error
         labels = _column(table, self.labels, path, "labels")
         names = self.features or [name for name in table.columns if name != self.labels]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -58,11 +59,15 @@ def read(path: str) -> Any:
     Raises:
         DataError: if it is no whole picture.
     """
+    if not os.path.isfile(path):  # a pipe would be waited for
+        raise DataError(f"{path}: got no file; allowed: images alone in an image folder")
     try:
         with Image.open(path) as image:
             deep = image.mode.startswith("I") or image.mode == "F"
             return pixels(image, 3) if deep else image.convert("RGB")
-    except (OSError, SyntaxError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # of files that are torn or foreign anything may come
         raise DataError(
             f"{path}: got a file that is no whole image ({' '.join(str(error).split())}); allowed: "
             "images alone in an image folder; repair the file or take it out"

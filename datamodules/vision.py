@@ -85,7 +85,7 @@ class VisionDataset(DatasetSource):
             found = super().open(arguments)
         except (ConfigError, DataError):
             raise
-        except (RuntimeError, OSError, ValueError) as error:
+        except Exception as error:  # of files that are torn or foreign anything may come
             where = f" in {arguments['root']}" if "root" in arguments else ""
             can_fetch = "download" in takes and not arguments.get("download")
             fetch = "; or set download: true to fetch it there" if can_fetch else ""
@@ -114,7 +114,7 @@ class VisionDataset(DatasetSource):
         as_stored = self.size is None and self.channels in {None, 1}
         if isinstance(dataset, datasets.MNIST) and dataset.targets.ndim == 1 and as_stored:
             # at once: 60,000 items take seconds
-            return dataset.data[:, None], dataset.targets.tolist()
+            return _checked(dataset)
         images, labels = super().tensors(dataset)
         if isinstance(dataset, datasets.DatasetFolder):
             labels = [dataset.classes[label] for label in labels]  # the folders' names
@@ -153,6 +153,30 @@ class VisionDataset(DatasetSource):
                 "of data sets in either of them"
             )
         return Path(root).expanduser()
+
+
+def _checked(dataset: datasets.MNIST) -> tuple[Tensor, list[int]]:
+    # torchvision takes the numbers of a file as they come
+    images, labels, classes = dataset.data, dataset.targets, len(dataset.classes)
+    found = {
+        f"{len(images)} images and {len(labels)} labels": len(images) != len(labels),
+        f"images of the shape {tuple(images.shape[1:])}": images.ndim != 3,
+        "no image": len(images) == 0,
+    }
+    if not any(found.values()):
+        found |= {
+            f"labels from {int(labels.min())} to {int(labels.max())} of {classes} classes": not (
+                labels.min() >= 0 and labels.max() < classes
+            ),
+            "images without any contrast": images.min() == images.max(),
+        }
+    for got, wrong in found.items():
+        if wrong:
+            raise DataError(
+                f"{dataset.raw_folder}: got {got}; allowed: the files of "
+                f"{type(dataset).__name__} as they were published; fetch them anew"
+            )
+    return images[:, None], labels.tolist()
 
 
 class MNIST(VisionDataset):

@@ -23,7 +23,7 @@ ARROWS = {
     "callbacks": {"datamodules", "module", "runs", "reports", "process", "response", "laws"}
     | {"path", "networks"},
     "datamodules": {"transport", "exact", "process", "networks"},
-    "runs": {"reports", "path"},
+    "runs": {"reports", "path", "configs"},
     "reports": {"process", "laws", "path"},
     "process": {"response", "laws", "path", "networks"},
     "response": {"networks"},

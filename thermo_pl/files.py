@@ -6,6 +6,7 @@ Nothing here imports torch or Lightning, so that tools which only read runs star
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import math
@@ -39,6 +40,26 @@ def write_atomic(path: str | os.PathLike[str], text: str) -> None:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def read_regular(path: str | os.PathLike[str]) -> str:
+    """The text of a file, in UTF-8. A pipe in its place would be waited for, a device never ends.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The text, with the line ends as they are.
+
+    Raises:
+        OSError: if there is no such file, or it is no regular one.
+    """
+    file = Path(path)
+    if file.exists() and not file.is_file():
+        kind = "a directory" if file.is_dir() else "a pipe or a device"
+        raise OSError(errno.EINVAL, f"{kind}, not a file", os.fspath(path))
+    with file.open(encoding="utf-8", newline="") as content:
+        return content.read()
 
 
 def write_json(path: str | os.PathLike[str], obj: Any) -> None:
@@ -89,8 +110,7 @@ def read_csv(path: str | os.PathLike[str]) -> list[dict[str, float | int | str |
         DataError: if the file is missing, is not text, or a row is not as long as the header.
     """
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            header, *lines = list(csv.reader(file)) or [[]]
+        header, *lines = list(csv.reader(io.StringIO(read_regular(path), newline=""))) or [[]]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{os.fspath(path)}: {error}; allowed: a CSV file of a run") from error
     for number, line in enumerate(lines, 2):
@@ -125,9 +145,9 @@ def _cell(value: Any) -> str:
 def _value(cell: str) -> float | int | str | None:
     if not cell:
         return None
-    if _INTEGER.fullmatch(cell):
-        return int(cell)
     try:
+        if _INTEGER.fullmatch(cell):
+            return int(cell)
         return cell if "_" in cell else float(cell)  # Python reads 1_0 as a number; a name it is
     except ValueError:
         return cell

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,9 @@ def image_folder(root: Path, **arguments: Any) -> VisionDataset:
     return VisionDataset("torchvision.datasets.ImageFolder", root=root, **arguments)
 
 
-def idx(path: Path, kind: int, values: np.ndarray) -> None:
+def idx(path: Path, kind: int, array: Any) -> None:
     """Write an array in the IDX format of MNIST's files."""
+    values = np.asarray(array)
     header = bytes([0, 0, kind, values.ndim]) + np.array(values.shape, ">i4").tobytes()
     path.write_bytes(header + values.astype(np.uint8).tobytes())
 
@@ -123,6 +125,36 @@ def test_idx_files_are_read_as_their_pixels(tmp_path: Path) -> None:
     assert [len(split.labels) for split in splits.values()] == [18, 2, 4]
     np.testing.assert_allclose(splits["test"].images[:, 0], truth["t10k"] / 255, atol=1e-7)
     assert splits["test"].labels.tolist() == [0, 1, 0, 1]
+
+
+DAMAGE: dict[str, Any] = {
+    "short": lambda images, labels: images.write_bytes(images.read_bytes()[:-9]),
+    "empty": lambda images, labels: images.write_bytes(b""),
+    "swapped": lambda images, labels: images.write_bytes(labels.read_bytes()),
+    "compressed": lambda images, labels: images.write_bytes(gzip.compress(images.read_bytes())),
+    "pickle": lambda images, labels: torch.save({"x": 1}, images),
+    "other type": lambda images, labels: idx(images, 13, np.ones((20, 28, 28))),
+    "fewer": lambda images, labels: idx(images, 8, np.eye(28)[None].repeat(7, 0)),
+    "none": lambda images, labels: (idx(images, 8, np.ones((0, 28, 28))), idx(labels, 8, [])),
+    "black": lambda images, labels: idx(images, 8, np.zeros((20, 28, 28))),
+    "flat": lambda images, labels: idx(images, 8, np.eye(20, 784)),
+    "label 10": lambda images, labels: idx(labels, 8, np.arange(20) % 11),
+    "a pipe": lambda images, labels: (images.unlink(), os.mkfifo(images)),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_files_of_mnist_that_are_not_what_they_were(tmp_path: Path, kind: str) -> None:
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part in ("train", "t10k"):
+        images, labels = (raw / f"{part}-{name}-ubyte" for name in ("images-idx3", "labels-idx1"))
+        idx(images, 8, np.eye(28)[None].repeat(20, 0) * 255)
+        idx(labels, 8, np.arange(20) % 2)
+    assert len(MNIST(tmp_path).load()["test"].labels) == 20
+    DAMAGE[kind](images, labels)
+    with pytest.raises(DataError, match=r"MNIST.*: got .*; allowed: "):
+        MNIST(tmp_path).load()
 
 
 @needs_mnist

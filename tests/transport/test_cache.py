@@ -70,7 +70,14 @@ def test_matching_keeps_costs_and_plans(
     assert len(solves) == 9  # the plans of the matching are those of the coupling
 
 
-@pytest.mark.parametrize("damage", ["cut", "garbage", "empty", "marginals", "no mass", "pickle"])
+def plan_of(a: np.ndarray, b: np.ndarray) -> dict[str, np.ndarray]:
+    plan = transport.exact_coupling(a, b)
+    return {"rows": plan.rows, "cols": plan.cols, "mass": plan.mass}
+
+
+@pytest.mark.parametrize(
+    "damage", ["cut", "garbage", "empty", "marginals", "no mass", "pickle", "flipped", "permuted"]
+)
 def test_a_damaged_file_is_computed_again(
     points: tuple[np.ndarray, np.ndarray], tmp_path: Path, solves: list[int], damage: str
 ) -> None:
@@ -90,16 +97,35 @@ def test_a_damaged_file_is_computed_again(
     elif damage == "no mass":
         del arrays["mass"]
         np.savez(file, **arrays)
+    elif damage == "flipped":
+        place = content.index(arrays["rows"].tobytes()) + 8
+        file.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    elif damage == "permuted":  # another plan of the same marginals
+        np.savez(file, **{**arrays, **plan_of(points[0][::-1], points[1])})
     else:
         np.savez(file, **{**arrays, "mass": arrays["mass"].astype(object)})
     with pytest.warns(UserWarning, match="unreadable cache file") as caught:
         again = transport.exact_coupling(*points, cache)
     assert str(file) in str(caught[0].message)
     assert_same(good, again)
-    assert len(solves) == 2
+    solved = len(solves)
+    assert solved == 2 + (damage == "permuted")
     assert_same(good, transport.exact_coupling(*points, cache))  # without a warning
-    assert len(solves) == 2
+    assert len(solves) == solved
     assert only_file(tmp_path) == file
+
+
+def test_a_plan_under_the_name_of_another_is_not_taken(
+    points: tuple[np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    (a, b), cache = points, ArrayCache(tmp_path)
+    good = transport.exact_coupling(a, b, cache)
+    file = only_file(tmp_path)
+    transport.exact_coupling(a[::-1], b, cache)
+    (other,) = set(tmp_path.iterdir()) - {file}
+    other.replace(file)
+    with pytest.warns(UserWarning, match="its checksum is not that of its content"):
+        assert_same(good, transport.exact_coupling(a, b, cache))
 
 
 def test_any_change_of_content_changes_the_hash() -> None:

@@ -14,8 +14,10 @@ from typing import Any
 import yaml
 
 from thermo_pl.configs import classes
+from thermo_pl.configs.reading import parse
 from thermo_pl.configs.tree import listed, plain
 from thermo_pl.errors import ConfigError, require
+from thermo_pl.files import read_regular
 
 FOLLOWERS = {"latent_dim": ("decoder", "classifier", "marginal"), "image_shape": ("decoder",)}
 """Sizes of the encoder, and the parts of a model that take them over where they give none."""
@@ -70,7 +72,7 @@ def _read(file: Path, key: str) -> dict[str, Any]:
             "written out whole with --print_config"
         )
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = parse(read_regular(file))
     except OSError as error:
         raise ConfigError(
             f"{key}: got {str(file)!r} ({error.strerror}); allowed: {allowed}"

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from thermo_pl.configs.reading import parse
 from thermo_pl.errors import ConfigError, require
 
 _CLASS_KEYS = {"class_path", "init_args", "dict_kwargs"}
@@ -77,7 +78,7 @@ def plain(text: str | None) -> Any:
         The value; the text itself where it is no YAML.
     """
     try:
-        return yaml.safe_load(text or "")
+        return parse(text or "")
     except yaml.YAMLError:
         return text
 

@@ -11,13 +11,15 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from thermo_pl.configs import reading
 from thermo_pl.errors import DataError, require
-from thermo_pl.files import read_csv
+from thermo_pl.files import read_csv, read_regular
 from thermo_pl.path.columns import COLUMNS, COMPARED, WORDS, Row
 from thermo_pl.reports.summary import moving, summarise
 
@@ -260,8 +262,7 @@ def _finite(values: dict[str, Value]) -> dict[str, Value]:
 def _read_path(file: Path) -> list[Row]:
     # columns that an older version did not write are NaN
     raw = read_csv(file)
-    with open(file, encoding="utf-8") as lines:
-        header = lines.readline().strip().split(",")
+    header = list(raw[0]) if raw else read_regular(file).strip().split(",")
     if lacking := [name for name in _NEEDED if name not in header]:
         raise DataError(
             f"{file}: got no column {', '.join(lacking)}; allowed: the path.csv of a run"
@@ -278,6 +279,12 @@ def _read_path(file: Path) -> list[Row]:
         if "C_held" not in header:  # what was held was C
             row["C_held"] = row["C"]
         rows.append(row)
+    steps = [row["step"] for row in rows if "step" in header]
+    if any(after != before + 1 for before, after in pairwise(steps)):
+        raise DataError(
+            f"{file}: got rows that are lost, doubled or out of order by their steps; allowed: the "
+            "path.csv of a run as it was written"
+        )
     return rows
 
 
@@ -288,13 +295,13 @@ def _number(value: Any, file: Path, name: str) -> float:
 
 
 def _parse_yaml(text: str) -> Any:
-    return yaml.load(text, _Loader)
+    return reading.parse(text, _Loader)
 
 
 def _read(file: Path, parse: Callable[[str], Any], kind: type) -> Any:
     try:
-        content = parse(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        content = parse(read_regular(file))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise DataError(f"{file}: {error}; allowed: a {file.suffix[1:]} file of a run") from error
     if not isinstance(content, kind):
         raise DataError(

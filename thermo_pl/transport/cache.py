@@ -6,7 +6,6 @@ import hashlib
 import os
 import tempfile
 import warnings
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,10 @@ from thermo_pl.errors import TransportError
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 # Part of every key: raise it when what is stored, or how it is computed, changes.
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
-# All that np.load and reading its members raise on a file that is cut short or is not one of ours.
-_UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, TransportError)
+CHECKSUM = "checksum"
+"""Name of the array that says what the others of a file are, and under which name they belong."""
 
 
 def default_cache_dir() -> Path:
@@ -84,22 +83,21 @@ class ArrayCache:
     def find(self, place: Path, check: Callable[[Arrays], None]) -> Arrays | None:
         """The stored result, if there is one.
 
-        A file that cannot be read, or whose content fails the check, counts as none, with a
-        warning that names it.
+        A file that cannot be read, that is not what was stored under its name, or whose content
+        fails the check, counts as none, with a warning that names it.
 
         Args:
             place: where it is kept.
-            check: raises one of KeyError, ValueError or TransportError if stored arrays are
-                not what they must be.
+            check: raises an exception if stored arrays are not what they must be.
 
         Returns:
             The arrays by name, or None.
         """
-        if not place.exists():
+        if not place.is_file():
             return None
         try:
             return _read(place, check)
-        except _UNREADABLE as error:
+        except Exception as error:  # of bytes that are not ours anything may come
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             warnings.warn(
                 f"unreadable cache file {place} ({reason}); it is computed and written again",
@@ -127,16 +125,27 @@ class ArrayCache:
 def _read(path: Path, check: Callable[[Arrays], None]) -> Arrays:
     with np.load(path, allow_pickle=False) as file:
         arrays = dict(file)
+    checksum = str(arrays.pop(CHECKSUM, "none"))
+    if checksum != _checksum(path, arrays):
+        raise TransportError("its checksum is not that of its content")
     check(arrays)
     return arrays
+
+
+def _checksum(path: Path, arrays: Arrays) -> str:
+    names = sorted(arrays)
+    return content_hash(" ".join((path.name, *names)), [arrays[name] for name in names])
 
 
 def _write(path: Path, arrays: Arrays) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    checksum = np.array(_checksum(path, arrays))
     try:
         with os.fdopen(handle, "wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
+            np.savez(file, allow_pickle=False, **{CHECKSUM: checksum}, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
