@@ -16,6 +16,7 @@ from thermo_pl.callbacks.path_logger import PathLogger
 from thermo_pl.callbacks.prediction_writer import PredictionWriter
 from thermo_pl.callbacks.progress import ProcessProgress
 from thermo_pl.callbacks.quasi_static import QuasiStatic
+from thermo_pl.callbacks.report_page import ReportPage
 from thermo_pl.callbacks.run_report import RunReport
 from thermo_pl.callbacks.stroke_process import StrokeProcess
 from thermo_pl.process.settings import Equilibration, Probes
@@ -46,6 +47,7 @@ __all__ = [
     "Probes",
     "ProcessProgress",
     "QuasiStatic",
+    "ReportPage",
     "RunReport",
     "StepControl",
     "Stroke",

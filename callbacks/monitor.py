@@ -106,7 +106,7 @@ def tell(trainer: pl.Trainer, process: QuasiStatic, result: Result[Any], checks:
         checks: how many checks they know of.
     """
     for monitor in monitors(trainer):
-        with _spared(monitor):
+        with spared(monitor):
             for check in result.state.checks[checks:]:
                 monitor.on_check(trainer, process, check)
             if result.row is not None:
@@ -121,16 +121,23 @@ def tell_ending(trainer: pl.Trainer, process: QuasiStatic) -> None:
         process: the process.
     """
     for monitor in monitors(trainer):
-        with _spared(monitor):
+        with spared(monitor):
             monitor.on_ending(trainer, process)
     for monitor in monitors(trainer):
-        with _spared(monitor):
+        with spared(monitor):
             monitor.on_written(trainer, process)
 
 
 @contextmanager
-def _spared(monitor: Monitor) -> Generator[None, None, None]:
-    # What shows a run must not end it: a full disk, a console without Greek letters, no LaTeX.
+def spared(monitor: Monitor) -> Generator[None, None, None]:
+    """What shows a run must not end it: a full disk, a console without Greek letters, no LaTeX.
+
+    Args:
+        monitor: what is asked; an exception of it becomes a warning.
+
+    Yields:
+        Nothing.
+    """
     try:
         yield
     except Exception as error:
@@ -138,7 +145,7 @@ def _spared(monitor: Monitor) -> Generator[None, None, None]:
         where = traceback.extract_tb(error.__traceback__)[-1]
         warnings.warn(
             f"{type(monitor).__name__} failed with {type(error).__name__}: {told} "
-            f"({Path(where.filename).name}:{where.lineno}); the process goes on, and what this "
-            "monitor was about to show is missing",
+            f"({Path(where.filename).name}:{where.lineno}); the run goes on, and what this monitor "
+            "was about to show is missing",
             stacklevel=2,
         )

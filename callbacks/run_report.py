@@ -1,4 +1,4 @@
-"""The end of a run: figures, summary.json and a short table on stdout."""
+"""The end of a run: figures, summary.json, examples along the path, a short table on stdout."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ from thermo_pl.path.columns import Row
 from thermo_pl.reports import kinds
 from thermo_pl.reports.figures import DPI
 from thermo_pl.reports.kinds import REPORTS, letter
+from thermo_pl.reports.sheet import sheet
 from thermo_pl.response.measurement import accuracy
 
 Frame = tuple[float, Tensor, Tensor | None]
-"""Path coordinate, images and what the model makes of them."""
+"""Path coordinate, one example of each class and what the model makes of them."""
 
 
 class RunReport(Monitor):
@@ -41,6 +42,8 @@ class RunReport(Monitor):
 
     def __init__(self, frames: int = 9) -> None:
         """Say how many moments the strip of images has; of data that are no images there is none.
+
+        The page of the run shows vectors, too.
 
         Args:
             frames: moments in the strip of images, at most.
@@ -61,7 +64,7 @@ class RunReport(Monitor):
             self._accuracy = {name: [value] for name, value in _accuracies(model, data).items()}
         if model.classifies and _is_round_trip(data) and row["t"] == 0:
             self._there[letter(row["leg"])] = _accuracy_at(model, data, row["leg"], 0.0)
-        if data.class_names and len(model.encoder.image_shape) == 3:  # else no image can be drawn
+        if data.class_names:
             self._strip[row["step"]] = _frame(model, data)
 
     def on_ending(self, trainer: pl.Trainer, process: QuasiStatic) -> None:
@@ -78,6 +81,8 @@ class RunReport(Monitor):
         summary["promise"] = asdict(promise(rows, process.rule.promise))
         write_json(directory / "summary.json", summary)
         print(report.table(summary, ending, str(directory)), flush=True)
+        if self._strip:
+            self._write_sheet(directory, _class_names(data))
         for name, figure in report.figures(rows, summary, self._seen(data)).items():
             save_figure(figure, directory / "figures" / f"{name}.png")
 
@@ -99,8 +104,17 @@ class RunReport(Monitor):
         self._there = state_dict["there"]
 
     def _seen(self, data: PathDataModule) -> kinds.Seen:
-        frames = {step: _arrays(frame) for step, frame in self._strip.items()}
+        images = (len(frame[1].shape) > 2 for frame in self._strip.values())
+        frames = self._frames() if all(images) else {}  # vectors are no strip of images
         return kinds.Seen(frames, _class_names(data) if frames else [], self.frames)
+
+    def _frames(self) -> dict[int, kinds.Frame]:
+        return {step: _arrays(frame) for step, frame in self._strip.items()}
+
+    def _write_sheet(self, directory: Path, names: list[str]) -> None:
+        picture, content = sheet(self._frames(), names)
+        (directory / "frames.png").write_bytes(picture)
+        write_json(directory / "frames.json", content)
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -154,8 +168,15 @@ def _frame(model: FreeEnergyModel, data: PathDataModule) -> Frame:
     chosen = list(_one_of_each_class(data).values())
     t = round(data.t) if data.mixture else data.t  # of a mixture, the end that most images are of
     x = interpolate(Particles(*(part[chosen] for part in particles)), t).x
-    images = x.mean(1)  # grey, whatever the number of channels
-    if model.decoder is None:
-        return data.leg + data.t, images, None
-    decoded = model.predict(x.to(model.device, model.dtype)).reconstruction.cpu()
-    return data.leg + data.t, images, decoded.mean(1)
+    decoded = None
+    if model.decoder is not None:
+        prediction = model.predict(x.to(model.device, model.dtype))
+        decoded = _drawable(prediction.reconstruction.cpu().to(x.dtype))
+    return data.leg + data.t, _drawable(x), decoded
+
+
+def _drawable(x: Tensor) -> Tensor:
+    # (n, height, width) in grey, (n, height, width, 3) in colour, (n, numbers) of any other shape
+    if x.ndim != 4:
+        return x.flatten(1)
+    return x.movedim(1, -1) if x.shape[1] == 3 else x.mean(1)

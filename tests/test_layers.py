@@ -17,7 +17,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LIGHTNING = {"pytorch_lightning", "lightning_fabric", "wandb", "torchvision"}
 ROOMS = ("laws", "path", "process", "reports", "response", "runs", "transport")
-LIGHT = ("cli.compare", "runs.page", "runs.reader", "estimate", "text", "path.segments")
+LIGHT = ("cli.compare", "cli.report", "runs.page", "runs.report", "runs.reader")
+LIGHT += ("estimate", "text", "path.segments")
 
 ARROWS = {
     "callbacks": {"datamodules", "module", "runs", "reports", "process", "response", "laws"}

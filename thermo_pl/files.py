@@ -69,7 +69,20 @@ def write_json(path: str | os.PathLike[str], obj: Any) -> None:
         path: the file.
         obj: dicts, lists, strings, numbers, booleans and None.
     """
-    write_atomic(path, json.dumps(_finite(obj), indent=2, allow_nan=False) + "\n")
+    write_atomic(path, strict_json(obj, indent=2) + "\n")
+
+
+def strict_json(obj: Any, indent: int | None = None) -> str:
+    """``obj`` as JSON that every reader takes; NaN and infinities become ``null``.
+
+    Args:
+        obj: dicts, lists, strings, numbers, booleans and None.
+        indent: spaces of a level; all in one line if None.
+
+    Returns:
+        The text.
+    """
+    return json.dumps(_finite(obj), indent=indent, allow_nan=False, ensure_ascii=indent is not None)
 
 
 def write_csv(

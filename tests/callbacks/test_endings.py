@@ -352,10 +352,16 @@ def test_command_line(command_line: Callable[..., int], capsys: pytest.CaptureFi
         "figures/control.png",
         "figures/images.png",
         "figures/rdc_space.png",
+        "frames.json",
+        "frames.png",
+        "report.html",
+        "versions.json",
     }
     out = capsys.readouterr().out
     assert out.startswith("process")
-    assert out.splitlines()[-1].split() == ["files", str(RUN)]
+    files, report = (line.split() for line in out.splitlines()[-2:])
+    assert files == ["files", str(RUN)]
+    assert report == ["report", str(RUN / "report.html")]
 
 
 @pytest.mark.slow

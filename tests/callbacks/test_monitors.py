@@ -200,6 +200,8 @@ def test_the_order_of_callbacks_does_not_matter(tmp_path: Path, data: Data, quic
         "figures/control.png",
         "figures/rdc_space.png",
         "figures/images.png",
+        "frames.json",
+        "frames.png",
     }
     # what is logged of a row are its numbers, and the laws on the path up to it
     rows = files["path.csv"]

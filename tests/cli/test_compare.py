@@ -6,26 +6,31 @@ import csv
 import json
 import math
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Sequence
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.run_directories import (
+    Page,
+    config_of,
+    metrics_run,
+    path_of,
+    write_run,
+)
 from thermo_pl.cli import main
 from thermo_pl.configs.layers import load
+from thermo_pl.files import read_csv, strict_json
 from thermo_pl.path.columns import COLUMNS
-from thermo_pl.reports.curves import Curve, coordinate
-from thermo_pl.reports.svg import COLOURS, DASHES, axis, panel
+from thermo_pl.reports.curves import coordinate
+from thermo_pl.reports.plots import COLOURS, DASHES, band, line
 from thermo_pl.runs.page import page
 from thermo_pl.runs.reader import Run, find_runs, flatten, read_run
 from thermo_pl.runs.table import (
@@ -46,77 +51,6 @@ NAN = math.nan
 def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     # whatever the terminal of who runs the tests: a row on each line
     monkeypatch.setenv("COLUMNS", "10000")
-
-
-def config_of(k: float = 0.5, seed: int = 0, **model: Any) -> dict[str, Any]:
-    """A config like those that runs keep, in small."""
-    process = {"class_path": "thermo_pl.callbacks.IsoClassification", "init_args": {"k": k}}
-    encoder = {"class_path": "thermo_pl.networks.MLPEncoder", "init_args": {"hidden": [8]}}
-    return {
-        "seed_everything": seed,
-        "trainer": {
-            "max_epochs": -1,
-            "default_root_dir": f"runs/{k}",
-            "callbacks": [process, {"class_path": "thermo_pl.callbacks.RunReport"}],
-        },
-        "model": {"class_path": "FreeEnergyModel", "init_args": {"encoder": encoder} | model},
-    }
-
-
-def path_of(steps: int, k: float = 0.5) -> list[dict[str, Any]]:
-    """Rows of path.csv: an equilibration, an approach and a path of some steps."""
-    rows = []
-    for i in range(steps + 2):
-        t = max(i - 1, 0) / steps
-        wave = math.sin(7 * t + k)
-        row: dict[str, Any] = dict.fromkeys(COLUMNS, 0.25)
-        row |= {"step": i, "cycle": 0, "leg": 0, "t": t, "stroke": "iso_classification"}
-        row |= {"lambda": 1 + k * t, "gamma": 2 + wave, "R": 4 - t, "D": 20 + k * t}
-        row |= {"C": 0.1 + 0.001 * wave, "C_error": 0.0007, "C_target": 0.1, "C_predicted": 0.11}
-        row |= {
-            "C_held": row["C"],
-            "relaxation": 0.1 + 0.02 * wave,
-            "solver_status": "converged",
-            "transition": "",
-        }
-        row |= {"val_C": 0.2 + t, "gradients": 1000 + i, "seconds": 1.5}
-        rows.append(row)
-    for row, stroke in zip(rows, ("equilibration", "approach"), strict=False):
-        row["stroke"] = stroke
-    return rows
-
-
-def write_rows(file: Path, rows: Sequence[dict[str, Any]]) -> None:
-    with open(file, "w", newline="", encoding="utf-8") as opened:
-        writer = csv.DictWriter(opened, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def write_run(
-    directory: Path,
-    config: dict[str, Any] | None = None,
-    rows: Sequence[dict[str, Any]] | None = None,
-    status: str = "done",
-    **files: Any,
-) -> Path:
-    """A run directory by hand; further files by their stem."""
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / "config.yaml").write_text(yaml.safe_dump(config or config_of()))
-    write_rows(directory / "path.csv", path_of(10) if rows is None else rows)
-    files = {"strokes": [{"status": "done"}, {"status": status}], **files}
-    for name, content in files.items():
-        (directory / f"{name}.json").write_text(json.dumps(content))
-    return directory
-
-
-def metrics_run(directory: Path, epochs: int, lines: str) -> Path:
-    """A run without a process."""
-    directory.mkdir(parents=True)
-    config = config_of() | {"trainer": {"max_epochs": epochs}}
-    (directory / "config.yaml").write_text(yaml.safe_dump(config))
-    (directory / "metrics.csv").write_text(lines)
-    return directory
 
 
 def three(root: Path) -> list[Path]:
@@ -508,45 +442,6 @@ def test_broken_metrics_are_named(
 # --- the page ---
 
 
-class Page(HTMLParser):
-    """A page read back: its cells, its attributes, and whether every tag is closed."""
-
-    VOID = frozenset({"meta", "input", "path", "polyline", "polygon", "circle"})
-
-    def __init__(self, text: str) -> None:
-        """Read the page."""
-        super().__init__()
-        self.open: list[str] = []
-        self.cells: list[list[str]] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text: list[str] = []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-        if tag == "tr":
-            self.cells.append([])
-        if tag in {"td", "th"}:
-            self.cells[-1].append("")
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if {"td", "th"} & set(self.open):
-            self.cells[-1][-1] += data
-        self.text.append(data)
-
-    def found(self, tag: str, name: str) -> list[str]:
-        return [attrs[name] or "" for t, attrs in self.tags if t == tag and name in attrs]
-
-
 def read_page(*directories: Path) -> tuple[Page, Table, list[Run]]:
     runs = [read_run(directory) for directory in directories]
     table = compare(runs)
@@ -559,11 +454,7 @@ def test_the_page_stands_alone_and_holds_the_table(tmp_path: Path) -> None:
     head, *rows = found.cells
     assert head == list(table.columns)
     assert rows == [[row[name].text for name in table.columns] for row in table.rows]
-    everything = " ".join(f"{tag} {attrs}" for tag, attrs in found.tags) + "".join(found.text)
-    assert "http" not in everything
-    assert not {"src", "href"} & {name for _, attrs in found.tags for name in attrs}
-    assert "@import" not in everything
-    assert "url(" not in everything
+    found.stands_alone()
 
 
 def test_cells_carry_the_rank_by_which_the_page_sorts(tmp_path: Path) -> None:
@@ -579,72 +470,30 @@ def test_cells_carry_the_rank_by_which_the_page_sorts(tmp_path: Path) -> None:
     assert None in [cell.get("data-rank") for cell in cells], "one lacks its accuracy"
 
 
-def lines_of(svg: str) -> list[list[tuple[float, float]]]:
-    """The polylines of a panel, in its data's coordinates."""
-    (numbers,) = re.findall(r'data-axes="([^"]*)"', svg)
-    x0, x1, left, right, y0, y1, bottom, top = map(float, numbers.split())
-    lines = []
-    for points in re.findall(r'<polyline points="([^"]*)"', svg):
-        a, b = np.array([pair.split(",") for pair in points.split()], dtype=float).T
-        x = x0 + (a - left) / (right - left) * (x1 - x0)
-        y = y0 + (b - bottom) / (top - bottom) * (y1 - y0)
-        lines.append(list(zip(x.tolist(), y.tolist(), strict=True)))
-    return lines
-
-
 def test_curves_of_the_page_are_the_paths_on_disk(tmp_path: Path) -> None:
     runs = three(tmp_path)
-    _, table, read = read_page(*runs)
-    html = page(table, ["k"], read)
-    plots = re.findall(r'<svg class="plot".*?</svg>', html)
-    loss, control, dissipation = map(lines_of, plots)
+    found, table, _ = read_page(*runs)
+    figures = [found.data["figures"][f"runs_{name}"] for name in ("C", "gamma", "paid")]
     for i, directory in enumerate(runs):
-        with open(directory / "path.csv", newline="") as file:
-            rows = list(csv.DictReader(file))[1:]  # from the end of the approach
-        t, gamma, c = (np.array([float(row[name]) for row in rows]) for name in ("t", "gamma", "C"))
-        # pixels are written to a hundredth
-        np.testing.assert_allclose(np.transpose(loss[i]), [t, c], rtol=0, atol=1e-4)
-        np.testing.assert_allclose(np.transpose(control[i]), [gamma, c], rtol=0, atol=1e-4)
-        end = dissipation[i][-1]
-        assert end == pytest.approx((t[-1], table.rows[i]["dissipation"].value), abs=1e-4)
-        assert dissipation[i][0] == pytest.approx((0, 0), abs=1e-4)
+        rows = read_csv(directory / "path.csv")[1:]  # from the end of the approach
+        t, gamma, c, error = ([row[n] for row in rows] for n in ("t", "gamma", "C", "C_error"))
+        (band, loss, _), (_, control, _), (paid, _) = (
+            [trace for trace in figure["data"] if trace["meta"] == i] for figure in figures
+        )
+        assert (loss["x"], loss["y"]) == (t, c)
+        assert (control["x"], control["y"]) == (gamma, c)
+        assert (paid["x"][-1], paid["y"][0]) == (t[-1], 0)
+        assert paid["y"][-1] == pytest.approx(table.rows[i]["dissipation"].value, rel=1e-12)
+        edges = [value + e for value, e in zip(c, error, strict=True)]  # type: ignore[operator]
+        assert band["y"][: len(c)] == edges
 
 
-def test_the_band_is_one_standard_error_wide() -> None:
-    svg = panel("", "", "", [Curve([0, 1], [2, 4], [0.5, 0.25])])
-    (band,) = lines_of(svg.replace("<polyline", "<none").replace("<polygon", "<polyline"))
-    expected = [(0, 2.5), (1, 4.25), (1, 3.75), (0, 1.5)]
-    assert np.allclose(band, expected, atol=1e-3)
-    assert "polygon" not in panel("", "", "", [Curve([0, 1], [2, 4], [0, 0])])
-
-
-def test_a_missing_value_breaks_the_line_and_a_single_point_is_a_circle() -> None:
-    svg = panel("", "", "", [Curve([0, 1, 2, 3], [1, NAN, 2, 3], [0, 0, NAN, 0])])
-    assert [len(line) for line in lines_of(svg)] == [1, 2]
-    assert svg.count('r="3.5"') == 1
-    empty = panel("", "", "", [Curve([], [], []), Curve([0], [NAN], [NAN])])
-    assert lines_of(empty) == []
-    assert "nan" not in svg + empty
-
-
-@given(
-    st.lists(st.floats(-1e6, 1e6) | st.just(NAN), max_size=6),
-    st.sampled_from([1.0, 1e-9, 1e-300, 1e6]),
-)
-def test_ticks_are_round_and_on_the_axis(values: list[float], scale: float) -> None:
-    values = [value * scale for value in values]
-    found = axis(values, 10, 400)
-    known = [value for value in values if math.isfinite(value)]
-    assert all(10 <= found.at(value) <= 400 for value in known)
-    ticks = found.ticks()
-    distances = np.diff([value for value, _ in ticks])
-    assert 2 <= len(ticks) <= 8
-    assert np.allclose(distances, distances[0], rtol=1e-6)
-    assert f"{distances[0]:.5e}"[:7] in {"1.00000", "2.00000", "5.00000"}
-    for value, label in ticks:
-        assert found.low <= value <= found.high
-        assert float(label) == pytest.approx(value, abs=1e-6 * distances[0])
-    assert len({label for _, label in ticks}) == len(ticks)
+def test_a_missing_value_breaks_the_line_and_has_no_band() -> None:
+    broken = line([0, 1, 2], [1, NAN, 2], "run")
+    assert json.loads(strict_json(broken))["y"] == [1, None, 2]
+    (shade,) = band([0, 1, 2], [1, NAN, 2], [0.5, 0.5, NAN])
+    assert (shade["x"], shade["y"]) == ([0, 0], [1.5, 0.5])
+    assert band([0, 1], [2, 4], [0, 0]) == []
 
 
 def test_curves_go_over_t_where_it_goes_forward_and_else_over_the_steps() -> None:
@@ -669,7 +518,7 @@ def test_what_a_run_says_is_text_on_the_page_and_no_markup(tmp_path: Path) -> No
         for i, note in enumerate((evil, "{braces}"))
     ]
     found, table, _ = read_page(*runs)
-    assert [tag for tag, _ in found.tags].count("script") == 1
+    assert [tag for tag, _ in found.tags].count("script") == 3  # data, library, ours
     assert found.cells[1] == [table.rows[0][name].text for name in table.columns]
     assert evil in table.rows[0]["note"].text
     assert "{braces}" in found.cells[2]
@@ -698,7 +547,7 @@ def test_ten_runs_are_compared_within_a_second_and_a_half(tmp_path: Path) -> Non
         assert (done.returncode, done.stderr) == (0, "")
         assert len(done.stdout.splitlines()) == 11
     assert min(taken) < 1.5
-    assert (tmp_path / "page.html").stat().st_size < 500_000
+    assert (tmp_path / "page.html").stat().st_size < 2_500_000  # of it 1.8 MB are Plotly's
 
 
 @pytest.mark.slow

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import difflib
 import shutil
-from typing import NoReturn
 
-from thermo_pl.errors import ConfigError, require
+from thermo_pl.cli.words import Parser, write_html
+from thermo_pl.errors import require
 from thermo_pl.files import write_atomic
 from thermo_pl.runs.page import page
 from thermo_pl.runs.reader import find_runs, read_run
@@ -16,16 +15,8 @@ from thermo_pl.runs.table import Table, compare, text_table
 _NO_LIMIT = 1_000_000
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        allowed = " ".join(self.format_usage().removeprefix("usage: ").split())
-        raise ConfigError(f"compare: {message}; allowed: {allowed}")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        "thermo-pl compare", description="Compare runs by what is on disk.", allow_abbrev=False
-    )
+def _parser() -> Parser:
+    parser = Parser("compare", "Compare runs by what is on disk.")
     parser.add_argument(
         "runs", metavar="RUN", nargs="+", help="a run directory, or a parent of version_N"
     )
@@ -63,7 +54,8 @@ def run(args: list[str]) -> int:
         table = Table(table.columns, [table.rows[i] for i in order])
         runs = [runs[i] for i in order]
     if given.html is not None:
-        _write(given.html, page(table, shown, runs))
+        text = page(table, shown, runs)
+        write_html(given.html, lambda: write_atomic(given.html, text))
     # into a pipe or a file, each run is one line
     print(text_table(table, shown, shutil.get_terminal_size((_NO_LIMIT, 24)).columns))
     return 0
@@ -74,13 +66,3 @@ def _column(table: Table, flag: str, name: str) -> str:
     hint = f" (did you mean {close[0]!r}?)" if close else ""
     require(name in table.columns, flag, name, ", ".join(table.columns) + hint)
     return name
-
-
-def _write(file: str, text: str) -> None:
-    try:
-        write_atomic(file, text)
-    except OSError as error:
-        reason = error.strerror or error
-        raise ConfigError(
-            f"--html: got {file!r} ({reason}); allowed: a file in a directory that exists"
-        ) from error

@@ -31,6 +31,7 @@ COMMANDS = {
         "show runs side by side: what differs, and what came of it",
         "thermo_pl.cli.compare",
     ),
+    "report": ("write the page of a run", "thermo_pl.cli.report"),
 }
 
 
@@ -44,6 +45,7 @@ def usage() -> str:
     return "\n".join([
         "usage: thermo-pl COMMAND --config FILE [--KEY VALUE ...]",
         "       thermo-pl compare RUN [RUN ...] [--sort COLUMN] [--html FILE]",
+        "       thermo-pl report RUN [--html FILE]",
         "",
         "Thermodynamics of representation learning.",
         "",

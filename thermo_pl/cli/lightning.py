@@ -25,16 +25,22 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCL
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from thermo_pl.callbacks import EntropyReport, PathLogger, PredictionWriter, QuasiStatic
+from thermo_pl.callbacks import (
+    EntropyReport,
+    PathLogger,
+    PredictionWriter,
+    QuasiStatic,
+    ReportPage,
+)
 from thermo_pl.callbacks.checks import check_trainer
 from thermo_pl.cli import resuming
 from thermo_pl.cli.flags import read_flags, split, with_flags
 from thermo_pl.configs import layers, mistakes
 from thermo_pl.configs.tree import check
 from thermo_pl.errors import ConfigError, ThermoError, require
-from thermo_pl.files import write_atomic
+from thermo_pl.files import write_atomic, write_json
 from thermo_pl.module import FreeEnergyModel
-from thermo_pl.runs.directory import create_run_directory
+from thermo_pl.runs.directory import create_run_directory, versions
 from thermo_pl.runs.wandb import WandbRunLogger, checkpoint_version
 
 # Short class names in a config resolve only to classes that were imported before it is parsed.
@@ -212,6 +218,7 @@ class ThermoCLI(LightningCLI):
                 text = self._parser(self.subcommand).dump(settings, skip_unset=False)
             self.run_dir = create_run_directory(self._root)
             write_atomic(self.run_dir / "config.yaml", text)
+            write_json(self.run_dir / "versions.json", versions())
             # Lightning's launcher runs this command again for every other rank.
             os.environ[RUN_DIR_VARIABLE] = str(self.run_dir)
             os.environ[CHECKPOINT_VARIABLE] = str(self._ckpt_path or "")
@@ -310,8 +317,8 @@ def run(args: list[str]) -> int:
             save_config_callback=None,  # config.yaml is written before anything can fail
             trainer_defaults={
                 "default_root_dir": "runs",
-                # the first only acts in predict, the second only in validate, the third only in fit
-                "callbacks": [PredictionWriter(), EntropyReport(), PathLogger()],
+                # for predict, for validate, and the others for fit
+                "callbacks": [PredictionWriter(), EntropyReport(), PathLogger(), ReportPage()],
             },
             seed_everything_default=0,
             auto_configure_optimizers=False,  # the model has its own

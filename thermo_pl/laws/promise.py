@@ -42,13 +42,30 @@ class Promise:
     count: int
 
 
-class _Value(NamedTuple):
+class Miss(NamedTuple):
+    """What a row missed one of its targets by.
+
+    Attributes:
+        quantity: C or S.
+        miss: C relative to C*, S relative to γC.
+        error: its standard error.
+        step: number of the row.
+    """
+
     quantity: str
     miss: float
     error: float
     step: int
 
     def excess(self, z: float) -> float:
+        """How far it is beyond z standard errors.
+
+        Args:
+            z: how many.
+
+        Returns:
+            Infinite where the miss is not known.
+        """
         over = abs(self.miss) - z * (self.error if math.isfinite(self.error) else 0.0)
         return math.inf if math.isnan(over) else over
 
@@ -67,8 +84,8 @@ def promise(rows: Sequence[Row], tolerance: float) -> Promise:
     Returns:
         The verdict, with the value that exceeds its error most.
     """
-    values = _losses(rows) + _entropies(rows)
-    worst, kept = _Value("", math.nan, math.nan, -1), True
+    values = misses(rows)
+    worst, kept = Miss("", math.nan, math.nan, -1), True
     if values:
         z = allowed_errors(len(values))
         worst = max(values, key=lambda value: value.excess(z))
@@ -79,6 +96,18 @@ def promise(rows: Sequence[Row], tolerance: float) -> Promise:
     if math.isinf(tolerance):
         said = "not promised"
     return Promise(said, *worst, tolerance, len(values))
+
+
+def misses(rows: Sequence[Row]) -> list[Miss]:
+    """What the rows of a path missed their targets by; of a cycle, those of its last pass.
+
+    Args:
+        rows: the path.
+
+    Returns:
+        First those of C, then those of S.
+    """
+    return _losses(rows) + _entropies(rows)
 
 
 def _promised(rows: Sequence[Row], target: str) -> list[Row]:
@@ -92,9 +121,9 @@ def _promised(rows: Sequence[Row], target: str) -> list[Row]:
     ]
 
 
-def _losses(rows: Sequence[Row]) -> list[_Value]:
+def _losses(rows: Sequence[Row]) -> list[Miss]:
     return [
-        _Value(
+        Miss(
             "C",
             row["C_held"] / row["C_target"] - 1,
             row["C_held_error"] / row["C_target"],
@@ -104,7 +133,7 @@ def _losses(rows: Sequence[Row]) -> list[_Value]:
     ]
 
 
-def _entropies(rows: Sequence[Row]) -> list[_Value]:
+def _entropies(rows: Sequence[Row]) -> list[Miss]:
     found, last = [], rows[-1]["cycle"] if rows else 0
     for stroke in (stroke for stroke in stroke_paths(rows) if stroke.cycle == last):
         start = stroke.path[0]
@@ -114,5 +143,5 @@ def _entropies(rows: Sequence[Row]) -> list[_Value]:
             common = abs(row["lambda"] * row["D_error"] - start["lambda"] * start["D_error"])
             free = math.hypot(*(each["gamma"] * each["C_error"] for each in (row, start)))
             error = (common + free) / scale
-            found.append(_Value("S", miss, error, row["step"]))
+            found.append(Miss("S", miss, error, row["step"]))
     return found

@@ -134,8 +134,8 @@ def strip_figure(frames: Sequence[tuple[float, Any, Any]], names: Sequence[str])
     """Images x(t) and their reconstructions, one pair of lines for each class.
 
     Args:
-        frames: for each moment its t, images and reconstructions, ``(classes, height, width)``;
-            reconstructions may be missing (None).
+        frames: for each moment its t, images and reconstructions, ``(classes, height, width)``
+            or, in colour, ``(classes, height, width, 3)``; reconstructions may be missing (None).
         names: name of each class.
 
     Returns:
@@ -159,7 +159,8 @@ def strip_figure(frames: Sequence[tuple[float, Any, Any]], names: Sequence[str])
 def _tile(axes: Axes, image: Any, label: str) -> None:
     # values of another range, as standardised ones are, are shown in full
     low, high = min(0, float(image.min())), max(1, float(image.max()))
-    axes.imshow(image, cmap="gray_r", vmin=low, vmax=high)
+    shown = image if image.ndim == 2 else (image - low) / (high - low)
+    axes.imshow(shown, cmap="gray_r", vmin=low, vmax=high)
     axes.set_xticks([])
     axes.set_yticks([])
     if label:

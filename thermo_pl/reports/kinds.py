@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from thermo_pl.process.rule import ReportKind
 
 Frame = tuple[float, Any, Any]
-"""Path coordinate, images ``(classes, height, width)`` and what the model makes of them, if any."""
+"""Path coordinate, examples and what the model makes of them, if anything.
+
+Images are ``(classes, height, width)``, in colour with three channels at the end; other examples
+``(classes, numbers)``.
+"""
 
 
 class Seen(NamedTuple):

@@ -82,7 +82,7 @@ def ledger_table(summary: Mapping[str, Any], ending: str, directory: str) -> str
     head = {"process": made, "promise": kept(summary["promise"]), "ledger": shown}
     parts = [aligned(head.items()), *_grids(summary["strokes"])]
     if summary["cycle"]:
-        parts.append(aligned(_cycle_lines(summary["cycle"]).items()))
+        parts.append(aligned(cycle_lines(summary["cycle"]).items()))
         parts += _why_no_efficiency(summary["cycle"])
         parts.append(checks.table([checks.Check(**check) for check in summary["cycle"]["checks"]]))
     others = {}
@@ -94,7 +94,16 @@ def ledger_table(summary: Mapping[str, Any], ending: str, directory: str) -> str
     return "\n\n".join(parts)
 
 
-def _cycle_lines(found: Mapping[str, Any]) -> dict[str, str]:
+def cycle_lines(found: Mapping[str, Any]) -> dict[str, str]:
+    """What a closed cycle comes to, line by line.
+
+    Args:
+        found: of cycle.json.
+
+    Returns:
+        Names and numbers, energies in nats.
+    """
+
     def value(name: str) -> str:
         return number(found[name], found[f"{name}_error"])
 

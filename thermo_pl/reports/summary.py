@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from thermo_pl.laws.promise import misses
 from thermo_pl.path.columns import CLOSURE, PREPARATION, Row
 from thermo_pl.path.segments import (
     StrokePath,
@@ -81,6 +83,22 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
         "gradients": sum(row["gradients"] for row in rows),
         "seconds": sum(row["seconds"] for row in rows),
     }
+
+
+def largest_misses(rows: Sequence[Row]) -> dict[str, float]:
+    """What each quantity missed its target by at most, on the measuring probe.
+
+    Args:
+        rows: the path; of a cycle, its last pass counts.
+
+    Returns:
+        Shares by the name of the quantity, C or S; none where nothing has a target.
+    """
+    found: dict[str, float] = {}
+    for value in misses(rows):
+        if math.isfinite(value.miss):
+            found[value.quantity] = max(found.get(value.quantity, 0.0), abs(value.miss))
+    return found
 
 
 def kept(found: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from thermo_pl.lazy import on_demand
 if TYPE_CHECKING:
     from thermo_pl.runs.directory import create_run_directory
     from thermo_pl.runs.reader import Run, find_runs, read_run
+    from thermo_pl.runs.report import write_report
     from thermo_pl.runs.table import Table, compare
     from thermo_pl.runs.wandb import WandbRunLogger
 else:
@@ -14,6 +15,7 @@ else:
         __name__,
         directory=["create_run_directory"],
         reader=["Run", "find_runs", "read_run"],
+        report=["write_report"],
         table=["Table", "compare"],
         wandb=["WandbRunLogger"],
     )
@@ -26,4 +28,5 @@ __all__ = [
     "create_run_directory",
     "find_runs",
     "read_run",
+    "write_report",
 ]

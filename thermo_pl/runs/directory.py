@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from thermo_pl import __version__
 from thermo_pl.errors import ConfigError
+
+LIBRARIES = ("torch", "pytorch-lightning", "POT", "scikit-learn", "numpy", "wandb")
+"""Whose versions a run's config tells."""
 
 _NUMBERED = re.compile(r"version_(\d+)")
 
@@ -59,6 +65,21 @@ def run_directories(root: Path) -> list[Path]:
     """
     numbers = _numbers(root) if root.is_dir() else []
     return [root / f"version_{number}" for number in sorted(numbers, reverse=True)]
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, of this package and of the libraries that a run's numbers depend on.
+
+    Returns:
+        Name to version; what is not installed is left out.
+    """
+    found = {"thermo_pl": __version__, "python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 def _numbers(parent: Path) -> list[int]:

@@ -71,15 +71,15 @@ def find_runs(names: Sequence[str]) -> list[Path]:
     for name in names:
         directory = Path(name).expanduser()
         runs = [directory] if _is_run(directory) else _versions(directory)
-        require(
-            bool(runs), "RUN", name, "a run directory (with its config.yaml), or a parent of such"
-        )
+        allowed = "a run directory (with its config.yaml or path.csv), or a parent of such"
+        require(bool(runs), "RUN", name, allowed)
         found |= dict.fromkeys(run.resolve() for run in runs)
     return list(found)
 
 
 def _is_run(directory: Path) -> bool:
-    return (directory / "config.yaml").is_file()  # the first thing that every command writes
+    # the first thing that every command writes; a trainer of one's own leaves none
+    return (directory / "config.yaml").is_file() or (directory / "path.csv").is_file()
 
 
 def _versions(parent: Path) -> list[Path]:
@@ -117,7 +117,8 @@ def read_run(directory: Path) -> Run:
         >>> run.status, run.results
         ('done', {'epochs': 2, 'val_C': 0.5})
     """
-    config = flatten(_read(directory / "config.yaml", _parse_yaml, dict))
+    file = directory / "config.yaml"
+    config = flatten(read_file(file, parse_yaml, dict)) if file.exists() else {}
     if (directory / "path.csv").exists():
         return _process(directory, config)
     return _training(directory, config)
@@ -190,7 +191,7 @@ def _training(directory: Path, config: dict[str, Any]) -> Run:
 
 
 def _ending(file: Path) -> str:
-    strokes = _read(file, json.loads, list) if file.exists() else []
+    strokes = read_file(file, json.loads, list) if file.exists() else []
     try:
         ending = str(strokes[-1]["status"]) if strokes else "unknown: no strokes.json"
     except (KeyError, TypeError) as error:
@@ -215,7 +216,7 @@ def _of_path(rows: list[Row]) -> tuple[dict[str, Value], dict[str, float]]:
 
 def _of_summary(file: Path) -> dict[str, Value]:
     # what path.csv does not hold; at the end of the path
-    summary = _read(file, json.loads, dict) if file.exists() else {}
+    summary = read_file(file, json.loads, dict) if file.exists() else {}
     try:
         ends = {f"accuracy_{name}": ends[1] for name, ends in summary.get("accuracy", {}).items()}
         found: dict[str, Value] = {n: _number(value, file, n) for n, value in ends.items()}
@@ -228,7 +229,7 @@ def _of_summary(file: Path) -> dict[str, Value]:
 
 
 def _of_laws(file: Path) -> dict[str, Value]:
-    laws = _read(file, json.loads, list) if file.exists() else []
+    laws = read_file(file, json.loads, list) if file.exists() else []
     try:
         violated = sum(law["verdict"] == "violated" for law in laws)
     except (KeyError, TypeError) as error:
@@ -237,7 +238,7 @@ def _of_laws(file: Path) -> dict[str, Value]:
 
 
 def _of_cycle(file: Path) -> tuple[dict[str, Value], dict[str, float]]:
-    cycle = _read(file, json.loads, dict) if file.exists() else {}
+    cycle = read_file(file, json.loads, dict) if file.exists() else {}
     closure = cycle.get("closure") or {}
     if not isinstance(closure, dict):
         raise DataError(f"{file}: got closure = {closure!r}; allowed: the cycle.json of a run")
@@ -294,11 +295,32 @@ def _number(value: Any, file: Path, name: str) -> float:
     return value
 
 
-def _parse_yaml(text: str) -> Any:
+def parse_yaml(text: str) -> Any:
+    """The content of a YAML file.
+
+    Args:
+        text: of the file.
+
+    Returns:
+        Plain values.
+    """
     return reading.parse(text, _Loader)
 
 
-def _read(file: Path, parse: Callable[[str], Any], kind: type) -> Any:
+def read_file(file: Path, parse: Callable[[str], Any], kind: type) -> Any:
+    """What a file of a run says.
+
+    Args:
+        file: the file.
+        parse: its text to its content.
+        kind: that the content has to be.
+
+    Returns:
+        The content.
+
+    Raises:
+        DataError: if it cannot be read, or is something else.
+    """
     try:
         content = parse(read_regular(file))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:

@@ -17,6 +17,7 @@ from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.loggers.logger import DummyLogger
 
 from thermo_pl.errors import require
+from thermo_pl.runs.directory import versions
 from thermo_pl.runs.wandb_content import (
     axis_of,
     by_class,
@@ -26,7 +27,6 @@ from thermo_pl.runs.wandb_content import (
     portable,
     read_json,
     read_tables,
-    versions,
 )
 
 Mode = Literal["online", "offline", "disabled"]

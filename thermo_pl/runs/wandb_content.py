@@ -6,13 +6,10 @@ Nothing here needs wandb.
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from thermo_pl import __version__
 from thermo_pl.files import read_csv
 
 STEP = "thermo/step"
@@ -23,8 +20,6 @@ AXES = {"thermo/t": "over_t/", "thermo/phase": "over_phase/"}
 """More x-axes, each with a section of plots of its own: W&B knows one x-axis for a name."""
 PATH_PLOTS = ("R", "D", "C", "J", "F", "C_target", "lambda", "gamma")
 """What those sections show."""
-LIBRARIES = ("torch", "pytorch-lightning", "POT", "scikit-learn", "numpy", "wandb")
-"""Whose versions a run's config tells."""
 
 
 def axis_of(name: str) -> str | None:
@@ -58,21 +53,6 @@ def over_all_axes(values: Mapping[str, Any]) -> dict[str, Any]:
         if axis in values:
             named = ((name, f"thermo/{name}") for name in PATH_PLOTS)
             found |= {section + name: values[key] for name, key in named if key in values}
-    return found
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python, of this package and of the libraries that a run's numbers depend on.
-
-    Returns:
-        Name to version; what is not installed is left out.
-    """
-    found = {"thermo_pl": __version__, "python": platform.python_version()}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return found
 
 
