@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from thermo_pl.callbacks.quasi_static import QuasiStatic
+from thermo_pl.process.protocols import Protocol
 from thermo_pl.process.settings import Equilibration, Probes, Settings
 from thermo_pl.process.surface import SurfaceRule
 from thermo_pl.process.transitions import OnTransition
@@ -33,6 +34,8 @@ class FreeEnergySurface(QuasiStatic):
         response: ResponseSettings | None = None,
         predictor: bool = True,
         on_transition: OnTransition = "mark",
+        protocol: Protocol = "sudden",
+        drives: int = 1,
     ) -> None:
         """Lay out the grid.
 
@@ -44,6 +47,18 @@ class FreeEnergySurface(QuasiStatic):
             response: how the linear response is solved.
             predictor: move θ by the response before each relaxation.
             on_transition: ``mark``, ``continue`` or ``stop``; see :class:`Settings`.
+            protocol: ``sudden`` moves the control first and θ after it; ``shortcut`` drives θ along
+                its response while the control moves, and gives off far less; see :class:`Settings`.
+            drives: drives of θ in a step of the shortcut, 1 or 2; with 2 the response is solved
+                at mid-control, too.
         """
-        settings = Settings.of(equilibration, probes, response, predictor, on_transition)
+        settings = Settings.of(
+            equilibration,
+            probes,
+            response,
+            predictor,
+            on_transition,
+            protocol=protocol,
+            drives=drives,
+        )
         super().__init__(SurfaceRule(tuple(lam), tuple(gam)), settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from thermo_pl.callbacks.quasi_static import QuasiStatic
 from thermo_pl.process.iso_classification import Accuracy, IsoClassificationRule
+from thermo_pl.process.protocols import Protocol
 from thermo_pl.process.settings import Equilibration, Hold, Probes, Settings
 from thermo_pl.process.step_control import ConstantSteps, StepControl
 from thermo_pl.process.transitions import OnTransition
@@ -63,6 +64,8 @@ class IsoClassification(QuasiStatic):
         tolerance: float = 0.01,
         min_step: float = 1 / 16,
         hold: Hold = "train",
+        protocol: Protocol = "sudden",
+        drives: int = 1,
     ) -> None:
         """Say how λ goes, where C is held, and by what steps.
 
@@ -92,6 +95,10 @@ class IsoClassification(QuasiStatic):
             hold: ``train`` holds C of the training particles, ``validation`` that of held-out ones:
                 the control probe is made of them, and their labels are used. Test particles stay
                 untouched and report.
+            protocol: ``sudden`` moves the control first and θ after it; ``shortcut`` drives θ along
+                its response while the control moves, and gives off far less; see :class:`Settings`.
+            drives: drives of θ in a step of the shortcut, 1 or 2; with 2 the response is solved
+                at mid-control, too.
         """
         rule = IsoClassificationRule(
             k=k,
@@ -106,6 +113,14 @@ class IsoClassification(QuasiStatic):
             tolerance=tolerance,
         )
         settings = Settings.of(
-            equilibration, probes, response, predictor, on_transition, min_step=min_step, hold=hold
+            equilibration,
+            probes,
+            response,
+            predictor,
+            on_transition,
+            min_step=min_step,
+            hold=hold,
+            protocol=protocol,
+            drives=drives,
         )
         super().__init__(rule, settings)

@@ -6,6 +6,7 @@ from typing import Any
 
 from thermo_pl.callbacks.quasi_static import QuasiStatic
 from thermo_pl.errors import require
+from thermo_pl.process.protocols import Protocol
 from thermo_pl.process.settings import Equilibration, Probes, Settings
 from thermo_pl.process.stroke_rule import StrokeCourse, StrokeRule
 from thermo_pl.process.strokes import Stroke
@@ -34,6 +35,8 @@ class StrokeProcess(QuasiStatic):
         predictor: bool = True,
         on_transition: OnTransition = "mark",
         min_step: float = 1 / 16,
+        protocol: Protocol = "sudden",
+        drives: int = 1,
     ) -> None:
         """Lay out the strokes.
 
@@ -54,11 +57,24 @@ class StrokeProcess(QuasiStatic):
             on_transition: ``mark``, ``continue`` or ``stop``; see :class:`Settings`.
             min_step: share of the process's own step below which none is tried. Then the run ends
                 with exit code 3.
+            protocol: ``sudden`` moves the control first and θ after it; ``shortcut`` drives θ along
+                its response while the control moves, and gives off far less; see :class:`Settings`.
+            drives: drives of θ in a step of the shortcut, 1 or 2; with 2 the response is solved
+                at mid-control, too.
         """
         require(parts > 0, "parts", parts, "a whole number > 0")
         rule = self.make_rule(tuple(strokes), tolerance, correct_above, predictor)
         settings = Settings.of(
-            equilibration, probes, response, predictor, on_transition, parts, newton, min_step
+            equilibration,
+            probes,
+            response,
+            predictor,
+            on_transition,
+            parts,
+            newton,
+            min_step,
+            protocol=protocol,
+            drives=drives,
         )
         super().__init__(rule, settings)
 

@@ -16,7 +16,10 @@ RESPONSE = (
     "C_lambda,C_gamma,C_t,D_lambda,D_gamma,D_t,J_t,length,length_change,predictor_miss,rejected,"
     "solver_iterations,corrections"
 )
-LAW = "first_law_residual,first_law_error,work,work_error,relaxation,relaxation_error"
+LAW = (
+    "first_law_residual,first_law_error,work,work_error,drive_work,domain_work,relaxation,"
+    "relaxation_error"
+)
 
 
 def test_columns_hold_the_contract() -> None:

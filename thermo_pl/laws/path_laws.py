@@ -71,7 +71,8 @@ def stepwise_work(rows: Sequence[Row], tolerance: float = IDENTITY) -> list[Chec
 
     Exact for any θ, as J is linear in λ and γ and both sides are measured on the same draws. Steps
     with corrections do not count: a correction by δγ after the relaxation does its work with the C
-    of that moment.
+    of that moment. Nor do those in which θ was driven meanwhile (``protocol: shortcut``): half of
+    their work is done with the D and C at the end of the drive.
 
     Args:
         rows: the path; steps on which t moves do not count.
@@ -83,8 +84,9 @@ def stepwise_work(rows: Sequence[Row], tolerance: float = IDENTITY) -> list[Chec
     gaps = []
     for step in steps_of(rows):
         corrected = step.after["corrections"] > 0
+        driven = finite(step.after, "drive_work") and step.after["drive_work"] != 0
         fixed_data = bool(step.moved) and "t" not in step.moved
-        if fixed_data and not corrected and step.knows(("D", "C"), ("work",)):
+        if fixed_data and not corrected and not driven and step.knows(("D", "C"), ("work",)):
             by_lam = step.before["D"] * step.change("lambda")
             by_gam = step.before["C"] * step.change("gamma")
             gap = abs(step.after["work"] - by_lam - by_gam)

@@ -160,15 +160,32 @@ SCHEMA = (
         "nats",
         "measuring probe",
         "law",
-        "what the motion of λ, γ and the data does to J at fixed θ, corrections included",
+        "what the motion of λ, γ and the data does to J at fixed θ, and with `protocol: shortcut` "
+        "the drive of θ, too; corrections included",
     ),
     _error("work", "law", "the work, with common random numbers,"),
+    Column(
+        "drive_work",
+        "nats",
+        "measuring probe",
+        "law",
+        "part of `work`: what the drive of θ along its response does to J; 0 where the control "
+        "moves first (`protocol: sudden`)",
+    ),
+    Column(
+        "domain_work",
+        "nats",
+        "measuring probe",
+        "law",
+        "part of `work`: what the motion of the data does to J; the rest of `work` is that of λ "
+        "and γ",
+    ),
     Column(
         "relaxation",
         "nats",
         "measuring probe",
         "law",
-        "what J falls by while θ moves: ΔJ = work - relaxation",
+        "what J falls by while θ moves and nothing drives it: ΔJ = work - relaxation",
     ),
     _error("relaxation", "law", "the relaxation, with common random numbers,"),
     Column(

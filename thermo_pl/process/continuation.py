@@ -170,7 +170,7 @@ class Continuation(Generic[C]):
         Returns:
             The step.
         """
-        step = replace(step, relaxed=relaxed, control=None, parts=step.parts + 1)
+        step = replace(step, relaxed=relaxed, control=None, driven=None, parts=step.parts + 1)
         if step.proposal is None or not self.rule.solves:
             return step
         if self.settings.newton or step.rounds > 1:  # else the response of the last row will do

@@ -7,12 +7,14 @@ from dataclasses import replace
 from typing import Generic
 
 import torch
+from torch import Tensor
 
 from thermo_pl.estimate import Estimate
 from thermo_pl.process.acceptance import Miss
 from thermo_pl.process.data import Route
 from thermo_pl.process.measuring import Instruments
-from thermo_pl.process.rows import Stand
+from thermo_pl.process.protocols import Carried, Carrier, Respond
+from thermo_pl.process.rows import Stand, Work
 from thermo_pl.process.rule import Equilibrium, Point, Rule
 from thermo_pl.process.settings import Settings
 from thermo_pl.process.state import C, Control, Knowledge, Motion, Proposal, State
@@ -46,6 +48,7 @@ class PredictorCorrector(Generic[C]):
         """
         self._system, self._rule, self._settings = system, rule, settings
         self._measuring, self._route = measuring, Route.of(system.data)
+        self._carrier = Carrier(system, measuring.state, settings.protocol)
 
     def here(self, state: State[C]) -> Equilibrium:
         """What the rule is told.
@@ -82,10 +85,13 @@ class PredictorCorrector(Generic[C]):
             The step, at its start.
         """
         course, before = begun(state), self._system.snapshot()
-        rejected, why = 0, ""
+        rejected, why, spent = 0, "", 0
         while True:
-            nothing = 0.0 * start.measured.free_energy
-            work = nothing + self._move(proposal, start.measured, state.known)
+            nothing = Work.none(start.measured.free_energy)
+            respond = self._middle(state.epoch) if self._settings.drives > 1 else None
+            moved = self._carry(proposal.motion, start.measured, state.known, proposal.end, respond)
+            spent += moved.gradients
+            work = nothing.and_then(moved.work)
             control = self._measuring.loss("control").value
             miss = abs(control / proposal.course.control_target - 1)
             kept, course = self._rule.judge(course, proposal, miss)
@@ -97,7 +103,17 @@ class PredictorCorrector(Generic[C]):
             proposal = self._proposed(course, self.here(state))
         predicted = self._measuring.loss("held").value
         return Step(
-            state, proposal, course, start, state.known, work, predicted, miss, rejected, why
+            state,
+            proposal,
+            course,
+            start,
+            state.known,
+            work,
+            predicted,
+            miss,
+            rejected,
+            why,
+            spent=spent,
         )
 
     def move_only(self, state: State[C], proposal: Proposal[C]) -> Step[C]:
@@ -236,23 +252,34 @@ class PredictorCorrector(Generic[C]):
     def _corrected(self, step: Step[C], motion: Motion, control: Control) -> Step[C]:
         if step.start is None or step.course is None:
             raise RuntimeError("a correction was asked for where nothing is held")
-        steered = self._steered(step.start.measured, control)
-        more = self._move(Proposal(motion, step.course), steered, step.known)
-        work = more if step.work is None else step.work + more
-        return replace(step, work=work, corrections=step.corrections + 1, control=None)
+        if self._settings.protocol == "sudden":
+            here = self._steered(step.start.measured, control)
+        else:
+            here = step.driven or self._measuring.state()
+        moved = self._carry(motion, here, step.known)
+        work = moved.work if step.work is None else step.work.and_then(moved.work)
+        corrections = step.corrections + 1
+        return replace(step, work=work, corrections=corrections, control=None, driven=moved.there)
 
-    def _move(self, proposal: Proposal[C], here: Measurement, known: Knowledge | None) -> Estimate:
-        # The control and the data go first: what that does to J at fixed θ is the work.
-        motion, networks = proposal.motion, self._system.networks
-        self._system.move(motion, proposal.end)
-        if motion.t:
-            there = self._measuring.state()
-        else:  # J is linear in λ and γ
-            there = replace(here, lam=float(networks.lam), gam=float(networks.gam))
-        work = there.free_energy - here.free_energy
+    def _carry(
+        self,
+        motion: Motion,
+        here: Measurement,
+        known: Knowledge | None,
+        end: float | None = None,
+        respond: Respond | None = None,
+    ) -> Carried:
+        directions = None
         if self._settings.predictor and known is not None:
-            self._system.follow(motion, known.directions)
-        return work
+            directions = known.directions
+        return self._carrier.carry(motion, here, directions, end, respond)
+
+    def _middle(self, epoch: int) -> Respond:
+        def respond() -> tuple[Tensor, int]:
+            solved = self._measuring.respond(epoch, math.nan, past_saddles=True)
+            return solved.response.directions, solved.gradients
+
+        return respond
 
     def _proposed(self, course: C, here: Equilibrium) -> Proposal[C]:
         proposal = self._rule.propose(course, here)

@@ -33,7 +33,44 @@ class Stand(NamedTuple):
     in_use: float
 
 
-def energy_columns(before: Stand | None, work: Estimate | None, here: Stand, same_leg: bool) -> Row:
+class Work(NamedTuple):
+    """What the motions of a macro-step do to J; that of λ and γ is the rest of the total.
+
+    Attributes:
+        total: all of it, nats.
+        drive: what driving θ along its response does at fixed λ, γ and data.
+        domain: what the motion of the data does at fixed θ, λ and γ.
+    """
+
+    total: Estimate
+    drive: Estimate
+    domain: Estimate
+
+    @classmethod
+    def none(cls, like: Estimate) -> Work:
+        """No work.
+
+        Args:
+            like: a number on the probe that measures; the noise draws of a sum are then known.
+
+        Returns:
+            Zeros.
+        """
+        return cls(*3 * [0.0 * like])
+
+    def and_then(self, more: Work) -> Work:
+        """The work of two motions, one after the other.
+
+        Args:
+            more: that of the second.
+
+        Returns:
+            The sum.
+        """
+        return Work(*(a + b for a, b in zip(self, more, strict=True)))
+
+
+def energy_columns(before: Stand | None, work: Work | None, here: Stand, same_leg: bool) -> Row:
     """What the measuring probe says of a state, and of the step that led to it.
 
     Args:
@@ -55,15 +92,17 @@ def energy_columns(before: Stand | None, work: Estimate | None, here: Stand, sam
         "C_held": here.held,
     }
     step = dict.fromkeys(("first_law", "work", "relaxation"), Estimate(NAN, NAN))
+    parts: Row = {"drive_work": NAN, "domain_work": NAN}
     if before is not None and work is not None:
         start = before.measured
-        step["work"] = work
-        step["relaxation"] = start.free_energy + work - terms.free_energy
+        step["work"] = work.total
+        step["relaxation"] = start.free_energy + work.total - terms.free_energy
+        parts = {"drive_work": work.drive.value, "domain_work": work.domain.value}
         if same_leg:
             step["first_law"] = first_law(start, terms, before.force, here.force)
     row: Row = with_errors(energies | step)
     row["first_law_residual"] = row.pop("first_law")
-    return row | {"latents_in_use": here.in_use}
+    return row | parts | {"latents_in_use": here.in_use}
 
 
 def response_columns(response: Response | None) -> Row:

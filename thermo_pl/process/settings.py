@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal, get_args
 
 from thermo_pl.errors import NotEquilibrated, require
+from thermo_pl.process.protocols import Protocol
 from thermo_pl.process.transitions import OnTransition
 from thermo_pl.response.linear import ResponseSettings
 
@@ -207,6 +208,11 @@ class Settings:
             not hold what it must, it is taken back, and one of half the size is tried.
         hold: the particles on which C is held: those that θ is trained on, or ``validation``. θ
             follows the equilibrium of the training particles in either case.
+        protocol: ``sudden`` moves the control first and θ after it; ``shortcut`` drives θ along its
+            response while the control moves, and gives off far less:
+            :mod:`thermo_pl.process.protocols`.
+        drives: drives of θ in a step of the shortcut. With 2 the response is solved anew at
+            mid-control.
 
     Example:
         >>> import thermo_pl as tp
@@ -225,11 +231,19 @@ class Settings:
     newton: bool = False
     min_step: float = 1 / 16
     hold: Hold = "train"
+    protocol: Protocol = "sudden"
+    drives: int = 1
 
     def __post_init__(self) -> None:
         ok = 0 < self.min_step <= 1
         require(ok, "min_step", self.min_step, "a number > 0, at most 1")
-        require(self.hold in get_args(Hold), "hold", self.hold, " or ".join(get_args(Hold)))
+        for name, values in (("hold", get_args(Hold)), ("protocol", get_args(Protocol))):
+            require(getattr(self, name) in values, name, getattr(self, name), " or ".join(values))
+        sudden = self.protocol == "sudden"
+        allowed = "sudden, as the predictor is off: nothing drives theta"
+        require(self.predictor or sudden, "protocol", self.protocol, allowed)
+        allowed = "1, or 2 with protocol: shortcut"
+        require(self.drives in ((1,) if sudden else (1, 2)), "drives", self.drives, allowed)
 
     @classmethod
     def of(
@@ -243,6 +257,8 @@ class Settings:
         newton: bool = False,
         min_step: float = 1 / 16,
         hold: Hold = "train",
+        protocol: Protocol = "sudden",
+        drives: int = 1,
     ) -> Settings:
         """Settings from arguments that may be left out.
 
@@ -256,6 +272,8 @@ class Settings:
             newton: take Newton steps in θ, too.
             min_step: share of the process's own step below which none is tried.
             hold: ``train`` or ``validation``.
+            protocol: ``sudden`` or ``shortcut``.
+            drives: drives of θ in a step of the shortcut, 1 or 2.
 
         Returns:
             The settings.
@@ -270,4 +288,6 @@ class Settings:
             newton,
             min_step,
             hold,
+            protocol,
+            drives,
         )

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Generic
 
 from thermo_pl.errors import InfeasibleTarget, ProcessStopped
-from thermo_pl.estimate import Estimate
 from thermo_pl.path.columns import Row
 from thermo_pl.process.measuring import Solved
-from thermo_pl.process.rows import Stand
+from thermo_pl.process.rows import Stand, Work
 from thermo_pl.process.rule import Relaxed
 from thermo_pl.process.state import C, Control, Knowledge, Proposal, State
+from thermo_pl.response.measurement import Measurement
 
 NAN = float("nan")
 NOT_RELAXED = Relaxed()
@@ -39,6 +39,8 @@ class Step(Generic[C]):
             before.
         rounds: of relaxation and correction, this one included.
         parts: parts of this round that are relaxed and corrected.
+        driven: R, D and C on the measuring probe after the last motion of a shortcut; None as soon
+            as θ has moved since.
         infeasible: why what the rule holds cannot be held from here; None where it can.
         reach: λ and γ where this round began; None in the first one, which the last row began.
     """
@@ -48,7 +50,7 @@ class Step(Generic[C]):
     course: C | None
     start: Stand | None
     known: Knowledge | None
-    work: Estimate | None = None
+    work: Work | None = None
     predicted: float = NAN
     miss: float = NAN
     rejected: int = 0
@@ -60,6 +62,7 @@ class Step(Generic[C]):
     rounds: int = 1
     parts: int = 0
     reach: tuple[float, float] | None = None
+    driven: Measurement | None = None
     infeasible: InfeasibleTarget | None = None
 
     @property
