@@ -641,6 +641,12 @@ def test_the_response_equals_a_dense_solve(curvature: Curvature) -> None:
     assert response.solution.status is Status.CONVERGED
     # rounding of the differences, 1e-16 / h, is 1e-12 of a number of order one
     torch.testing.assert_close(response.directions, expected, rtol=1e-7, atol=1e-9)
+    system, motion = (
+        ResponseSystem(Objective(made, probe), T, made_settings, None),
+        (0.2, -0.3, 0.4),
+    )
+    drive = system.drive(motion, torch.zeros_like(theta)).shift
+    torch.testing.assert_close(drive, theta.new_tensor(motion) @ expected, rtol=1e-7, atol=1e-9)
     explicit = (
         means_of(made, probe, theta, T + 1e-5) - means_of(made, probe, theta, T - 1e-5)
     ) / 2e-5

@@ -253,7 +253,7 @@ class Continuation(Generic[C]):
             # too far from equilibrium: what is known must do, or the step is taken back
             return step
         if self.settings.newton:
-            self.system.newton_step(solved.response.newton)
+            self.system.shift(-solved.response.newton)
         known = self._knowledge(solved, step.known)
         return replace(step, known=known, spent=step.spent + solved.gradients)
 

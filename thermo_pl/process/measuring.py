@@ -14,11 +14,11 @@ from thermo_pl.process.probing import Kind, ProbeSource
 from thermo_pl.process.rows import Stand
 from thermo_pl.process.rule import Rule
 from thermo_pl.process.settings import Settings
-from thermo_pl.process.state import Control
+from thermo_pl.process.state import Control, Motion
 from thermo_pl.process.system import System
 from thermo_pl.response.damping import relaxation_damping
 from thermo_pl.response.held_out import slopes_on
-from thermo_pl.response.linear import Response, linear_response
+from thermo_pl.response.linear import Response, ResponseSystem, linear_response
 from thermo_pl.response.measurement import (
     NOTHING,
     Measurement,
@@ -35,6 +35,8 @@ from thermo_pl.response.objective import Objective, Probe
 from thermo_pl.response.slopes import Slopes
 from thermo_pl.response.solvers import Status
 
+SOLVING: tuple[Kind, Kind] = ("solving", "witness")
+"""The probes of a response."""
 UNSOLVED = 0.5
 """Relative residual above which a solve tells nothing."""
 
@@ -149,14 +151,11 @@ class Instruments:
         Raises:
             SolverBreakdown: if the solution tells nothing.
         """
-        networks, data, settings = self._system.networks, self._system.data, self._settings
-        key = epoch if settings.probes.redraw else 0
-        probe = self._source.drawn("solving", key, networks, data, self._seed)
-        witness = self._source.drawn("witness", key, networks, data, self._seed)
+        data, settings = self._system.data, self._settings
+        objective, other = (self._solving(kind, epoch) for kind in SOLVING)
         damping = None
         if settings.response.damping == "auto":
             damping = self._damping(relaxation_time)
-        objective, other = Objective(networks, probe), Objective(networks, witness)
         response = linear_response(objective, data.t, settings.response, other, damping=damping)
         solution = response.solution
         # If the gradient alone meets negative curvature, the responses along the surface are good.
@@ -167,8 +166,36 @@ class Instruments:
         unusable = negative or solution.status is Status.NON_FINITE
         if not saddle and (unusable or max(response.residuals) > UNSOLVED):
             raise SolverBreakdown(f"linear response at t = {data.t:.4g}: {solution.message}")
-        gradients = probe.noise.shape[:2].numel() * response.gradients
+        gradients = objective.probe.noise.shape[:2].numel() * response.gradients
         return Solved(response, self._steering(response), saddle, gradients)
+
+    def drive(self, epoch: int, motion: Motion, guess: Tensor) -> tuple[Tensor, int]:
+        """Solve where θ goes along a motion of the control, from where the system is.
+
+        Args:
+            epoch: tells solving probes apart that are drawn anew.
+            motion: of the control.
+            guess: of the result.
+
+        Returns:
+            θ'Δw, shape ``(p,)``, and the gradient evaluations that it took.
+
+        Raises:
+            SolverBreakdown: if the solution tells nothing.
+        """
+        t, objective = self._system.data.t, self._solving("solving", epoch)
+        system = ResponseSystem(objective, t, self._settings.response, None)
+        found = system.drive(motion, guess)
+        # negative curvature ends a solve at its last good iterate, no worse than the guess
+        residual = float(found.solution.residual.max())
+        if not residual <= UNSOLVED:
+            raise SolverBreakdown(f"drive at t = {t:.4g}: {found.solution.message}")
+        return found.shift, objective.probe.noise.shape[:2].numel() * found.gradients
+
+    def _solving(self, kind: Kind, epoch: int) -> Objective:
+        networks, key = self._system.networks, epoch if self._settings.probes.redraw else 0
+        probe = self._source.drawn(kind, key, networks, self._system.data, self._seed)
+        return Objective(networks, probe)
 
     def _steering(self, response: Response) -> Slopes:
         # On held-out particles C follows the same θ, but in its own way.

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Generic
 
 import torch
-from torch import Tensor
 
 from thermo_pl.estimate import Estimate
 from thermo_pl.process.acceptance import Miss
 from thermo_pl.process.data import Route
 from thermo_pl.process.measuring import Instruments
-from thermo_pl.process.protocols import Carried, Carrier, Respond
+from thermo_pl.process.protocols import Ahead, Carried, Carrier
 from thermo_pl.process.rows import Stand, Work
 from thermo_pl.process.rule import Equilibrium, Point, Rule
 from thermo_pl.process.settings import Settings
@@ -85,11 +85,13 @@ class PredictorCorrector(Generic[C]):
             The step, at its start.
         """
         course, before = begun(state), self._system.snapshot()
+        ahead = None
+        if self._settings.drives > 1:
+            ahead = partial(self._measuring.drive, state.epoch)
         rejected, why, spent = 0, "", 0
         while True:
             nothing = Work.none(start.measured.free_energy)
-            respond = self._middle(state.epoch) if self._settings.drives > 1 else None
-            moved = self._carry(proposal.motion, start.measured, state.known, proposal.end, respond)
+            moved = self._carry(proposal.motion, start.measured, state.known, proposal.end, ahead)
             spent += moved.gradients
             work = nothing.and_then(moved.work)
             control = self._measuring.loss("control").value
@@ -267,19 +269,12 @@ class PredictorCorrector(Generic[C]):
         here: Measurement,
         known: Knowledge | None,
         end: float | None = None,
-        respond: Respond | None = None,
+        ahead: Ahead | None = None,
     ) -> Carried:
         directions = None
         if self._settings.predictor and known is not None:
             directions = known.directions
-        return self._carrier.carry(motion, here, directions, end, respond)
-
-    def _middle(self, epoch: int) -> Respond:
-        def respond() -> tuple[Tensor, int]:
-            solved = self._measuring.respond(epoch, math.nan, past_saddles=True)
-            return solved.response.directions, solved.gradients
-
-        return respond
+        return self._carrier.carry(motion, here, directions, end, ahead)
 
     def _proposed(self, course: C, here: Equilibrium) -> Proposal[C]:
         proposal = self._rule.propose(course, here)

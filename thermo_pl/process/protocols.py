@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor
 
 from thermo_pl.process.rows import Work
@@ -28,8 +29,8 @@ from thermo_pl.process.system import System
 from thermo_pl.response.measurement import Measurement
 
 Protocol = Literal["sudden", "shortcut"]
-Respond = Callable[[], tuple[Tensor, int]]
-"""Solves a response: θ_λ, θ_γ, θ_t of shape ``(3, p)``, and the gradient evaluations it took."""
+Ahead = Callable[[Motion, Tensor], tuple[Tensor, int]]
+"""Solves where θ goes along a motion, from a guess of it: θ'Δw, and the gradient evaluations."""
 
 
 class Carried(NamedTuple):
@@ -65,7 +66,7 @@ class Carrier(NamedTuple):
         here: Measurement,
         directions: Tensor | None,
         end: float | None = None,
-        respond: Respond | None = None,
+        ahead: Ahead | None = None,
     ) -> Carried:
         """Move the control, the data and θ.
 
@@ -74,7 +75,7 @@ class Carrier(NamedTuple):
             here: R, D and C before.
             directions: θ_λ, θ_γ, θ_t, shape ``(3, p)``; None where θ stays.
             end: t at the end, where it must be met to the last bit.
-            respond: solves the response where the system is; None for a single drive.
+            ahead: solves the drive anew at mid-control; None for a single drive.
 
         Returns:
             What it came to.
@@ -86,7 +87,7 @@ class Carrier(NamedTuple):
             return Carried(work, there)
         half = Motion(*(x / 2 for x in motion))
         first, middle = self._moved(half, here)
-        gradients = self._driven(motion, directions, respond)
+        gradients = self._driven(motion, directions, ahead)
         driven = self.measure()
         drive = driven.free_energy - middle.free_energy
         last, there = self._moved(half, driven, end)
@@ -94,14 +95,16 @@ class Carrier(NamedTuple):
         work = both._replace(total=both.total + drive, drive=drive)
         return Carried(work, there, gradients)
 
-    def _driven(self, motion: Motion, directions: Tensor, respond: Respond | None) -> int:
-        if respond is None:
+    def _driven(self, motion: Motion, directions: Tensor, ahead: Ahead | None) -> int:
+        if ahead is None:
             self.system.follow(motion, directions)
             return 0
         half = Motion(*(x / 2 for x in motion))
         self.system.follow(half, directions)
-        middle, gradients = respond()
-        self.system.follow(half, 2 * middle - directions)
+        amounts = torch.tensor(motion, dtype=directions.dtype, device=directions.device)
+        guess = amounts @ directions
+        whole, gradients = ahead(motion, guess)
+        self.system.shift(whole - guess / 2)
         return gradients
 
     def _moved(

@@ -211,8 +211,8 @@ class Settings:
         protocol: ``sudden`` moves the control first and θ after it; ``shortcut`` drives θ along its
             response while the control moves, and gives off far less:
             :mod:`thermo_pl.process.protocols`.
-        drives: drives of θ in a step of the shortcut. With 2 the response is solved anew at
-            mid-control.
+        drives: drives of θ in a step of the shortcut. With 2 the response to the motion is solved
+            anew at mid-control; it asks for a damping that is a number.
 
     Example:
         >>> import thermo_pl as tp
@@ -244,6 +244,8 @@ class Settings:
         require(self.predictor or sudden, "protocol", self.protocol, allowed)
         allowed = "1, or 2 with protocol: shortcut"
         require(self.drives in ((1,) if sudden else (1, 2)), "drives", self.drives, allowed)
+        allowed = "1 with response.damping: auto, which is known after a relaxation"
+        require(self.drives == 1 or self.response.damping != "auto", "drives", self.drives, allowed)
 
     @classmethod
     def of(

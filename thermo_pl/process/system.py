@@ -116,13 +116,13 @@ class System:
         amounts = torch.tensor(motion, dtype=directions.dtype, device=directions.device)
         shift_parameters(self.networks, amounts @ directions)
 
-    def newton_step(self, newton: Tensor) -> None:
-        """Carry θ to the minimum of the damped quadratic model of J.
+    def shift(self, change: Tensor) -> None:
+        """Carry θ somewhere else.
 
         Args:
-            newton: (A+μ)⁻¹∇J, shape ``(p,)``.
+            change: of all parameters, shape ``(p,)``.
         """
-        shift_parameters(self.networks, -newton)
+        shift_parameters(self.networks, change)
 
     def theta(self) -> Tensor:
         """All parameters in a row, on the CPU.

@@ -11,6 +11,7 @@ taken on a frozen probe: fixed particles and fixed noise (common random numbers)
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -35,6 +36,8 @@ from thermo_pl.response.solvers import (
 
 Solver = Literal["conjugate_gradient", "minres", "dense"]
 
+DRIVEN = 0.1
+"""Tolerance of a drive, in that of a response: what it misses is given off."""
 SKETCHED = 256
 """Particles that the preconditioner is made on: more make it dearer and hardly better."""
 
@@ -77,6 +80,20 @@ class Response:
     gradient_t: Tensor
     stationarity: float
     residuals: Residuals
+    solution: Solution
+    gradients: int
+
+
+class Drive(NamedTuple):
+    """Where θ goes along a motion of the control.
+
+    Attributes:
+        shift: θ'Δw, shape ``(p,)``.
+        solution: how it was solved.
+        gradients: gradient evaluations on the probe.
+    """
+
+    shift: Tensor
     solution: Solution
     gradients: int
 
@@ -227,16 +244,15 @@ class ResponseSystem:
         Returns:
             The response.
         """
-        solution = self._solve(start, factor * self._damping)
+        tolerance = self._settings.tolerance
+        solution = self._solve(self._rhs, start, factor * self._damping, tolerance)
         directions, newton = solution.x[:-1], solution.x[-1]
         slopes = self._partials.jacobian.double() @ directions.double().T
         slopes[:, CONTROLS.index("t")] += self._partials.partial_t
         memory = self._settings.memory
         other = self._gradient if witness is None else gradient_of(witness, self._t, memory)
         decrement = 0.5 * float(other.double() @ newton.double())
-        self._spent += self._matrix.gradients + (witness is not None)
-        gradients = math.ceil(round(self._spent, 6))
-        self._spent = -self._matrix.gradients
+        gradients = self._counted(witness is not None)
         residual = solution.residual
         return Response(
             directions,
@@ -249,16 +265,41 @@ class ResponseSystem:
             gradients,
         )
 
-    def _solve(self, start: Tensor | None, damping: float) -> Solution:
+    def drive(self, motion: Sequence[float], start: Tensor) -> Drive:
+        """Solve for θ'Δw alone: one right-hand side, and more exactly.
+
+        Args:
+            motion: Δw, changes of λ, γ and t.
+            start: a guess of θ'Δw, shape ``(p,)``.
+
+        Returns:
+            The drive.
+        """
+        amounts = torch.tensor(motion, dtype=self._rhs.dtype, device=self._rhs.device)
+        rhs = (amounts @ self._rhs[:-1])[None]
+        tolerance = DRIVEN * self._settings.tolerance
+        solution = self._solve(rhs, start[None], self._damping, tolerance)
+        return Drive(solution.x[0], solution, self._counted(0))
+
+    def _counted(self, more: int) -> int:
+        # gradient evaluations since the last solve
+        self._spent += self._matrix.gradients + more
+        gradients = math.ceil(round(self._spent, 6))
+        self._spent = -self._matrix.gradients
+        return gradients
+
+    def _solve(
+        self, rhs: Tensor, start: Tensor | None, damping: float, tolerance: float
+    ) -> Solution:
         settings, units = self._settings, self._units
-        tolerance, limit = settings.tolerance, settings.max_iterations
+        limit = settings.max_iterations
         scaled = _scaled(self._matrix, units)
 
         def damped(rows: Tensor) -> Tensor:
             advance()
             return scaled(rows) + damping * rows
 
-        rhs = units * self._rhs
+        rhs = units * rhs
         if start is not None:
             start = start.to(rhs) / units
         with stage(f"linear response at t = {self._t:.4g}", limit):
