@@ -88,6 +88,58 @@ def digits(
     return case(waypoints, *mlp([1, 8, 8]), len(first))
 
 
+def table() -> Config:
+    """scikit-learn's table of tumours, and the same with another instrument's gains and noise."""
+    drifted = named("Drift", gain=0.2, offset=0.5, noise=0.3)
+    waypoints = [{"source": named("BreastCancer"), **more} for more in ({}, {"transform": drifted})]
+    return numbers(waypoints, 30, 4, 2)
+
+
+def embeddings() -> Config:
+    """What a network with random weights makes of the digits: 32 numbers each."""
+    network = named(
+        "Features",
+        module="torchvision.models.resnet18",
+        arguments={"num_classes": 32},
+        seed=0,
+        channels=3,
+        size=[32, 32],
+    )
+    waypoints = [{"classes": classes, "transform": network} for classes in (LOW, HIGH)]
+    return numbers(waypoints, 32, 8, 5)
+
+
+def numbers(waypoints: list[Config], features: int, latent: int, classes: int) -> Config:
+    """Examples of real numbers, standardised by the first domain."""
+    encoder, decoder = mlp([features], 64, latent)
+    decoder["init_args"]["likelihood"] = named("Gaussian", variance=0.5)
+    config = case(waypoints, encoder, decoder, classes)
+    config["data"]["init_args"]["transform"] = named("Standardise")
+    return config
+
+
+def colours(kind: str) -> Config:
+    """Blue digits on white paper become yellow ones on black."""
+    inks = ([0.1, 0.2, 0.8], [1.0, 1.0, 1.0]), ([1.0, 0.9, 0.2], [0.0, 0.0, 0.0])
+    waypoints = [
+        {"classes": classes, "transform": named("Colour", ink=ink, paper=paper)}
+        for classes, (ink, paper) in zip((LOW, HIGH), inks, strict=True)
+    ]
+    shape, latent = [3, 8, 8], 8
+    networks = mlp(shape, 64, latent)
+    if kind == "resnet":
+        resnet = named(
+            "ModuleEncoder",
+            image_shape=shape,
+            latent_dim=latent,
+            module="torchvision.models.resnet18",
+            arguments={"num_classes": 2 * latent},
+            group_norm=True,
+        )
+        networks = resnet, networks[1]
+    return case(waypoints, *networks, 5)
+
+
 def vision(source: str, first: list[int], second: list[int], kind: str) -> Config:
     """MNIST or Fashion-MNIST."""
     shape = [1, 28, 28]
@@ -107,6 +159,10 @@ CASES: dict[str, Callable[[], Config]] = {
     "digits_occluded": lambda: digits(LOW, HIGH, named("Occlusion", rows=[0.0, 0.4])),
     "digits_few": lambda: digits(LOW, HIGH, per_class=20),
     "digits_unbalanced": lambda: digits(LOW, HIGH, per_class=[100, 10, 30, 60, 100]),
+    "table": table,
+    "embeddings": embeddings,
+    "colours": lambda: colours("mlp"),
+    "colours_resnet": lambda: colours("resnet"),
     **{
         f"{source.lower()}_{kind}_{number}": lambda s=source, k=kind, c=classes: vision(s, *c, k)
         for source in ("MNIST", "FashionMNIST")

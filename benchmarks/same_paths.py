@@ -77,6 +77,9 @@ class Known(NamedTuple):
 
 
 TABLE = (
+    Known("ADDED", "equilibration.csv fall", "of J in an epoch, by which auto stops"),
+    Known("ADDED", "equilibration.csv allowed", "what it may fall by"),
+    Known("ADDED", "equilibration.csv learning_rate", "which auto lowers"),
     Known("ADDED", "path.csv rejection", "why the last try was taken back"),
     Known("ADDED", "path.csv S_target", "where a stroke holds or drives S"),
     Known("ADDED", "*.json *.reason", "why a law is not applicable"),

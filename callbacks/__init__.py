@@ -19,7 +19,8 @@ from thermo_pl.callbacks.quasi_static import QuasiStatic
 from thermo_pl.callbacks.report_page import ReportPage
 from thermo_pl.callbacks.run_report import RunReport
 from thermo_pl.callbacks.stroke_process import StrokeProcess
-from thermo_pl.process.settings import Equilibration, Probes
+from thermo_pl.process.equilibration import Equilibration
+from thermo_pl.process.settings import Probes
 from thermo_pl.process.step_control import (
     AdaptiveSteps,
     ConstantSteps,

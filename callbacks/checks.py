@@ -99,7 +99,7 @@ def check_system(name: str, system: System, rule: Rule[Any], settings: Settings)
     mixed = rule.solves and system.data.mixture
     allowed = f"false: {name} moves the examples themselves"
     require(not mixed, "data.mixture", mixed, allowed)
-    if settings.probes.cubature:
+    if settings.probes.cubature is True:
         drawn = system.networks.encoder.gaussian_draws
         require(drawn, "probes.cubature", True, "false: this encoder draws no Gaussian z")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from thermo_pl.callbacks.quasi_static import QuasiStatic
 from thermo_pl.errors import require
 from thermo_pl.process.domain_steps import DomainStepsRule
-from thermo_pl.process.settings import Equilibration, Probes, Settings
+from thermo_pl.process.equilibration import Equilibration
+from thermo_pl.process.settings import Probes, Settings
 
 
 class DomainSteps(QuasiStatic):

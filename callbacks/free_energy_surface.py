@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from thermo_pl.callbacks.quasi_static import QuasiStatic
+from thermo_pl.process.equilibration import Equilibration
 from thermo_pl.process.protocols import Protocol
-from thermo_pl.process.settings import Equilibration, Probes, Settings
+from thermo_pl.process.settings import Probes, Settings
 from thermo_pl.process.surface import SurfaceRule
 from thermo_pl.process.transitions import OnTransition
 from thermo_pl.response.linear import ResponseSettings

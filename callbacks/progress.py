@@ -60,14 +60,15 @@ class ProcessProgress(ProgressBar, Monitor):
         process = find_process(trainer)
         state, total = process.state, process.settings.equilibration.max_epochs
         if state.phase == "equilibration" and self._bar is not None:
-            text = _describe_check(state.checks[-1], process) if state.checks else "equilibration"
+            told = process.settings.equilibration.told
+            text = told(state.checks[-1]) if state.checks else "equilibration"
             self._draw(self._bar, text, trainer.current_epoch + 1, total)
 
     def on_check(self, trainer: pl.Trainer, process: QuasiStatic, check: dict[str, float]) -> None:
         """Show the check, unless it ends the equilibration: then its row is shown."""
         if process.state.phase == "equilibration":
             total = process.settings.equilibration.max_epochs
-            self._show(_describe_check(check, process), int(check["epoch"]), total)
+            self._show(process.settings.equilibration.told(check), int(check["epoch"]), total)
 
     def on_row(self, trainer: pl.Trainer, process: QuasiStatic, row: Row) -> None:
         """Show the row, unless there is no equilibrium: then the check says so."""
@@ -135,11 +136,4 @@ def describe_row(row: Row) -> str:
     return (
         f"{row['stroke'].replace('_classification', '')} t={row['leg'] + row['t']:.3f} "
         f"λ={row['lambda']:.3g} γ={row['gamma']:.3g} {loss}"
-    )
-
-
-def _describe_check(check: dict[str, float], process: QuasiStatic) -> str:
-    return (
-        f"equilibration J={check['J']:.3f} stationarity {check['stationarity']:.2g} "
-        f"→ {process.settings.equilibration.stationarity:g} nats"
     )

@@ -9,7 +9,7 @@ from typing import Any
 from thermo_pl.files import write_csv, write_json
 from thermo_pl.laws.ledger import summarise_strokes
 from thermo_pl.path.columns import COLUMNS
-from thermo_pl.process.continuation import CHECK_COLUMNS
+from thermo_pl.process.equilibration import CHECK_COLUMNS
 from thermo_pl.process.state import State
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from thermo_pl.callbacks.quasi_static import QuasiStatic
 from thermo_pl.errors import require
+from thermo_pl.process.equilibration import Equilibration
 from thermo_pl.process.protocols import Protocol
-from thermo_pl.process.settings import Equilibration, Probes, Settings
+from thermo_pl.process.settings import Probes, Settings
 from thermo_pl.process.stroke_rule import StrokeCourse, StrokeRule
 from thermo_pl.process.strokes import Stroke
 from thermo_pl.process.transitions import OnTransition

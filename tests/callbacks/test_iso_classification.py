@@ -147,7 +147,20 @@ def test_numbers_are_plausible(whole: Run) -> None:
 def test_equilibration_csv(whole: Run) -> None:
     lines = (whole.directory / "equilibration.csv").read_text().splitlines()
     header, *checks = [line.split(",") for line in lines]
-    assert header == ["epoch", "stationarity", "R", "D", "C", "J"]
+    assert header == [
+        "epoch",
+        "stationarity",
+        "R",
+        "D",
+        "C",
+        "J",
+        "fall",
+        "allowed",
+        "learning_rate",
+    ]
+    energies = [float(check[5]) for check in checks]
+    falls = [(before - after) / 5 for before, after in pairwise(energies)]
+    assert [float(check[6]) for check in checks[1:]] == pytest.approx(falls)
     assert [int(check[0]) for check in checks] == [5 * (i + 1) for i in range(len(checks))]
     assert len(checks) >= 2
     last = [float(check[1]) for check in checks[-2:]]

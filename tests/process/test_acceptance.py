@@ -34,6 +34,8 @@ from thermo_pl.process import (
 )
 from thermo_pl.process.acceptance import Miss
 from thermo_pl.process.iso_classification import IsoCourse
+from thermo_pl.process.moves import secant
+from thermo_pl.process.state import Motion
 from thermo_pl.process.stroke_rule import StrokeCourse
 from thermo_pl.response import Gradient, Slopes
 
@@ -296,3 +298,22 @@ def test_a_gamma_out_of_its_range_is_a_step_too_long() -> None:
     assert last["gamma"] >= least
     assert root(shortest) < 1.01 * least  # the linear response knows the root to a hundredth
     assert root(last["t"]) == pytest.approx(last["gamma"], rel=0.02)
+
+
+@pytest.mark.parametrize("true", [0.4, 0.9, 1.7])
+def test_the_second_correction_lands_where_the_slope_is_not_the_responses(true: float) -> None:
+    # C - C* = true γ along a straight line, and the response says 1
+    miss = 3.0
+    newton = Motion(gam=-miss)
+    after = miss + true * newton.gam
+    asked = Motion(gam=-after)
+    step = secant(asked, newton, newton)
+    assert after + true * step.gam == pytest.approx(0.0, abs=1e-12)
+
+
+def test_newtons_step_is_kept_where_a_secant_tells_nothing() -> None:
+    asked = Motion(gam=2.0)
+    assert secant(asked, Motion(), Motion()) == asked  # the first one
+    assert secant(asked, Motion(gam=2.1), Motion(gam=2.1)) == asked  # hardly any of it was met
+    both = Motion(lam=1.0, gam=2.0)
+    assert secant(both, Motion(3.0, 4.0), Motion(3.0, 4.0)) == both

@@ -9,11 +9,12 @@ if TYPE_CHECKING:
     from thermo_pl.process.cycle_rule import CycleRule
     from thermo_pl.process.data import MovingData, Route, TensorPairs, TensorPath
     from thermo_pl.process.domain_steps import DomainStepsRule
+    from thermo_pl.process.equilibration import Equilibration
     from thermo_pl.process.iso_classification import Accuracy, IsoClassificationRule
     from thermo_pl.process.probing import seed_relaxation
     from thermo_pl.process.relaxation import Relaxation
     from thermo_pl.process.rule import Equilibrium, Point, Relaxed, Rule
-    from thermo_pl.process.settings import Equilibration, Probes, Settings
+    from thermo_pl.process.settings import Probes, Settings
     from thermo_pl.process.state import Course, Motion, Proposal, State, from_plain, to_plain
     from thermo_pl.process.step_control import (
         AdaptiveSteps,
@@ -39,7 +40,8 @@ else:
         probing=["seed_relaxation"],
         relaxation=["Relaxation"],
         rule=["Equilibrium", "Point", "Relaxed", "Rule"],
-        settings=["Equilibration", "Probes", "Settings"],
+        equilibration=["Equilibration"],
+        settings=["Probes", "Settings"],
         state=["Course", "Motion", "Proposal", "State", "from_plain", "to_plain"],
         step_control=[
             "AdaptiveSteps",

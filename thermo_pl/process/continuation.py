@@ -41,8 +41,6 @@ from thermo_pl.process.system import System
 from thermo_pl.process.transitions import SADDLE, TransitionMet, kick
 from thermo_pl.response.metric import metric
 
-CHECK_COLUMNS = ("epoch", "stationarity", "R", "D", "C", "J")
-"""Columns of equilibration.csv, one row per check."""
 NOTHING_SEEN = Seen()
 ROUNDS = 4
 """Rounds of relaxation and correction in a macro-step, at most."""
@@ -328,13 +326,14 @@ class Continuation(Generic[C]):
         solved = self._solve(step)
         if solved is None:
             return self._measured(step, state, None, seen)
-        response, measured = solved.response, self._measuring.state()
-        terms = (measured.rate, measured.distortion, measured.classification, measured.free_energy)
-        values = (epochs, response.stationarity, *(term.value for term in terms))
-        check = dict(zip(CHECK_COLUMNS, values, strict=True))
+        found = solved.response.stationarity, self._measuring.state()
+        how = self.rule.promise, self.system.learning_rate
+        check = settings.check(state.checks, epochs, *found, *how)
         state = replace(state, checks=[*state.checks, check])
         if settings.reached(state.checks):
             return self._measured(step, state, solved, seen)
+        if settings.rests(state.checks):
+            self.system.halve_learning_rate()
         if epochs < settings.max_epochs:
             gradients = state.gradients + solved.gradients
             return Result(replace(state, gradients=gradients), solved=solved)

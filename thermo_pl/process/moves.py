@@ -28,8 +28,41 @@ BISECTIONS = 12
 """Steps in which a constraint is bracketed and bisected where Newton's method has not met it."""
 
 
+HARDLY = 0.75
+"""Share of a miss that is left where a correction has hardly helped."""
 REACH = (-1.0, -0.75, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0)
 """Powers of two of γ at which C is looked at where it cannot be held."""
+
+
+def secant(asked: Motion, before: Motion, made: Motion) -> Motion:
+    """The correction at the slope that the last one has found, in place of the response's.
+
+    Newton's step is in proportion to the miss. So two of them tell how far the step between them
+    has come: to a share r = asked / before of the miss. The secant through both goes on by
+    r / (1 - r) of it.
+
+    Args:
+        asked: Newton's step now.
+        before: Newton's step then; nothing where this is the first one.
+        made: the step that was made then.
+
+    Returns:
+        The step to make; Newton's where λ and γ both move, or the last one has hardly helped.
+
+    Example:
+        A slope that is half of the true one asks for twice the step, and overshoots:
+
+        >>> from thermo_pl.process.moves import secant
+        >>> secant(Motion(gam=-2.0), before=Motion(gam=2.0), made=Motion(gam=2.0)).gam
+        -1.0
+    """
+    moved = [index for index, size in enumerate(asked) if size]
+    if len(moved) != 1 or not before[moved[0]]:
+        return asked
+    share = asked[moved[0]] / before[moved[0]]
+    if not -1.0 <= share <= HARDLY:
+        return asked
+    return Motion(*(share / (1 - share) * size for size in made))
 
 
 class PredictorCorrector(Generic[C]):
@@ -148,6 +181,7 @@ class PredictorCorrector(Generic[C]):
         if step.proposal is None or step.course is None or step.start is None:
             return step
         start, largest = self._reach(step), math.inf
+        before, made = Motion(), Motion()
         for _ in range(CORRECTIONS):
             control = self._control()
             here = self._point(control, step.known)
@@ -155,7 +189,8 @@ class PredictorCorrector(Generic[C]):
             size = max(map(abs, motion))
             if size == 0 or size >= largest:  # done, or not converging
                 return replace(step, control=control)
-            step, largest = self._corrected(step, motion, control), size
+            before, made = motion, secant(motion, before, made)
+            step, largest = self._corrected(step, made, control), size
         return step
 
     def hold(self, step: Step[C]) -> Step[C]:

@@ -81,20 +81,25 @@ class ProbeSource:
             check_values(model.decoder, *(float(value) for value in end.aminmax()))
         n = len(drawn.weight)
         trains_on_cubature = model.cubature_seed is not None
-        turned = size != "solving" and (trains_on_cubature or self.settings.cubature)
-        samples = self.settings.samples(size, n, model.cubature_points if turned else 1)
+        points = model.cubature_points
+        turned = size != "solving" and (trains_on_cubature or self._turns(size, n, model))
+        samples = self.settings.samples(size, n, points if turned else 1)
         if size == "solving" and trains_on_cubature:
             # what J is made of in training
             allowed = f"at least {len(coupling)}, all: with a cubature J is that of all particles"
             require(everything, "probes.solving_particles", count, allowed)
-            noise, points = model.training_noise(n), model.cubature_points
+            noise = model.training_noise(n)
         elif turned:
             # what training never saw
-            noise, points = model.cubature(samples, n, noise_seed), model.cubature_points
+            noise = model.cubature(samples, n, noise_seed)
         else:
             noise, points = model.noise(samples, n, generator), 1
         moved = Particles(*(tensor.to(model.device, noise.dtype) for tensor in drawn))
         return Probe(moved, noise, points)
+
+    def _turns(self, kind: str, particles: int, model: Networks) -> bool:
+        gaussian = model.encoder.gaussian_draws
+        return gaussian and self.settings.turns(kind, particles, model.cubature_points)
 
 
 def stream(seed: int, name: str, *keys: int) -> int:

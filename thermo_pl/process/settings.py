@@ -2,119 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Literal, get_args
 
-from thermo_pl.errors import NotEquilibrated, require
+from thermo_pl.errors import require
+from thermo_pl.process.equilibration import Equilibration
 from thermo_pl.process.protocols import Protocol
 from thermo_pl.process.transitions import OnTransition
 from thermo_pl.response.linear import ResponseSettings
 
 DRAWS = 2**21
-"""Encodings of a probe that steers or measures, where its size is ``auto``: a second or two."""
+"""Encodings of a probe that steers or measures, where its size is ``auto``: a tenth of a second."""
+LEAST, MOST = 16, 2048
+"""Draws of z for each particle then."""
+ROTATIONS = 4
+"""Rotations of the cubature below which independent draws are taken then."""
 Hold = Literal["train", "validation"]
 """Which particles a process holds its C on."""
-
-
-@dataclass
-class Equilibration:
-    """How a run is brought to equilibrium at (λ0, γ0, t = 0) before it moves.
-
-    Attributes:
-        stationarity: Newton decrement in nats below which the model counts as stationary, as
-            the mean of the last two checks.
-        max_epochs: epochs to spend at most; then the run stops with exit code 3.
-        check_every: epochs between two checks; each one solves the linear response.
-
-    Example:
-        >>> import thermo_pl as tp
-        >>> settings = tp.Equilibration(stationarity=0.05)
-        >>> settings.reached([{"stationarity": 0.08}, {"stationarity": 0.06}])
-        False
-        >>> settings.reached([{"stationarity": 0.06}, {"stationarity": 0.03}])
-        True
-    """
-
-    stationarity: float = 0.05
-    max_epochs: int = 200
-    check_every: int = 5
-
-    def __post_init__(self) -> None:
-        ok = self.stationarity > 0
-        require(ok, "equilibration.stationarity", self.stationarity, "a number > 0 (nats)")
-        for name in ("max_epochs", "check_every"):
-            value = getattr(self, name)
-            require(value > 0, f"equilibration.{name}", value, "a whole number > 0")
-        least = 2 * self.check_every
-        allowed = f"at least {least}, time for two checks"
-        require(self.max_epochs >= least, "equilibration.max_epochs", self.max_epochs, allowed)
-
-    @classmethod
-    def lasting(cls, epochs: int) -> Equilibration:
-        """Training for a number of epochs, for a process that checks nothing.
-
-        Args:
-            epochs: how many.
-
-        Returns:
-            The settings.
-        """
-        made = cls()
-        made.max_epochs = made.check_every = epochs
-        return made
-
-    def due(self, epochs: int) -> bool:
-        """Whether the equilibrium is checked after so many epochs.
-
-        Args:
-            epochs: done.
-
-        Returns:
-            Whether it is; it is after the last one.
-        """
-        return epochs % self.check_every == 0 or epochs >= self.max_epochs
-
-    def mean_stationarity(self, checks: Sequence[dict[str, float]]) -> float:
-        """What the checks so far say of the stationarity.
-
-        One estimate is noisy, and can be negative; two in a row are not low by luck.
-
-        Args:
-            checks: rows of equilibration.csv.
-
-        Returns:
-            Mean of the last two, nats.
-        """
-        latest = [check["stationarity"] for check in checks[-2:]]
-        return sum(latest) / len(latest)
-
-    def missed(self, checks: Sequence[dict[str, float]], epochs: int) -> NotEquilibrated:
-        """The end of a process that found no equilibrium.
-
-        Args:
-            checks: rows of equilibration.csv.
-            epochs: that were spent.
-
-        Returns:
-            The error.
-        """
-        return NotEquilibrated(
-            f"equilibration: got a stationarity of {self.mean_stationarity(checks):.3g} nats after "
-            f"{epochs} epochs; allowed: at most {self.stationarity:g}; raise "
-            "equilibration.max_epochs or equilibration.stationarity, or lower the learning rate"
-        )
-
-    def reached(self, checks: Sequence[dict[str, float]]) -> bool:
-        """Whether the model counts as stationary.
-
-        Args:
-            checks: rows of equilibration.csv.
-
-        Returns:
-            Whether it does; never after a single check.
-        """
-        return len(checks) > 1 and self.mean_stationarity(checks) <= self.stationarity
 
 
 @dataclass
@@ -130,10 +34,12 @@ class Probes:
     ``control_samples`` and ``measuring_samples`` say how many. With ``cubature: true`` such
     rotations also steer and measure a model that trains on fresh draws. A rotation has 4
     ``latent_dim`` points. C has about a third of the variance on them that it has on as many
-    independent draws.
+    independent draws. ``auto`` takes them where z is Gaussian and :data:`DRAWS` allows four of
+    them, or where their number is given.
 
     With ``auto`` a probe has as many draws as :data:`DRAWS` allows for its particles, from 16 to
-    512: all 1,045 pairs of the digits have 512 each, the 54,000 of MNIST 38.
+    2,048: the 1,045 pairs of the digits have 62 rotations of 32 points each, the 54,000 of MNIST 38
+    independent draws.
 
     Attributes:
         solving_particles: particles of the solving probe.
@@ -145,8 +51,8 @@ class Probes:
         control_samples: noise draws for each of them, or ``auto``.
         measuring_particles: particles of the measuring probe; it stays the same on a leg.
         measuring_samples: noise draws for each of them, or ``auto``.
-        cubature: steer and measure on rotations of the cubature in place of independent draws; for
-            encoders of a Gaussian z.
+        cubature: steer and measure on rotations of the cubature in place of independent draws, for
+            encoders of a Gaussian z; or ``auto``.
 
     Example:
         >>> import thermo_pl as tp
@@ -163,13 +69,29 @@ class Probes:
     control_samples: int | Literal["auto"] = "auto"
     measuring_particles: int = 65_536
     measuring_samples: int | Literal["auto"] = "auto"
-    cubature: bool = False
+    cubature: bool | Literal["auto"] = "auto"
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            auto = name in {"control_samples", "measuring_samples"} and value == "auto"
+            auto = name in {"control_samples", "measuring_samples", "cubature"} and value == "auto"
             ok = auto or isinstance(value, bool) or (isinstance(value, int) and value > 0)
             require(ok, f"probes.{name}", value, "a whole number > 0, or auto for draws")
+
+    def turns(self, kind: str, particles: int, points: int) -> bool:
+        """Whether a probe takes rotations of the cubature in place of independent draws.
+
+        Args:
+            kind: ``control`` or ``measuring``.
+            particles: how many there are.
+            points: of a rotation.
+
+        Returns:
+            Whether it does, for an encoder of a Gaussian z.
+        """
+        if self.cubature != "auto":
+            return self.cubature
+        counted = getattr(self, f"{kind}_samples") == "auto"
+        return counted and ROTATIONS * points * particles <= DRAWS
 
     def samples(self, kind: str, particles: int, points: int) -> int:
         """How many noise draws a probe has for each of its particles.
@@ -185,7 +107,8 @@ class Probes:
         given: int | Literal["auto"] = getattr(self, f"{kind}_samples")
         if given != "auto":
             return given
-        return min(max(DRAWS // (particles * points), 16), 512)
+        least = max(LEAST // points, 2)  # two, so that the error is known
+        return min(max(DRAWS // (particles * points), least), max(MOST // points, least))
 
 
 @dataclass

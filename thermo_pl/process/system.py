@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass
 
 import torch
@@ -47,6 +48,20 @@ class System:
     data: MovingData
     optimizer: torch.optim.Optimizer | None = None
     schedulers: tuple[LRScheduler, ...] = ()
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the first group of parameters, where a macro-step begins; nan without an optimizer."""
+        if self.schedulers:
+            return float(self.schedulers[0].base_lrs[0])
+        return math.nan if self.optimizer is None else float(self.optimizer.param_groups[0]["lr"])
+
+    def halve_learning_rate(self) -> None:
+        """From here on, what the schedulers begin with, too."""
+        for scheduler in self.schedulers:
+            scheduler.base_lrs = [rate / 2 for rate in scheduler.base_lrs]
+        for group in () if self.optimizer is None else self.optimizer.param_groups:
+            group["lr"] = group["lr"] / 2
 
     def snapshot(self) -> Snapshot:
         """Copy all that a macro-step moves.
