@@ -85,6 +85,22 @@ def test_resume_is_exact(straight: Run, tmp_path: Path, data: Data, epochs: int)
     check_exact(second, straight)
 
 
+def test_a_learning_rate_that_was_halved_stays_so(tmp_path: Path, data: Data) -> None:
+    # any fall is rest: the rate is halved after the second epoch, and the third is the last
+    def made() -> Any:
+        auto = Equilibration(max_epochs=20, check_every=1)
+        return make_process(equilibration=auto, tolerance=1e6, steps=1)
+
+    whole = fit(tmp_path / "whole", data(), process=made())
+    cut = tmp_path / "cut"
+    first = fit(cut, data(), last_checkpoint(cut), process=made(), max_epochs=2)
+    saved = cut / "checkpoints" / "last.ckpt"
+    second = fit(tmp_path / "resumed", data(), process=made(), ckpt_path=saved)
+    rates = [check["learning_rate"] for check in second.process.state.checks]
+    assert (first.process.state.epoch, rates) == (2, [0.005, 0.005, 0.0025])
+    check_exact(second, whole)
+
+
 @pytest.mark.parametrize(
     ("changes", "seed", "name"),
     [
