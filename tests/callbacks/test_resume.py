@@ -23,6 +23,7 @@ from support.process_runs import (
 from thermo_pl.callbacks import DomainSteps, Equilibration, RunReport
 from thermo_pl.errors import ConfigError
 from thermo_pl.module import FreeEnergyModel
+from thermo_pl.process import equilibration
 from thermo_pl.response.linear import ResponseSettings
 
 Data = Callable[..., Any]
@@ -85,11 +86,14 @@ def test_resume_is_exact(straight: Run, tmp_path: Path, data: Data, epochs: int)
     check_exact(second, straight)
 
 
-def test_a_learning_rate_that_was_halved_stays_so(tmp_path: Path, data: Data) -> None:
+def test_a_learning_rate_that_was_halved_stays_so(
+    tmp_path: Path, data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # any fall is rest: the rate is halved after the second epoch, and the third is the last
+    monkeypatch.setattr(equilibration, "SHARE", 1e3)
+
     def made() -> Any:
-        auto = Equilibration(max_epochs=20, check_every=1)
-        return make_process(equilibration=auto, tolerance=1e6, steps=1)
+        return make_process(equilibration=Equilibration(max_epochs=20, check_every=1), steps=1)
 
     whole = fit(tmp_path / "whole", data(), process=made())
     cut = tmp_path / "cut"

@@ -327,8 +327,7 @@ class Continuation(Generic[C]):
         if solved is None:
             return self._measured(step, state, None, seen)
         found = solved.response.stationarity, self._measuring.state()
-        how = self.rule.promise, self.system.learning_rate
-        check = settings.check(state.checks, epochs, *found, *how)
+        check = settings.check(state.checks, epochs, *found, self.system.learning_rate)
         state = replace(state, checks=[*state.checks, check])
         if settings.reached(state.checks):
             return self._measured(step, state, solved, seen)

@@ -20,8 +20,8 @@ from thermo_pl.response.measurement import Measurement
 CHECK_COLUMNS = ("epoch", "stationarity", "R", "D", "C", "J", "fall", "allowed", "learning_rate")
 """Columns of equilibration.csv, one row per check."""
 NAN = float("nan")
-UNPROMISED = 0.01
-"""Tolerance of a process that promises nothing."""
+SHARE = 0.3
+"""s: what a fall of J that counts as rest may leave open of γ."""
 RATES = 2
 """Learning rates at which J comes to rest, each half of the one before."""
 Check = dict[str, float]
@@ -34,9 +34,9 @@ class Equilibration:
     With ``auto`` J is measured at each check. Where it has fallen by no more than is allowed, it
     has come to rest at this learning rate, which is halved, and stays so. Where it has come to rest
     at two learning rates, the model counts as stationary: neither time nor less noise gains
-    anything. Allowed is τγC nats in an epoch, with the tolerance τ of the process, 1 % where it
-    has none; τR where γC is nothing. So little of J says γ to about (2τ)^½, 14 % of it at 1 %: C_γ
-    is about -C/γ, and C moves by (2 |C_γ| δ)^½ with δ nats. C itself is held by the corrector.
+    anything. Allowed are ½s²γC nats in an epoch, s = 0.3, and ½s²R where γC is nothing. What δ
+    nats leave open is (2δ|C_γ|)^½ of C. The corrector takes that out by γ, of which it is
+    (2δ/|C_γ|)^½; and as C_γ is about -C/γ, γ is known to a share s.
 
     Attributes:
         stationarity: Newton decrement in nats below which the model counts as stationary, as
@@ -100,7 +100,6 @@ class Equilibration:
         epochs: int,
         stationarity: float,
         measured: Measurement,
-        promise: float,
         learning_rate: float,
     ) -> Check:
         """What a check finds.
@@ -110,7 +109,6 @@ class Equilibration:
             epochs: done.
             stationarity: the Newton decrement, nats.
             measured: R, D, C and J on the measuring probe.
-            promise: tolerance of the process, relative; infinite where it promises nothing.
             learning_rate: of the epochs since the last check.
 
         Returns:
@@ -121,8 +119,7 @@ class Equilibration:
         fall = NAN
         if before:
             fall = (before[-1]["J"] - values[-1]) / (epochs - before[-1]["epoch"])
-        tolerance = promise if math.isfinite(promise) else UNPROMISED
-        allowed = tolerance * (measured.gam * values[2] or values[0])
+        allowed = SHARE**2 / 2 * (measured.gam * values[2] or values[0])
         row = (epochs, stationarity, *values, fall, allowed, learning_rate)
         return dict(zip(CHECK_COLUMNS, row, strict=True))
 
