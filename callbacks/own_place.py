@@ -71,6 +71,11 @@ class OwnPlace(pl.Callback):
         self.leave()
         return True
 
+    def recover(self) -> None:
+        """Put θ back to where the macro-step began: it goes on no further, and is taken back."""
+        if self._system is not None and self._before is not None:
+            self._system.recover(self._before)
+
     def check_place(self, trainer: pl.Trainer) -> None:
         """Look whether the system is where it was left; it is where nothing has been noted.
 

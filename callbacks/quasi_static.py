@@ -7,7 +7,9 @@ every macro-step, and checkpoints fall between two of them.
 
 from __future__ import annotations
 
+import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from thermo_pl.callbacks.own_settings import OwnSettings
 from thermo_pl.callbacks.ranks import check_same
 from thermo_pl.callbacks.relaxation_count import CountsRelaxation
 from thermo_pl.callbacks.run_files import write_run
-from thermo_pl.errors import ConfigError
+from thermo_pl.errors import ConfigError, NonFinite
 from thermo_pl.path.columns import Row
 from thermo_pl.process.continuation import Continuation
 from thermo_pl.process.probing import seed_relaxation
@@ -104,6 +106,7 @@ class QuasiStatic(OwnSettings, CountsRelaxation, OwnPlace):
         self.check_settings(trainer, self._state)
         if self._state is None:
             self._state = self._process.start()
+        model_of(pl_module).takes_back = self._takes_back if trainer.world_size == 1 else None
         self._since, self._told, self.ending = time.monotonic(), False, "running"
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -120,6 +123,8 @@ class QuasiStatic(OwnSettings, CountsRelaxation, OwnPlace):
         data_of(trainer).begin_epoch(self.state.epoch)
         self._validated, self.relaxed = False, Relaxed()
         self._step = self._running.begin(self.state)
+        if self._step.fault is not None:
+            self.recover()
 
     def on_train_batch_end(
         self,
@@ -134,7 +139,8 @@ class QuasiStatic(OwnSettings, CountsRelaxation, OwnPlace):
         done, total = batch_idx + 1, int(trainer.num_training_batches)
         parts = self.settings.parts
         # Not at the end of the epoch: validation comes before it, and must see the corrected state.
-        if done * parts // total > batch_idx * parts // total:
+        due = done * parts // total > batch_idx * parts // total
+        if due and self._under_way.fault is None:
             self._step = self._running.correct(self._under_way, self.relaxed)
         if done == total:
             self.keep_place()
@@ -194,6 +200,7 @@ class QuasiStatic(OwnSettings, CountsRelaxation, OwnPlace):
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Wait for all ranks: one that failed at the end of the fit must not go unnoticed."""
         if stage == "fit":
+            model_of(pl_module).takes_back = None
             trainer.strategy.barrier()
 
     @override
@@ -216,9 +223,17 @@ class QuasiStatic(OwnSettings, CountsRelaxation, OwnPlace):
             raise RuntimeError("an epoch went on that had not begun")
         return self._step
 
+    def _takes_back(self, fault: NonFinite) -> None:
+        # J of a batch is not finite; a step that can be taken back need not end the run
+        if self._under_way.proposal is None or math.isinf(self.rule.promise):
+            raise fault
+        self._step = replace(self._under_way, fault=fault)
+        self.recover()
+
     def _write(self, trainer: pl.Trainer) -> None:
-        if self._process is not None:
-            self.results |= self._process.results(self.state)
+        course = self.state.course
+        if self._process is not None and course is not None:
+            self.results |= self.rule.results(course, self._process.here(self.state))
         if trainer.is_global_zero:
             write_run(Path(trainer.default_root_dir), self.state, self.ending, self.results)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -21,7 +22,7 @@ from thermo_pl.checkpoints import (
     load_weights,
     optimizer_settings,
 )
-from thermo_pl.errors import ConfigError, require
+from thermo_pl.errors import ConfigError, NonFinite, require
 from thermo_pl.metrics import Calibration
 from thermo_pl.networks import (
     Classifier,
@@ -115,6 +116,7 @@ class FreeEnergyModel(Networks, pl.LightningModule):  # type: ignore[misc]
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.scheduler_interval = scheduler_interval
+        self.takes_back: Callable[[NonFinite], None] | None = None  # set by a process, in a fit
         self._relaxes_by: dict[str, str] = {}  # settings of the optimiser and its scheduler
         self._relaxed_by: dict[str, str] = {}  # those of the checkpoint
         self.train_metrics = _metrics("train/", predictions=False)
@@ -132,9 +134,15 @@ class FreeEnergyModel(Networks, pl.LightningModule):  # type: ignore[misc]
             J in nats.
 
         Raises:
-            NonFinite: if J is not finite.
+            NonFinite: if J is not finite, and no process takes that on.
         """
-        loss, terms = training_loss(self, batch)
+        try:
+            loss, terms = training_loss(self, batch)
+        except NonFinite as fault:
+            if self.takes_back is None:
+                raise
+            self.takes_back(fault)  # its epoch only has to come to an end
+            return torch.stack([0 * p.sum() for p in self.parameters() if p.requires_grad]).sum()
         self._update(self.train_metrics, terms, batch)
         return loss
 

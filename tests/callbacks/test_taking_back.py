@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import pytorch_lightning as pl
 import torch
 
 from support.process_runs import Run, fit, last_checkpoint, make_process, same_model, same_path
-from thermo_pl.errors import ConstraintLost
+from thermo_pl.callbacks.processes import find_process
+from thermo_pl.errors import ConstraintLost, NonFinite, SolverBreakdown
+from thermo_pl.process import measuring
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The '.*' does not have many workers"),
@@ -33,12 +36,36 @@ class Spoil(pl.Callback):
     def on_train_batch_start(
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
     ) -> None:
-        rows = next(c for c in trainer.callbacks if hasattr(c, "rows")).rows
         last = batch_idx + 1 == trainer.num_training_batches
-        if last and rows and trainer.datamodule.t - rows[-1]["t"] > self.longest:
+        if last and is_too_long(trainer, self.longest):
             with torch.no_grad():
                 for parameter in pl_module.classifier.parameters():
                     parameter.mul_(-20.0)
+
+
+class Break(pl.Callback):
+    """Puts a NaN somewhere in an epoch whose macro-step is too long."""
+
+    def __init__(self, where: str, batch: int) -> None:
+        """Keep the place."""
+        self.where, self.batch = where, batch
+
+    def on_train_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._now = batch_idx == self.batch and is_too_long(trainer)
+        if self._now and self.where == "theta":
+            with torch.no_grad():
+                next(pl_module.parameters())[0] = torch.nan
+
+    def on_after_backward(self, trainer: Any, pl_module: Any) -> None:
+        if self._now and self.where == "gradient":
+            next(pl_module.parameters()).grad[0] = torch.nan
+
+
+def is_too_long(trainer: Any, longest: float = 0.6) -> bool:
+    rows = find_process(trainer).rows
+    return bool(rows) and trainer.datamodule.t - rows[-1]["t"] > longest
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +95,63 @@ def test_a_step_that_was_taken_back_leaves_no_trace(tried: Run, tmp_path: Path, 
     assert same_model(tried.model, at_once.model) == []
     assert remembered(tried) == remembered(at_once)
     assert tried.trainer.current_epoch == at_once.trainer.current_epoch + 4
+
+
+@pytest.mark.parametrize(
+    ("where", "batch"), [("theta", 0), ("theta", 7), ("gradient", 2), ("gradient", 7)]
+)
+def test_a_number_that_is_not_finite_is_taken_back_and_the_step_is_tried_shorter(
+    tried: Run, tmp_path: Path, data: Data, where: str, batch: int
+) -> None:
+    run = fit(tmp_path, data(), Break(where, batch), process=make_process(steps=1, tolerance=0.01))
+    assert same_path(*([row | COST for row in one.rows] for one in (run, tried))) == []
+    assert same_model(run.model, tried.model) == []
+    assert remembered(run) == remembered(tried)
+    assert [row["rejection"] for row in run.rows] == [None, "NonFinite, on the way", None]
+
+
+@pytest.mark.parametrize("broken", ["response", "predictor", "measure"])
+def test_so_is_what_cannot_be_solved_predicted_or_measured(
+    tried: Run, tmp_path: Path, data: Data, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    process = make_process(steps=1, tolerance=0.01)
+
+    def failing(function: Callable[..., Any], error: type[Exception]) -> Callable[..., Any]:
+        def fails(*args: Any, **kwargs: Any) -> Any:
+            if is_too_long(process.trainer):
+                raise error("broken")
+            return function(*args, **kwargs)
+
+        return fails
+
+    class Known(pl.Callback):
+        def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+            process.trainer = trainer
+
+    target, name, error = {
+        "response": (measuring, "linear_response", SolverBreakdown),
+        "predictor": (measuring, "classification_draws", NonFinite),
+        "measure": (measuring, "latents_in_use", NonFinite),
+    }[broken]
+    monkeypatch.setattr(target, name, failing(getattr(target, name), error))
+    run = fit(tmp_path, data(), Known(), process=process)
+    assert same_path(*([row | COST for row in one.rows] for one in (run, tried))) == []
+    assert run.rows[1]["rejection"] == f"{error.__name__}, on the way"
+
+
+def test_what_stays_broken_ends_the_run_at_the_last_good_state(tmp_path: Path, data: Data) -> None:
+    process = make_process(steps=1, tolerance=0.01, min_step=0.5)
+    breaks, seen = Break("theta", 3), last_checkpoint(tmp_path)
+    monkey = pytest.MonkeyPatch()
+    with monkey.context() as patch:
+        patch.setattr(sys.modules[__name__], "is_too_long", lambda *_: len(process.rows) > 0)
+        run = fit(tmp_path, data(), breaks, seen, process=process, fails=True)
+    assert isinstance(run.error, NonFinite)
+    assert run.error.exit_code == 3
+    assert run.strokes[-1]["status"] == f"stopped: {run.error}"
+    assert [row["t"] for row in run.rows] == [0.0]
+    assert (run.data.leg, run.data.t) == (0, 0.0)
+    assert all(p.isfinite().all() for p in run.model.parameters())
 
 
 @pytest.mark.parametrize("epochs", [4, 6], ids=["in the middle of a try", "after it"])

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Generic, cast
 
-from thermo_pl.errors import InfeasibleTarget, ProcessStopped, SolverBreakdown
+from thermo_pl.errors import InfeasibleTarget, NonFinite, ProcessStopped, SolverBreakdown
 from thermo_pl.path.columns import Row
 from thermo_pl.process.acceptance import Miss, broken, lost, told
 from thermo_pl.process.data import Route
@@ -42,6 +42,8 @@ from thermo_pl.process.transitions import SADDLE, TransitionMet, kick
 from thermo_pl.response.metric import metric
 
 NOTHING_SEEN = Seen()
+UNTRIED: dict[str, Any] = {"gradients": 0, "rejected": 0, "rejection": "", "origin": None}
+"""Of a state from which no macro-step has been tried."""
 ROUNDS = 4
 """Rounds of relaxation and correction in a macro-step, at most."""
 
@@ -115,10 +117,13 @@ class Continuation(Generic[C]):
         while state.phase != "done":
             seed_relaxation(state)
             step = self.begin(state)
-            for part in range(self.settings.parts):
-                took = relax(part, self.settings.parts)
-                so_far = [a + b for a, b in zip(step.relaxed, took, strict=True)]
-                step = self.correct(step, Relaxed(int(so_far[0]), so_far[1]))
+            for part in range(self.settings.parts if step.fault is None else 0):
+                try:
+                    took = relax(part, self.settings.parts)
+                except NonFinite as fault:
+                    step = replace(step, fault=fault)
+                    break
+                step = self.correct(step, step.relaxed.plus(took))
             now = time.monotonic()
             result = self.end(step, Seen(now - since))
             state = result.state
@@ -153,7 +158,10 @@ class Continuation(Generic[C]):
         start = state.stand
         if start is None or start.leg != self.system.data.leg:
             start = self._measuring.stand()
-        step = self._moves.predict(state, proposal, start)
+        try:
+            step = self._moves.predict(state, proposal, start)
+        except NonFinite as fault:
+            return Step(state, proposal, proposal.course, start, state.known, fault=fault)
         if state.rows[-1]["transition"] == SADDLE:
             kick(self.system.networks, stream(self.seed, "kick", state.epoch))
         return step
@@ -182,6 +190,8 @@ class Continuation(Generic[C]):
             return self._moves.hold(step) if step.parts == self.settings.parts else step
         except InfeasibleTarget as infeasible:  # from here; a shorter step may not lead here
             return replace(step, infeasible=infeasible)
+        except NonFinite as fault:
+            return replace(step, fault=fault)
 
     def end(self, step: Step[C], seen: Seen = NOTHING_SEEN) -> Result[C]:
         """Check the equilibrium, or measure the macro-step, and ask the rule what comes next.
@@ -196,13 +206,9 @@ class Continuation(Generic[C]):
         Raises:
             ProcessStopped: if the state cannot be measured.
         """
-        state = replace(
-            step.state,
-            epoch=step.epoch + 1,
-            gradients=step.gradients,
-            predicted=step.predicted,
-            step=None,
-        )
+        state = step.relaxed_state
+        if step.fault is not None:
+            return self._faulted(step, step.fault)
         if state.phase == "equilibration":
             return self._equilibrated(step, state, seen)
         if step.course is not None:
@@ -214,7 +220,10 @@ class Continuation(Generic[C]):
             miss = self._moves.missed(step)
             if miss is not None:
                 return self._again(step, state, miss)
-        return self._measured(step, state, self._solve(step), seen)
+        try:
+            return self._measured(step, state, self._solve(step), seen)
+        except (NonFinite, SolverBreakdown) as fault:
+            return self._faulted(step, fault)
 
     def here(self, state: State[C]) -> Equilibrium:
         """What the rule is told.
@@ -227,17 +236,6 @@ class Continuation(Generic[C]):
         """
         return self._moves.here(state)
 
-    def results(self, state: State[C]) -> dict[str, dict[str, Any]]:
-        """What the process comes to beside its path.
-
-        Args:
-            state: where it stands.
-
-        Returns:
-            By the name of a file in the run directory, without its ending.
-        """
-        return {} if state.course is None else self.rule.results(state.course, self.here(state))
-
     def _respond(self, step: Step[C]) -> Solved:
         past_saddles = step.state.phase == "process" and self.settings.on_transition != "mark"
         return self._measuring.respond(step.epoch, step.relaxed.time, past_saddles)
@@ -245,9 +243,9 @@ class Continuation(Generic[C]):
     def _resolved(self, step: Step[C]) -> Step[C]:
         try:
             solved = self._respond(step)
-        except SolverBreakdown:
+        except SolverBreakdown as broken:
             if step.rounds == 1:
-                raise
+                return replace(step, fault=broken)
             # too far from equilibrium: what is known must do, or the step is taken back
             return step
         if self.settings.newton:
@@ -259,8 +257,7 @@ class Continuation(Generic[C]):
         return self._respond(step) if self.rule.solves else None
 
     def _knowledge(self, solved: Solved, before: Knowledge | None) -> Knowledge:
-        # Rows alone have a metric. In the middle of a step nothing asks for one, and that of the
-        # last row is handed on.
+        # rows alone have a metric; in the middle of a step that of the last one is handed on
         response = solved.response
         known = metric(response) if before is None else before.metric
         return Knowledge(response.directions, response.slopes, solved.steering, known)
@@ -308,6 +305,12 @@ class Continuation(Generic[C]):
             return Result(self._proposed(state))
         except ProcessStopped as stopped:
             return Result(state, failure=stopped)
+
+    def _faulted(self, step: Step[C], fault: ProcessStopped) -> Result[C]:
+        # numbers that are none: from the last row a shorter step may lead on
+        if step.course is None or math.isinf(self.rule.promise):
+            return Result(step.state, failure=fault)
+        return self._taken_back(step, f"{type(fault).__name__}, on the way", fault)
 
     def _proposed(self, state: State[C]) -> State[C]:
         # what the rule proposes; a shorter step where a whole one leads out of its range
@@ -361,12 +364,9 @@ class Continuation(Generic[C]):
             rows=[*state.rows, row],
             known=known,
             control=control,
-            gradients=0,
             share=min(2 * state.share, 1.0),
-            rejected=0,
-            rejection="",
-            origin=None,
             stand=stand,
+            **UNTRIED,
         )
         course = step.course
         if course is None:

@@ -114,10 +114,19 @@ class Instruments:
 
         Returns:
             Nats; the error is over the noise draws.
+
+        Raises:
+            NonFinite: if it is not finite.
         """
         data = self._system.data
         draws = classification_draws(self._system.networks, self._kept(kind), data.t)
-        return Estimate.of_draws(NOTHING, draws)
+        found = Estimate.of_draws(NOTHING, draws)
+        if not math.isfinite(found.value):
+            raise NonFinite(
+                f"{kind} probe: got C = {found.value} at t = {data.t:.4g}; allowed: a finite "
+                "number; take smaller steps, more damping or a lower learning rate"
+            )
+        return found
 
     def control(self, rule: Rule[Any]) -> Control:
         """What the control probe says.
@@ -163,7 +172,8 @@ class Instruments:
         saddle = negative and past_saddles and response.residuals.directions <= UNSOLVED
         # A solve that was cut short is a damped one, and usable. One that points the wrong way, or
         # nowhere, is not.
-        unusable = negative or solution.status is Status.NON_FINITE
+        finite = bool(response.directions.isfinite().all())
+        unusable = negative or solution.status is Status.NON_FINITE or not finite
         if not saddle and (unusable or max(response.residuals) > UNSOLVED):
             raise SolverBreakdown(f"linear response at t = {data.t:.4g}: {solution.message}")
         gradients = objective.probe.noise.shape[:2].numel() * response.gradients

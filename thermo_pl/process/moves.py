@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import replace
 from functools import partial
@@ -9,6 +10,7 @@ from typing import Generic
 
 import torch
 
+from thermo_pl.errors import NonFinite
 from thermo_pl.estimate import Estimate
 from thermo_pl.process.acceptance import Miss
 from thermo_pl.process.data import Route
@@ -264,7 +266,8 @@ class PredictorCorrector(Generic[C]):
             self._system.move(motion)
             if step.known is not None:
                 self._system.follow(motion, step.known.directions)
-            found.append(self._measuring.loss("control").value)
+            with contextlib.suppress(NonFinite):  # so far C cannot be followed
+                found.append(self._measuring.loss("control").value)
             self._system.restore(before)
         return min(found), max(found)
 

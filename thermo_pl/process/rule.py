@@ -130,6 +130,17 @@ class Relaxed(NamedTuple):
     gradients: int = 0
     time: float = 0.0
 
+    def plus(self, more: Relaxed) -> Relaxed:
+        """What it took with another part of it.
+
+        Args:
+            more: that part.
+
+        Returns:
+            The sum.
+        """
+        return Relaxed(self.gradients + more.gradients, self.time + more.time)
+
 
 class Seen(NamedTuple):
     """What the caller knows at the end of an epoch.

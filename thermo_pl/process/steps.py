@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic
 
 from thermo_pl.errors import InfeasibleTarget, ProcessStopped
@@ -32,6 +32,8 @@ class Step(Generic[C]):
         miss: |C/C* - 1| then, on the control probe.
         rejected: proposals that were tried and taken back after the predictor.
         rejection: why the last of them was; empty where none was.
+        fault: a number on the way that is not finite, or a response that could not be solved;
+            None where there was none. Such a step does not count.
         corrections: steps of the corrector.
         control: what the control probe said last; None as soon as anything has moved since.
         relaxed: what relaxation took in this round.
@@ -55,6 +57,7 @@ class Step(Generic[C]):
     miss: float = NAN
     rejected: int = 0
     rejection: str = ""
+    fault: ProcessStopped | None = None
     corrections: int = 0
     control: Control | None = None
     relaxed: Relaxed = NOT_RELAXED
@@ -74,6 +77,17 @@ class Step(Generic[C]):
     def gradients(self) -> int:
         """Gradient evaluations since the last row."""
         return self.state.gradients + self.relaxed.gradients + self.spent
+
+    @property
+    def relaxed_state(self) -> State[C]:
+        """The state after this round of relaxation."""
+        return replace(
+            self.state,
+            epoch=self.epoch + 1,
+            gradients=self.gradients,
+            predicted=self.predicted,
+            step=None,
+        )
 
     def is_last(self, least: float) -> bool:
         """Whether no shorter one is tried if this one does not count.

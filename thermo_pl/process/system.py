@@ -87,8 +87,7 @@ class System:
             saved: what :meth:`snapshot` gave.
         """
         networks = self.networks
-        for parameter, value in zip(networks.parameters(), saved.parameters, strict=True):
-            parameter.copy_(value)
+        self.recover(saved)
         for buffer, value in zip(networks.buffers(), saved.buffers, strict=True):
             buffer.copy_(value)
         self.data.move_to(saved.leg, saved.t)
@@ -97,6 +96,16 @@ class System:
             self.optimizer.load_state_dict(copy.deepcopy(saved.optimizer))
         for scheduler, state in zip(self.schedulers, saved.schedulers, strict=True):
             scheduler.load_state_dict(copy.deepcopy(state))
+
+    @torch.no_grad()
+    def recover(self, saved: Snapshot) -> None:
+        """Put θ back, in place, to the last bit.
+
+        Args:
+            saved: what :meth:`snapshot` gave.
+        """
+        for parameter, value in zip(self.networks.parameters(), saved.parameters, strict=True):
+            parameter.copy_(value)
 
     def settle(self, leg: int, t: float) -> None:
         """Go to another place of the path, and label what has no labels there.
