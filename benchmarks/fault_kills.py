@@ -14,7 +14,7 @@ import torch
 import yaml
 from fault_runs import Ran, run
 
-CONFIGS = Path(__file__).resolve().parent / "fault_configs"
+CONFIGS = Path(__file__).resolve().parent / "small_configs"
 WORKERS = ["--data.num_workers", "1"]
 MOMENTS = ("random", "random", "twice", "checkpoint", "path.csv")
 """When a run is killed; a checkpoint and path.csv while they are being written."""

@@ -19,6 +19,9 @@ from typing import Any
 
 KINDS = {
     "kills": ("kill -9, then --ckpt_path last: identical", 100),
+    "nans": ("numbers that are none: no row of them, exit 0 or 3", 50),
+    "configs": ("changed configs: 0, 2 or 3, six lines, no traceback, in time", 2000),
+    "files": ("torn, foreign and hostile files: told in a line, or of no effect", 200),
 }
 """Name of a kind → what is counted, and how many cases are asked for."""
 
