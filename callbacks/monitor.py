@@ -53,6 +53,14 @@ class Monitor(pl.Callback):
             row: the last row of its path.
         """
 
+    def on_again(self, trainer: pl.Trainer, process: QuasiStatic) -> None:
+        """An epoch did not end the macro-step: it goes on, or was taken back and is tried anew.
+
+        Args:
+            trainer: the trainer.
+            process: the process; its state says which.
+        """
+
     def on_ending(self, trainer: pl.Trainer, process: QuasiStatic) -> None:
         """The process is over; called once, also after an exception.
 
@@ -111,6 +119,8 @@ def tell(trainer: pl.Trainer, process: QuasiStatic, result: Result[Any], checks:
                 monitor.on_check(trainer, process, check)
             if result.row is not None:
                 monitor.on_row(trainer, process, result.row)
+            elif result.state.phase == "process" and result.failure is None:
+                monitor.on_again(trainer, process)
 
 
 def tell_ending(trainer: pl.Trainer, process: QuasiStatic) -> None:

@@ -16,6 +16,7 @@ from thermo_pl.callbacks.monitor import Monitor
 from thermo_pl.callbacks.processes import find_process
 from thermo_pl.callbacks.quasi_static import QuasiStatic
 from thermo_pl.path.columns import Row
+from thermo_pl.process.state import State
 from thermo_pl.progress import StageBar, shown
 
 
@@ -31,8 +32,9 @@ class ProcessProgress(ProgressBar, Monitor):
         super().__init__()
         self._bar: tqdm[Any] | None = None
         self._enabled = True
-        self._began: tuple[float, int] | None = None
+        self._began: dict[str, tuple[float, int]] = {}  # by the phase of the process
         self._solves = ExitStack()
+        self._shown = (0, 0)  # rows that there were and would be at the last row
 
     def disable(self) -> None:
         """Show nothing (Lightning calls this on all ranks but the first)."""
@@ -46,6 +48,7 @@ class ProcessProgress(ProgressBar, Monitor):
         """Refuse a run without a process, and open the bar."""
         super().on_train_start(trainer, pl_module)
         process = find_process(trainer)
+        self._began = {"equilibration": (time.monotonic(), trainer.current_epoch)}
         if self._enabled and sys.stderr.isatty():
             self._bar = tqdm(
                 total=process.settings.equilibration.max_epochs,
@@ -60,24 +63,29 @@ class ProcessProgress(ProgressBar, Monitor):
         process = find_process(trainer)
         state, total = process.state, process.settings.equilibration.max_epochs
         if state.phase == "equilibration" and self._bar is not None:
-            told = process.settings.equilibration.told
+            told, epoch = process.settings.equilibration.told, trainer.current_epoch + 1
             text = told(state.checks[-1]) if state.checks else "equilibration"
-            self._draw(self._bar, text, trainer.current_epoch + 1, total)
+            self._draw(self._bar, f"{text}  {self._left_at_first(process, epoch)}", epoch, total)
 
     def on_check(self, trainer: pl.Trainer, process: QuasiStatic, check: dict[str, float]) -> None:
         """Show the check, unless it ends the equilibration: then its row is shown."""
         if process.state.phase == "equilibration":
-            total = process.settings.equilibration.max_epochs
-            self._show(process.settings.equilibration.told(check), int(check["epoch"]), total)
+            settings, epoch = process.settings.equilibration, int(check["epoch"])
+            left = self._left_at_first(process, epoch)
+            self._show(f"{settings.told(check)}  {left}", epoch, settings.max_epochs)
 
     def on_row(self, trainer: pl.Trainer, process: QuasiStatic, row: Row) -> None:
         """Show the row, unless there is no equilibrium: then the check says so."""
-        if process.state.phase == "equilibration":
-            return
-        done = sum(row["stroke"] != "equilibration" for row in process.rows)
-        approach = sum(row["stroke"] == "approach" for row in process.rows)
-        total = process.macro_steps + approach
-        self._show(f"{describe_row(row)}  {self._time_left(done, total)} left", done, total)
+        if process.state.phase != "equilibration":
+            done, total = self._shown = _counts(process)
+            left = self._time_left("process", done, total)
+            self._show(f"{describe_row(row)}  {left} left", done, total)
+
+    def on_again(self, trainer: pl.Trainer, process: QuasiStatic) -> None:
+        """Say that the macro-step is tried again, and why."""
+        text, (done, total) = _describe_try(process.state), self._shown
+        if text:
+            self._show(f"{text}  {self._time_left('process', done, total)} left", done, total)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Close the bar."""
@@ -104,12 +112,15 @@ class ProcessProgress(ProgressBar, Monitor):
         bar.total, bar.n = total, done
         bar.set_description_str(text)
 
-    def _time_left(self, done: int, total: int) -> str:
+    def _left_at_first(self, process: QuasiStatic, epoch: int) -> str:
+        # as if it took all its epochs, and a macro-step as long as one of them
+        total = process.settings.equilibration.max_epochs + process.macro_steps
+        return f"~{self._time_left('equilibration', epoch, total)} left"
+
+    def _time_left(self, phase: str, done: int, total: int) -> str:
         # at the pace so far, of this session if the run was resumed
         now = time.monotonic()
-        if self._began is None:
-            self._began = (now, done)
-        began, first = self._began
+        began, first = self._began.setdefault(phase, (now, done))
         if done == first:
             return "?:??"
         seconds = (now - began) / (done - first) * max(total - done, 0)
@@ -137,3 +148,19 @@ def describe_row(row: Row) -> str:
         f"{row['stroke'].replace('_classification', '')} t={row['leg'] + row['t']:.3f} "
         f"λ={row['lambda']:.3g} γ={row['gamma']:.3g} {loss}"
     )
+
+
+def _counts(process: QuasiStatic) -> tuple[int, int]:
+    # rows that are there, and as many as there will be; only known at a row
+    done = sum(row["stroke"] != "equilibration" for row in process.rows)
+    approach = sum(row["stroke"] == "approach" for row in process.rows)
+    return done, process.macro_steps + approach
+
+
+def _describe_try(state: State[Any]) -> str:
+    # nothing where training goes on as it is meant to
+    if state.step is not None:
+        return f"not held yet: relaxed and corrected again, round {state.step.rounds}"
+    if state.rejected:
+        return f"taken back, halved: {state.rejection.rpartition(': ')[2]}"[:76]
+    return ""

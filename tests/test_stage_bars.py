@@ -14,11 +14,12 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
+from thermo_pl import progress
 from thermo_pl.datamodules import InterpolatedDataModule, Waypoint
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.networks import LinearClassifier, MLPEncoder, StandardNormal
 from thermo_pl.particles import Particles
-from thermo_pl.progress import StageBar, advance, shown, stage
+from thermo_pl.progress import StageBar, advance, shown, stage, within
 from thermo_pl.response import linear
 from thermo_pl.response.objective import Objective, Probe
 
@@ -131,6 +132,28 @@ def test_a_long_solve_has_a_bar_on_a_terminal_and_nothing_elsewhere(
     assert frames[0].startswith("linear response at t = 0.25 |")
     assert 0 < max(counts) <= solution.iterations
     assert np.all(np.diff(counts) >= 0)
+
+
+def test_a_part_that_takes_long_moves_its_bar(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work() -> None:
+        with shown(StageBar()), stage("plans", 2):
+            for number in range(2):
+                for share in (0.25, 0.75):
+                    within(share, f"round {number}")
+                advance()
+
+    monkeypatch.setattr(progress, "QUIET", -1.0)  # else lines come every half a minute
+    work()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:4] == ["plans: round 0"] * 2 + ["plans: round 1"] * 2
+    monkeypatch.setattr(progress, "_REDRAW", -1.0)
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    work()
+    frames = re.findall(r"plans, round (\d) \|.*?\| +(\d+)%", terminal.getvalue())
+    assert list(dict.fromkeys(frames)) == [("0", "12"), ("0", "38"), ("1", "62"), ("1", "88")]
 
 
 def fails() -> None:

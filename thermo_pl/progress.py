@@ -10,6 +10,10 @@ from typing import Any
 
 from tqdm import tqdm
 
+QUIET = 30.0
+"""Seconds after which a long part is told of where there is no terminal."""
+_REDRAW = 0.1  # seconds between two drawings of a bar
+
 
 class StageBar:
     """One stage at a time: a bar on a terminal, elsewhere a plain line for what was computed."""
@@ -26,7 +30,8 @@ class StageBar:
         self._label = ""
         self._began = 0.0
         self._bar: tqdm[Any] | None = None
-        self._computed = 0
+        self._computed = self._parts = 0
+        self._drawn = 0.0
 
     def begin(self, label: str, total: int) -> None:
         """Begin a stage.
@@ -36,6 +41,7 @@ class StageBar:
             total: parts, at most.
         """
         self._label, self._began, self._computed = label, time.monotonic(), 0
+        self._parts, self._drawn = 0, self._began
         if sys.stderr.isatty():
             self._bar = tqdm(
                 total=total,
@@ -54,8 +60,27 @@ class StageBar:
             computed: whether it was computed, and not just looked up.
         """
         self._computed += computed
+        self._parts += 1
         if self._bar is not None:
-            self._bar.update()
+            self._bar.update(self._parts - self._bar.n)
+
+    def within(self, share: float, note: str) -> None:
+        """The present part goes on; one that takes minutes says so.
+
+        Args:
+            share: of it that is done, 0 to 1, as far as can be said.
+            note: a few words on where it stands.
+        """
+        now = time.monotonic()
+        if self._bar is None:
+            if self._lines and now - self._drawn > QUIET:
+                self._drawn = now
+                print(f"{self._label}: {note}", file=sys.stderr, flush=True)
+        elif now - self._drawn > _REDRAW and now - self._began > self._delay:
+            self._drawn = now
+            self._bar.bar_format = "{desc} |{bar}| {percentage:3.0f}%"  # time left is not known
+            self._bar.n = self._parts + share
+            self._bar.set_description_str(f"{self._label}, {note}")
 
     def end(self) -> None:
         """The stage is over, also where it failed."""
@@ -118,3 +143,14 @@ def advance(computed: bool = True) -> None:
     """
     if _shown is not None:
         _shown.advance(computed)
+
+
+def within(share: float, note: str) -> None:
+    """The present part of the present stage goes on.
+
+    Args:
+        share: of it that is done, 0 to 1, as far as can be said.
+        note: a few words on where it stands.
+    """
+    if _shown is not None:
+        _shown.within(share, note)

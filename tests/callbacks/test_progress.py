@@ -38,7 +38,9 @@ def test_plain_lines(tmp_path: Path, data: Data) -> None:
     assert max(map(len, lines)) <= 100
     assert "\r" not in run.err
     check, *others = lines
-    assert re.fullmatch(r" +1/20  equilibration J=[\d.]+ stationarity \S+ → 100 nats", check)
+    assert re.fullmatch(
+        r" +1/20  equilibration J=[\d.]+ stationarity \S+ → 100 nats  ~\d+:\d\d left", check
+    )
     found = [LINE.fullmatch(line) for line in others]
     assert all(found), others
     assert len(found) == len(run.rows) == 4

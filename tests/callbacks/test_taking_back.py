@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 
 from support.process_runs import Run, fit, last_checkpoint, make_process, same_model, same_path
+from thermo_pl.callbacks import ProcessProgress
 from thermo_pl.callbacks.processes import find_process
 from thermo_pl.errors import ConstraintLost, NonFinite, SolverBreakdown
 from thermo_pl.process import measuring
@@ -75,8 +76,21 @@ def tried(tmp_path_factory: pytest.TempPathFactory, data: Data) -> Run:
         tmp_path_factory.mktemp("tried"),
         data(),
         Spoil(),
+        ProcessProgress(),
         process=make_process(steps=1, tolerance=0.01),
     )
+
+
+def test_progress_says_that_a_step_is_tried_again(tried: Run) -> None:
+    first, *lines, last = [line for line in tried.err.splitlines() if line.startswith("   0/1  ")]
+    assert "equilibration t=0.000" in first
+    assert lines == [  # of four rounds; how long one takes is not known before the first row
+        f"   0/1  not held yet: relaxed and corrected again, round {number}  ?:?? left"
+        for number in (2, 3, 4)
+    ]
+    why = tried.rows[1]["rejection"].removeprefix("after 4 rounds: ")
+    assert last == f"   0/1  taken back, halved: {why}  ?:?? left"
+    assert len(last) <= 100
 
 
 def remembered(run: Run) -> list[Any]:

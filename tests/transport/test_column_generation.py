@@ -51,6 +51,24 @@ def test_as_many_points_against_an_assignment(digits_in_two: Domains) -> None:
     np.testing.assert_allclose(marginals(plan), np.full((2, 270), 1 / 270), rtol=1e-14)
 
 
+def test_a_long_plan_says_how_far_it_is(
+    digits_in_two: Domains, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[float, str]] = []
+    monkeypatch.setattr(column_generation, "within", lambda *said: told.append(said))
+    column_generation.optimal_plan(*digits_in_two)
+    shares, notes = zip(*told, strict=True)
+    assert list(shares) == sorted(shares)
+    assert shares[0] == 0
+    assert 0 < shares[-1] <= 1
+    assert notes[0] == "a plan of some of them"
+    assert notes[1] == "round 0: 2% priced"
+    rounds = [int(note.split()[1][:-1]) for note in notes[1:]]
+    assert rounds == sorted(rounds)
+    assert rounds[-1] >= 2
+    assert sum("100% priced" in note for note in notes) == rounds[-1] + 1  # each is priced whole
+
+
 def test_other_numbers_of_points_against_the_dense_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((200, 5)), rng.standard_normal((170, 5)) + 1

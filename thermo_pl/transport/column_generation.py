@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import coo_matrix
 
+from thermo_pl.progress import within
 from thermo_pl.transport.solver import (
     OPTIMALITY_BOUND,
     FloatArray,
@@ -130,13 +131,15 @@ def _dense(x_a: Points, x_b: Points) -> coo_matrix:
 
 def _generated(x_a: Points, x_b: Points) -> coo_matrix:
     a, b = _scaled(x_a, x_b)
-    potentials = _pilot(a, b)
-    pairs, (cheapest, _) = _staircase(len(a), len(b)), _cheapest(a, b, potentials)
+    within(0.0, "a plan of some of them")
+    potentials, rounds = _pilot(a, b), _Rounds()
+    pairs, (cheapest, lowest) = _staircase(len(a), len(b)), _cheapest(a, b, potentials, rounds)
     while True:
+        rounds.next(lowest)
         pairs = np.union1d(pairs, cheapest)
         cost = _costs(a, b, pairs)
         plan, potentials = simplex(cost, uniform(len(a)), uniform(len(b)))
-        cheapest, lowest = _cheapest(a, b, potentials)
+        cheapest, lowest = _cheapest(a, b, potentials, rounds)
         if -lowest <= OPTIMALITY_BOUND / 2 * cost.max() or np.isin(cheapest, pairs).all():
             break
     reduced = cost.tocsr()[plan.row, plan.col] - potentials.u[plan.row] - potentials.v[plan.col]
@@ -174,7 +177,32 @@ def _staircase(n: int, m: int) -> IntArray:
     return edges // m * m + edges // n
 
 
-def _cheapest(a: FloatArray, b: FloatArray, potentials: Potentials) -> tuple[IntArray, float]:
+class _Rounds:
+    # how far the search for pairs has come: the least reduced cost falls to what is allowed by
+    # powers of ten, so that its logarithm is what tells
+
+    def __init__(self) -> None:
+        self._number, self._share = 0, 0.0
+        self._first = self._off = math.nan
+
+    def next(self, lowest: float) -> None:
+        least = OPTIMALITY_BOUND / 2
+        self._number += 1
+        self._off = max(-lowest, least)
+        if self._number == 1:
+            self._first = max(self._off, 2 * least)
+        share = math.log(self._first / self._off) / math.log(self._first / least)
+        self._share = min(max(share, self._share), 1.0)
+        self.priced(0.0)
+
+    def priced(self, share: float) -> None:
+        off = f", off by {self._off:.0e}" if self._number else ""
+        within(self._share, f"round {self._number}: {share:.0%} priced{off}")
+
+
+def _cheapest(
+    a: FloatArray, b: FloatArray, potentials: Potentials, rounds: _Rounds
+) -> tuple[IntArray, float]:
     # Of each row and of each column the pairs of least reduced cost, and the least of all or zero.
     # A pair is one number, row * m + column.
     n, m = len(a), len(b)
@@ -194,6 +222,7 @@ def _cheapest(a: FloatArray, b: FloatArray, potentials: Potentials) -> tuple[Int
         rows = np.concatenate([rows, start + new])
         kept = _least(best, axis=0)
         best, rows = np.take_along_axis(best, kept, 0), np.take_along_axis(rows, kept, 0)
+        rounds.priced(min((start + _BLOCK) / n, 1.0))
     pairs.append((rows * m + np.arange(m)).ravel())
     return np.concatenate(pairs), lowest
 
