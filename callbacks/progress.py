@@ -162,5 +162,6 @@ def _describe_try(state: State[Any]) -> str:
     if state.step is not None:
         return f"not held yet: relaxed and corrected again, round {state.step.rounds}"
     if state.rejected:
-        return f"taken back, halved: {state.rejection.rpartition(': ')[2]}"[:76]
+        why = state.rejection.rpartition(": ")[2].partition(", allowed")[0]
+        return f"taken back, halved: {why}"
     return ""

@@ -88,8 +88,10 @@ def test_progress_says_that_a_step_is_tried_again(tried: Run) -> None:
         f"   0/1  not held yet: relaxed and corrected again, round {number}  ?:?? left"
         for number in (2, 3, 4)
     ]
-    why = tried.rows[1]["rejection"].removeprefix("after 4 rounds: ")
-    assert last == f"   0/1  taken back, halved: {why}  ?:?? left"
+    why = tried.rows[1]["rejection"]
+    assert why.startswith("after 4 rounds: C misses its target by ")
+    assert last == f"   0/1  taken back, halved: {why[16:-15]}  ?:?? left"
+    assert why[-15:] == ", allowed 1.00%"
     assert len(last) <= 100
 
 
