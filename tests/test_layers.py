@@ -24,7 +24,7 @@ ARROWS = {
     "callbacks": {"datamodules", "module", "runs", "reports", "process", "response", "laws"}
     | {"path", "networks"},
     "datamodules": {"transport", "exact", "process", "networks"},
-    "runs": {"reports", "path", "configs"},
+    "runs": {"reports", "path", "configs", "module"},
     "reports": {"process", "laws", "path"},
     "process": {"response", "laws", "path", "networks"},
     "response": {"networks"},

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         TensorPath,
     )
     from thermo_pl.response import Objective, Probe, ResponseSettings, linear_response
-    from thermo_pl.runs import compare, read_run
+    from thermo_pl.runs import compare, load, read_run
     from thermo_pl.transport import optimal_plan
 else:
     __getattr__, __dir__ = on_demand(
@@ -64,7 +64,7 @@ else:
             "TensorPath",
         ],
         response=["Objective", "Probe", "ResponseSettings", "linear_response"],
-        runs=["compare", "read_run"],
+        runs=["compare", "load", "read_run"],
         transport=["optimal_plan"],
     )
 
@@ -99,6 +99,7 @@ __all__ = [
     "Waypoint",
     "compare",
     "linear_response",
+    "load",
     "optimal_plan",
     "read_run",
 ]

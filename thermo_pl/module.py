@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -279,9 +279,22 @@ class FreeEnergyModel(Networks, pl.LightningModule):  # type: ignore[misc]
         if self.strict_loading:
             check_same_networks(self, checkpoint["state_dict"])
         # Lightning casts the networks to the trainer's precision only after it has loaded the
-        # weights: those of a float64 run would be rounded on their way. As Lightning does, by
-        # double() and not by to(float64), which would cast the metrics of validation, too.
-        dtypes = {t.dtype for t in checkpoint["state_dict"].values() if t.is_floating_point()}
+        # weights: those of a float64 run would be rounded on their way.
+        self.take_precision(checkpoint["state_dict"])
+        self._relaxed_by = checkpoint.get("thermo_optimizer", {})
+        check_resumed(
+            *({name: str(value) for name, value in start.items()} for start in (self.start, saved))
+        )
+
+    def take_precision(self, state: Mapping[str, Tensor]) -> None:
+        """Cast the networks to the precision of weights that are about to be loaded.
+
+        Args:
+            state: the weights by their names.
+        """
+        # As Lightning does, by double() and not by to(float64), which would cast the metrics of
+        # validation, too.
+        dtypes = {t.dtype for t in state.values() if t.is_floating_point()}
         weights = dtypes - {self.lam.dtype} or dtypes
         if len(weights) == 1:
             casts = {
@@ -291,10 +304,6 @@ class FreeEnergyModel(Networks, pl.LightningModule):  # type: ignore[misc]
                 torch.float16: self.half,
             }
             casts[weights.pop()]()
-        self._relaxed_by = checkpoint.get("thermo_optimizer", {})
-        check_resumed(
-            *({name: str(value) for name, value in start.items()} for start in (self.start, saved))
-        )
 
     def _update(self, metrics: MetricCollection, terms: Terms, batch: Batch) -> None:
         values = [*terms, self.objective(terms)]

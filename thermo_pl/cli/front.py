@@ -32,6 +32,7 @@ COMMANDS = {
         "thermo_pl.cli.compare",
     ),
     "report": ("write the page of a run", "thermo_pl.cli.report"),
+    "export": ("write the trained model of a run for others", "thermo_pl.cli.export"),
 }
 
 
@@ -46,6 +47,7 @@ def usage() -> str:
         "usage: thermo-pl COMMAND --config FILE [--KEY VALUE ...]",
         "       thermo-pl compare RUN [RUN ...] [--sort COLUMN] [--html FILE]",
         "       thermo-pl report RUN [--html FILE]",
+        "       thermo-pl export RUN --to DIRECTORY [--checkpoint FILE]",
         "",
         "Thermodynamics of representation learning.",
         "",

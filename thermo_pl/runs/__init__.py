@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from thermo_pl.runs.reader import Run, find_runs, read_run
     from thermo_pl.runs.report import write_report
     from thermo_pl.runs.table import Table, compare
+    from thermo_pl.runs.trained import export, load
     from thermo_pl.runs.wandb import WandbRunLogger
 else:
     __getattr__, __dir__ = on_demand(
@@ -17,6 +18,7 @@ else:
         reader=["Run", "find_runs", "read_run"],
         report=["write_report"],
         table=["Table", "compare"],
+        trained=["export", "load"],
         wandb=["WandbRunLogger"],
     )
 
@@ -26,7 +28,9 @@ __all__ = [
     "WandbRunLogger",
     "compare",
     "create_run_directory",
+    "export",
     "find_runs",
+    "load",
     "read_run",
     "write_report",
 ]
