@@ -314,6 +314,8 @@ def test_the_second_correction_lands_where_the_slope_is_not_the_responses(true: 
 def test_newtons_step_is_kept_where_a_secant_tells_nothing() -> None:
     asked = Motion(gam=2.0)
     assert secant(asked, Motion(), Motion()) == asked  # the first one
-    assert secant(asked, Motion(gam=2.1), Motion(gam=2.1)) == asked  # hardly any of it was met
+    assert secant(asked, Motion(gam=1.9), Motion(gam=1.9)) == asked  # the miss has grown
+    # a slope of a hundredth: by the secant it would be 99 times as far
+    assert secant(Motion(gam=1.98), asked, asked).gam == pytest.approx(4 * 2.0)
     both = Motion(lam=1.0, gam=2.0)
     assert secant(both, Motion(3.0, 4.0), Motion(3.0, 4.0)) == both

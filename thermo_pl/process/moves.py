@@ -30,8 +30,8 @@ BISECTIONS = 12
 """Steps in which a constraint is bracketed and bisected where Newton's method has not met it."""
 
 
-HARDLY = 0.75
-"""Share of a miss that is left where a correction has hardly helped."""
+FURTHEST = 4.0
+"""How many times its last step a secant goes on by, at most."""
 REACH = (-1.0, -0.75, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0)
 """Powers of two of γ at which C is looked at where it cannot be held."""
 
@@ -41,7 +41,7 @@ def secant(asked: Motion, before: Motion, made: Motion) -> Motion:
 
     Newton's step is in proportion to the miss. So two of them tell how far the step between them
     has come: to a share r = asked / before of the miss. The secant through both goes on by
-    r / (1 - r) of it.
+    r / (1 - r) of it, four times as far at most.
 
     Args:
         asked: Newton's step now.
@@ -49,7 +49,7 @@ def secant(asked: Motion, before: Motion, made: Motion) -> Motion:
         made: the step that was made then.
 
     Returns:
-        The step to make; Newton's where λ and γ both move, or the last one has hardly helped.
+        The step to make; Newton's where λ and γ both move, or the last one has not helped.
 
     Example:
         A slope that is half of the true one asks for twice the step, and overshoots:
@@ -62,9 +62,9 @@ def secant(asked: Motion, before: Motion, made: Motion) -> Motion:
     if len(moved) != 1 or not before[moved[0]]:
         return asked
     share = asked[moved[0]] / before[moved[0]]
-    if not -1.0 <= share <= HARDLY:
+    if not -1.0 <= share < 1.0:
         return asked
-    return Motion(*(share / (1 - share) * size for size in made))
+    return Motion(*(min(share / (1 - share), FURTHEST) * size for size in made))
 
 
 class PredictorCorrector(Generic[C]):
