@@ -16,7 +16,7 @@ from thermo_pl.callbacks.processes import find_process
 from thermo_pl.callbacks.quasi_static import QuasiStatic
 from thermo_pl.datamodules.base import PathDataModule
 from thermo_pl.errors import require
-from thermo_pl.files import write_json
+from thermo_pl.files import is_due, write_json
 from thermo_pl.laws.checks import Check, table
 from thermo_pl.laws.model_entropy import data_entropy
 from thermo_pl.laws.partition import log_partition
@@ -36,9 +36,10 @@ PARTITION_DRAWS = 65_536
 class LawMonitor(Monitor):
     """Checks the laws on the rows of a process; any config with a process can add it.
 
-    laws.json is rewritten after every macro-step, and a table is printed when the run ends, also
-    when it ends early. At the end of a run the second law with log Z joins them, on the training
-    particles of the last point. The monitor reads; it steers nothing and stops nothing.
+    laws.json is rewritten after every macro-step, from the hundredth on now and then, and a table
+    is printed when the run ends, also when it ends early. At the end of a run the second law with
+    log Z joins them, on the training particles of the last point. The monitor reads; it steers
+    nothing and stops nothing.
     """
 
     def __init__(
@@ -55,15 +56,18 @@ class LawMonitor(Monitor):
             require(0 <= value < 1, name, value, "a number from 0 to below 1")
         self.tolerance = tolerance
         self.solver_tolerance = solver_tolerance
+        self._checked = 0
+        self._last: list[Check] = []
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Refuse a run without a process."""
         find_process(trainer)
 
     def on_row(self, trainer: pl.Trainer, process: QuasiStatic, row: Row) -> None:
-        """Write laws.json."""
+        """Write laws.json; on a long path not at every row, as all rows are gone through."""
+        checks = self._due(process)
         if trainer.is_global_zero:
-            _write(trainer, self.checks(process))
+            _write(trainer, checks)
 
     def on_ending(self, trainer: pl.Trainer, process: QuasiStatic) -> None:
         """Add the second law, and print the table; after an exception what was measured before."""
@@ -96,7 +100,16 @@ class LawMonitor(Monitor):
         Returns:
             By the name in the loggers.
         """
-        return {f"law/{_plain(check.law)}": check.value for check in self.checks(process)}
+        return {f"law/{_plain(check.law)}": check.value for check in self._due(process)}
+
+    def _due(self, process: QuasiStatic) -> list[Check]:
+        # once for each row, whoever asks first; nothing where it is not due
+        count = len(process.rows)
+        if count != self._checked:
+            if not is_due(count, self._checked):
+                return []
+            self._checked, self._last = count, self.checks(process)
+        return self._last
 
 
 def _write(trainer: pl.Trainer, checks: list[Check]) -> None:

@@ -24,7 +24,7 @@ from thermo_pl.callbacks.own_place import OwnPlace
 from thermo_pl.callbacks.own_settings import OwnSettings
 from thermo_pl.callbacks.ranks import check_same
 from thermo_pl.callbacks.relaxation_count import CountsRelaxation
-from thermo_pl.callbacks.run_files import write_run
+from thermo_pl.callbacks.run_files import RunFiles
 from thermo_pl.errors import ConfigError, NonFinite
 from thermo_pl.path.columns import Row
 from thermo_pl.process.continuation import Continuation
@@ -63,6 +63,7 @@ class QuasiStatic(OwnSettings, CountsRelaxation, OwnPlace):
         self._state: State[Any] | None = None
         self._process: Continuation[Any] | None = None
         self._step: Step[Any] | None = None
+        self._files: RunFiles | None = None
         self._since = 0.0
         self._validated = False
         self._told = False
@@ -108,6 +109,7 @@ class QuasiStatic(OwnSettings, CountsRelaxation, OwnPlace):
             self._state = self._process.start()
         model_of(pl_module).takes_back = self._takes_back if trainer.world_size == 1 else None
         self._since, self._told, self.ending = time.monotonic(), False, "running"
+        self._files = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Do not train on where a finished run is resumed."""
@@ -235,7 +237,9 @@ class QuasiStatic(OwnSettings, CountsRelaxation, OwnPlace):
         if self._process is not None and course is not None:
             self.results |= self.rule.results(course, self._process.here(self.state))
         if trainer.is_global_zero:
-            write_run(Path(trainer.default_root_dir), self.state, self.ending, self.results)
+            if self._files is None:
+                self._files = RunFiles(Path(trainer.default_root_dir))
+            self._files.write(self.state, self.ending, self.results)
 
     def _end(self, trainer: pl.Trainer) -> None:
         if self._told:

@@ -66,6 +66,7 @@ class RunReport(Monitor):
             self._there[letter(row["leg"])] = _accuracy_at(model, data, row["leg"], 0.0)
         if data.class_names:
             self._strip[row["step"]] = _frame(model, data)
+            self._thin_out()
 
     def on_ending(self, trainer: pl.Trainer, process: QuasiStatic) -> None:
         """Write the report and print the table; after an exception what was measured before."""
@@ -102,6 +103,14 @@ class RunReport(Monitor):
         """
         self._strip, self._accuracy = state_dict["strip"], state_dict["accuracy"]
         self._there = state_dict["there"]
+
+    def _thin_out(self) -> None:
+        # A strip has few frames, and checkpoints hold all that are kept. The ends of legs stay.
+        if len(self._strip) > 16 * self.frames:
+            steps = list(self._strip)
+            for step in steps[1:-1:2]:
+                if self._strip[step][0] % 1:
+                    del self._strip[step]
 
     def _seen(self, data: PathDataModule) -> kinds.Seen:
         images = (len(frame[1].shape) > 2 for frame in self._strip.values())

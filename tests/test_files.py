@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from thermo_pl import files
 from thermo_pl.errors import DataError
-from thermo_pl.files import read_csv, write_atomic, write_csv, write_json
+from thermo_pl.files import GrowingCsv, is_due, read_csv, write_atomic, write_csv, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_alone(
@@ -105,3 +108,72 @@ def test_csv_that_cannot_be_read(tmp_path: Path, content: bytes | None, message:
         path.write_bytes(content)
     with pytest.raises(DataError, match=message):
         read_csv(path)
+
+
+def rows_of(*steps: int) -> list[dict[str, float]]:
+    return [{"step": step, "C": step / 3} for step in steps]
+
+
+def test_a_table_grows_without_being_written_again(tmp_path: Path) -> None:
+    path, whole, rows = tmp_path / "path.csv", tmp_path / "whole.csv", rows_of(*range(5))
+    table = GrowingCsv(path, ["step", "C"])
+    places = []
+    for count in (0, 1, 1, 3, 5):
+        table.write(rows[:count])
+        places.append(path.stat().st_ino)
+        write_csv(whole, rows[:count], ["step", "C"])
+        assert path.read_bytes() == whole.read_bytes()
+    assert len(set(places)) == 1  # one and the same file throughout
+
+
+@pytest.mark.parametrize("why", ["other rows", "fewer", "gone", "touched", "a new writer"])
+def test_a_table_that_is_not_the_one_that_was_written_is_replaced(tmp_path: Path, why: str) -> None:
+    path, rows = tmp_path / "path.csv", rows_of(0, 1, 2)
+    table = GrowingCsv(path, ["step", "C"])
+    table.write(rows)
+    if why == "gone":
+        path.unlink()
+    elif why == "touched":
+        path.write_text("step,C\n")
+    elif why == "a new writer":
+        table = GrowingCsv(path, ["step", "C"])
+    after = {"other rows": rows_of(0, 1, 2, 3), "fewer": rows[:2]}.get(why, [*rows, *rows_of(3)])
+    table.write(after)
+    assert read_csv(path) == after
+
+
+def test_a_full_disk_leaves_the_table_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, rows = GrowingCsv(tmp_path / "path.csv", ["step", "C"]), rows_of(0, 1)
+    table.write(rows[:1])
+
+    class Full(io.FileIO):
+        def write(self, data: bytes) -> int:  # type: ignore[override]
+            return super().write(data[:3])
+
+    monkeypatch.setattr(files, "open", lambda path, mode, **_: Full(path, mode), raising=False)
+    with pytest.raises(OSError, match="No space left"):
+        table.write(rows)
+    monkeypatch.undo()
+    assert read_csv(table.path) == rows[:1]
+    table.write(rows)
+    assert read_csv(table.path) == rows
+
+
+def test_a_line_that_was_cut_off_is_left_out_and_told(tmp_path: Path) -> None:
+    path = tmp_path / "path.csv"
+    path.write_text("step,C\n0,0.5\n1,0.2")
+    with pytest.warns(UserWarning, match=r"path.csv: its last line has no end; .* is left out"):
+        assert read_csv(path) == [{"step": 0, "C": 0.5}]
+
+
+def test_what_costs_as_much_as_all_rows_is_done_rarely() -> None:
+    last, done = 0, []
+    for count in range(1, 2001):
+        if is_due(count, last):
+            last = count
+            done.append(count)
+    assert done[:100] == list(range(1, 101))
+    assert len(done) < 300
+    assert all(later - earlier <= 0.02 * later + 1 for earlier, later in pairwise(done))
