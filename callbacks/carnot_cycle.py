@@ -12,6 +12,8 @@ On the iso strokes λ̇ = k; the two k are what closes the cycle.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from thermo_pl.callbacks.cycle import Cycle
@@ -36,9 +38,10 @@ class CarnotCycle(Cycle):
         self,
         k_hot: float,
         k_cold: float,
-        steps: int = 10,
+        steps: int | list[int] = 10,
         closing: Literal["shooting", "one_pass"] = "shooting",
         clock: float = 1.0,
+        eased: Sequence[str] = (),
         **settings: Any,
     ) -> None:
         """Lay out the four strokes.
@@ -46,26 +49,33 @@ class CarnotCycle(Cycle):
         Args:
             k_hot: change of λ on the hot stroke; with ``shooting`` a first guess.
             k_cold: change of λ on the cold stroke; likewise, and not used with ``one_pass``.
-            steps: macro-steps of each stroke.
+            steps: macro-steps of each stroke, or one number for each of the four.
             closing: ``shooting`` finds both k so that λ and γ return, over several passes;
                 ``one_pass`` ends the cold stroke where γ returns and the last one where λ returns:
                 then the S of the last stroke is the closure defect.
             clock: |λ̇| on the adiabats.
+            eased: strokes that begin with a short step, see
+                :class:`~thermo_pl.process.strokes.Stroke`.
             **settings: of any :class:`Cycle`.
         """
         allowed = "shooting, one_pass"
         require(closing in {"shooting", "one_pass"}, "closing", closing, allowed)
+        each = [steps] * 4 if isinstance(steps, int) else steps
+        require(len(each) == 4, "steps", each, "a whole number, or four of them")
         shoots = closing == "shooting"
         adjust: Literal["lam"] | None = "lam" if shoots else None
-        cooling = Stroke("cooling", steps, gam=0.0, S=0.0, clock=clock)
+        cooling = Stroke("cooling", each[1], gam=0.0, S=0.0, clock=clock)
         strokes = [
-            Stroke("hot", steps, lam=k_hot, C=0.0, adjust=adjust),
+            Stroke("hot", each[0], lam=k_hot, C=0.0, adjust=adjust),
             cooling,
-            Stroke("cold", steps, lam=k_cold, C=0.0, adjust=adjust)
+            Stroke("cold", each[2], lam=k_cold, C=0.0, adjust=adjust)
             if shoots
-            else Stroke("cold", steps, gam=RETURN, C=0.0),
-            Stroke("heating", steps, gam=0.0, S=0.0, clock=clock)
+            else Stroke("cold", each[2], gam=RETURN, C=0.0),
+            Stroke("heating", each[3], gam=0.0, S=0.0, clock=clock)
             if shoots
-            else Stroke("heating", steps, lam=RETURN, gam=0.0),
+            else Stroke("heating", each[3], lam=RETURN, gam=0.0),
         ]
+        names = [stroke.name for stroke in strokes]
+        require(set(eased) <= set(names), "eased", list(eased), f"some of {', '.join(names)}")
+        strokes = [replace(stroke, ease=stroke.name in eased) for stroke in strokes]
         super().__init__(strokes, **settings)

@@ -24,6 +24,7 @@ class Cycle(StrokeProcess):
         strokes: list[Stroke],
         closure: tuple[float, float] = (0.01, 0.03),
         passes: tuple[int, int] = (1, 6),
+        spread: bool = False,
         **settings: Any,
     ) -> None:
         """Lay out the strokes, and say how they are closed.
@@ -34,10 +35,14 @@ class Cycle(StrokeProcess):
                 over the cycle. Without adjustable changes nothing is held to it.
             passes: passes at least and at most. Before the least is done nothing is adjusted:
                 these passes run the model in.
+            spread: spread the steps of all strokes anew after each pass, so that together they
+                give off least.
             **settings: of any :class:`StrokeProcess`.
         """
         self._closure = closure[0], closure[1]
         self._passes = passes[0], passes[1]
+        drives = settings.get("drives", 1) if settings.get("protocol") == "shortcut" else 0
+        self._spread = 2 * drives + 1 if spread else 0
         super().__init__(strokes, **settings)
 
     def make_rule(
@@ -49,4 +54,4 @@ class Cycle(StrokeProcess):
             The rule.
         """
         settings = tolerance, correct_above, predictor
-        return CycleRule(strokes, *settings, closure=self._closure, passes=self._passes)
+        return CycleRule(strokes, *settings, False, self._closure, self._passes, self._spread)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, product
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from scipy.optimize import root
 from support.carnot_system import CHANGES, LEGS, course, defect, point, slope
 from thermo_pl.errors import ConfigError, SolverBreakdown
 from thermo_pl.process.rule import Point
-from thermo_pl.process.strokes import QUANTITIES, RETURN, Stroke, closing_step, motion
+from thermo_pl.process.strokes import QUANTITIES, RETURN, Stroke, closing_step, motion, spread
 from thermo_pl.response.slopes import Gradient, Slopes
 
 Array = NDArray[np.float64]
@@ -298,3 +298,38 @@ def test_a_corner_at_which_an_adiabat_breaks_down_stops_the_closing() -> None:
     ends[1] = ends[1][0], vanishing(0.0)
     with pytest.raises(SolverBreakdown, match=r"denominator .* of the adiabat vanishes"):
         closing_step(strokes, ends, (0.1, 0.1), TIGHT)
+
+
+# --- the grid of a stroke ---
+
+
+@pytest.mark.parametrize(("ease", "first"), [(False, []), (True, [1 / 16])])
+def test_a_stroke_goes_along_its_grid_and_may_begin_with_a_short_step(
+    ease: bool, first: list[float]
+) -> None:
+    stroke, found = Stroke("any", 4, lam=0.5, C=0.0, ease=ease), [0.0]
+    while found[-1] < 1:
+        found.append(stroke.node_after(found[-1]))
+    assert found == pytest.approx([0.0, *first, 0.25, 0.5, 0.75, 1.0], rel=1e-12)
+
+
+# --- steps spread over strokes ---
+
+
+@given(
+    st.lists(st.floats(1e-3, 10.0), min_size=2, max_size=3),
+    st.integers(5, 9),
+    st.sampled_from([1, 3, 5]),
+)
+def test_spread_steps_give_off_less_than_any_others(
+    sizes: list[float], count: int, order: int
+) -> None:
+    # c of c/nᵖ, and what a pass in some steps has measured of it
+    def lost(steps: Sequence[int]) -> list[float]:
+        return [c / n**order for c, n in zip(sizes, steps, strict=True)]
+
+    before = [1] * (len(sizes) - 1) + [count - len(sizes) + 1]
+    found = spread(before, lost(before), order)
+    others = [n for n in product(range(1, count), repeat=len(sizes)) if sum(n) == count]
+    assert sum(found) == count
+    assert sum(lost(found)) == pytest.approx(min(sum(lost(n)) for n in others), rel=1e-9)

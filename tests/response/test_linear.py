@@ -645,7 +645,7 @@ def test_the_response_equals_a_dense_solve(curvature: Curvature) -> None:
         ResponseSystem(Objective(made, probe), T, made_settings, None),
         (0.2, -0.3, 0.4),
     )
-    drive = system.drive(motion, torch.zeros_like(theta)).shift
+    drive, *_ = system.drive(motion, torch.zeros_like(theta))
     torch.testing.assert_close(drive, theta.new_tensor(motion) @ expected, rtol=1e-7, atol=1e-9)
     explicit = (
         means_of(made, probe, theta, T + 1e-5) - means_of(made, probe, theta, T - 1e-5)

@@ -14,12 +14,12 @@ from thermo_pl.errors import ProcessStopped, require
 from thermo_pl.laws.cycle_ledger import summarise_cycle
 from thermo_pl.networks.parts import Networks
 from thermo_pl.path.columns import CLOSURE, Row
-from thermo_pl.path.segments import stroke_paths
+from thermo_pl.path.segments import stroke_paths, total
 from thermo_pl.process.data import Route
 from thermo_pl.process.rule import Equilibrium, Point, ReportKind
 from thermo_pl.process.state import Course, Motion, Proposal
 from thermo_pl.process.stroke_rule import StrokeCourse, StrokeRule, at_the_start
-from thermo_pl.process.strokes import Stroke, closing_step
+from thermo_pl.process.strokes import Stroke, closing_step, spread
 from thermo_pl.response.slopes import Gradient, Slopes
 
 
@@ -33,11 +33,13 @@ class CycleCourse(StrokeCourse):
 
     Attributes:
         added: what Newton's method has added to the adjustable changes so far.
+        steps: of each stroke, where they have been spread anew; else empty.
         theta: all parameters where the pass began.
         theta_gap: how far θ was from there at the end of the pass, relative.
     """
 
     added: tuple[float, ...] = (0.0, 0.0)
+    steps: tuple[int, ...] = ()
     theta: Tensor | None = None
     theta_gap: float = math.nan
 
@@ -60,12 +62,16 @@ class CycleRule(StrokeRule[CycleCourse]):
             cycle. Without adjustable changes nothing is held to it.
         passes: passes at least and at most. Before the least is done nothing is adjusted: these
             passes run the model in.
+        spread: order p by which a dissipation c/nᵖ falls with the steps n of a stroke. The steps of
+            all strokes are then spread anew after each pass, see
+            :func:`~thermo_pl.process.strokes.spread`; 0 leaves them as they are.
     """
 
     course: ClassVar[type[Course]] = CycleCourse
     report: ClassVar[ReportKind] = "cycle"
     closure: tuple[float, float] = (0.01, 0.03)
     passes: tuple[int, int] = (1, 6)
+    spread: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -83,7 +89,7 @@ class CycleRule(StrokeRule[CycleCourse]):
         require(route.closed, "data", "a path whose last domain is not its first", "a closed path")
 
     def adjusted(self, course: CycleCourse) -> tuple[Stroke, ...]:
-        """The strokes as given, with what Newton's method has added so far.
+        """The strokes as given, with what Newton's method has added so far and their new steps.
 
         Args:
             course: how far the cycle has come.
@@ -91,13 +97,13 @@ class CycleRule(StrokeRule[CycleCourse]):
         Returns:
             In order.
         """
-        more = iter(course.added)
-        return tuple(
-            replace(stroke, **{stroke.adjust: getattr(stroke, stroke.adjust) + next(more, 0.0)})
-            if stroke.adjust
-            else stroke
-            for stroke in self.strokes
-        )
+        more, made = iter(course.added), []
+        steps = course.steps or tuple(stroke.steps for stroke in self.strokes)
+        for stroke, count in zip(self.strokes, steps, strict=True):
+            name = stroke.adjust
+            change = {name: getattr(stroke, name) + next(more, 0.0)} if name else {}
+            made.append(replace(stroke, steps=count, **change))
+        return tuple(made)
 
     def present(self, course: CycleCourse) -> Stroke:
         """The stroke under way, as it is adjusted.
@@ -167,6 +173,8 @@ class CycleRule(StrokeRule[CycleCourse]):
             more = closing_step(strokes, corners, defect, self._allowed(here))
             added = tuple(a + b for a, b in zip(course.added, more, strict=True))
             course = replace(course, added=added)
+        if self.spread:
+            course = replace(course, steps=self._spread(course, here))
         course, _ = self.entered(replace(course, cycle=done), here, 0)
         return Proposal(Motion(-defect[0], -defect[1]), course, (0, 0.0))
 
@@ -184,7 +192,13 @@ class CycleRule(StrokeRule[CycleCourse]):
         summary["cycle"] = course.cycle
         adjusted = [stroke for stroke in self.adjusted(course) if stroke.adjust]
         summary["changes"] = {s.name: getattr(s, str(s.adjust)) for s in adjusted}
+        summary["steps"] = {s.name: s.steps for s in self.adjusted(course)}
         return {"cycle": summary}
+
+    def _spread(self, course: CycleCourse, here: Equilibrium) -> tuple[int, ...]:
+        steps = [stroke.steps for stroke in self.adjusted(course)]
+        lost = [total(rows[1:], "relaxation") for rows in self._paths(here)]
+        return spread(steps, lost, self.spread)
 
     def _closure(self, course: CycleCourse, here: Equilibrium) -> Proposal[CycleCourse] | None:
         # a last step settles on the particles that the cycle began on

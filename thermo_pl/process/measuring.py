@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from thermo_pl.errors import ConfigError, NonFinite, SolverBreakdown
@@ -180,32 +181,37 @@ class Instruments:
         return Solved(response, self._steering(response), saddle, gradients)
 
     def drive(self, epoch: int, motion: Motion, guess: Tensor) -> tuple[Tensor, int]:
-        """Solve where θ goes along a motion of the control, from where the system is.
+        """Solve where θ goes along a motion of the control, at mid-control.
+
+        Where the equilibrium turns sharply, or is singular, a linear response may lead astray. Of
+        the response that is solved here, the guess and no drive at all, the one counts that leaves
+        J lowest at the end of the motion, on the solving probe.
 
         Args:
             epoch: tells solving probes apart that are drawn anew.
             motion: of the control.
-            guess: of the result.
+            guess: of the result; half of it is done.
 
         Returns:
-            θ'Δw, shape ``(p,)``, and the gradient evaluations that it took.
+            What is to be added to θ in all, shape ``(p,)``, and the gradient evaluations.
 
         Raises:
-            SolverBreakdown: if the solution tells nothing.
+            SolverBreakdown: if the solution is not finite.
         """
         t, objective = self._system.data.t, self._solving("solving", epoch)
         system = ResponseSystem(objective, t, self._settings.response, None)
-        found = system.drive(motion, guess)
-        # negative curvature ends a solve at its last good iterate, no worse than the guess
-        residual = float(found.solution.residual.max())
-        if not residual <= UNSOLVED:
-            raise SolverBreakdown(f"drive at t = {t:.4g}: {found.solution.message}")
-        return found.shift, objective.probe.noise.shape[:2].numel() * found.gradients
+        whole, solution, gradients = system.drive(motion, guess)
+        if solution.status is Status.NON_FINITE:
+            raise SolverBreakdown(f"drive at t = {t:.4g}: {solution.message}")
+        tried = [whole, guess, torch.zeros_like(guess)]
+        left = [_energy_after(objective, t, motion, drive - guess / 2) for drive in tried]
+        best = tried[left.index(min(left))]
+        return best, objective.probe.noise.shape[:2].numel() * (gradients + len(tried))
 
     def _solving(self, kind: Kind, epoch: int) -> Objective:
         networks, key = self._system.networks, epoch if self._settings.probes.redraw else 0
         probe = self._source.drawn(kind, key, networks, self._system.data, self._seed)
-        return Objective(networks, probe)
+        return Objective(networks, probe, torch.float32 if self._settings.response.single else None)
 
     def _steering(self, response: Response) -> Slopes:
         # On held-out particles C follows the same θ, but in its own way.
@@ -258,3 +264,11 @@ class Instruments:
                 "lower learning rate"
             )
         return measured
+
+
+@torch.no_grad()
+def _energy_after(objective: Objective, t: float, motion: Motion, shift: Tensor) -> float:
+    # J at the end of a motion that is half done, with θ shifted
+    means = objective.means(objective.theta + shift.to(objective.theta), t + motion.t / 2)
+    change = objective.weights.new_tensor([0.0, motion.lam / 2, motion.gam / 2])
+    return float((objective.weights + change) @ means.to(objective.weights))

@@ -14,7 +14,6 @@ from thermo_pl.process.acceptance import Miss, check_tolerance, worst
 from thermo_pl.process.data import Route
 from thermo_pl.process.rule import Equilibrium, Point, ReportKind, Rule
 from thermo_pl.process.state import Course, Motion, Proposal
-from thermo_pl.process.step_control import ROUNDING
 from thermo_pl.process.strokes import RETURN, Stroke, motion
 
 FACTOR = 2.0
@@ -252,12 +251,12 @@ class StrokeRule(Rule[S]):
         """
         strokes = self.laid(here.route)
         settling = max(sum(stroke.moves for stroke in strokes) - 1, 0)
-        return sum(stroke.steps for stroke in strokes) + settling
+        return sum(stroke.steps + stroke.ease for stroke in strokes) + settling
 
     def _advanced(self, course: S, here: Equilibrium) -> Proposal[S]:
         stroke = self.present(course)
         # it may begin between two nodes, where a step was taken back and tried shorter
-        node = (math.floor(course.u * stroke.steps + ROUNDING) + 1) / stroke.steps
+        node = stroke.node_after(course.u)
         u = node if here.share == 1 else course.u + here.share * (node - course.u)
         course = replace(course, u=u)
         targets = self._targets(course)

@@ -20,6 +20,7 @@ import numpy as np
 
 from thermo_pl.errors import SolverBreakdown, require
 from thermo_pl.process.rule import Array, Point
+from thermo_pl.process.step_control import ROUNDING
 
 QUANTITIES = ("lam", "gam", "C", "S")
 """What a stroke can hold or drive; S stands for the slides' ΔR - ΔF."""
@@ -54,6 +55,10 @@ class Stroke:
         S: change ΔR - ΔF = -Δ(λD + γC), nats; held at 0.
         moves: whether the data move to the next domain meanwhile.
         adjust: which of the changes the closing of a cycle may adjust, if any.
+        ease: whether a step of 1/steps² comes before the first one. Directions of θ that the data
+            of a corner leave undetermined, such as weights of pixels that are black in all of its
+            images, jump as soon as the data move. J is then off by the square of the step: after
+            so short a one by too little to spoil the order of a shortcut.
         clock: |λ̇| where λ sets the clock, as on the adiabats of the slides; if not given, the
             stroke takes one unit of time.
     """
@@ -67,6 +72,7 @@ class Stroke:
     moves: bool = True
     adjust: Literal["lam", "gam", "C", "S"] | None = None
     clock: float | None = None
+    ease: bool = False
 
     def __post_init__(self) -> None:
         require(bool(self.name), "name", self.name, "a name")
@@ -85,6 +91,20 @@ class Stroke:
         ok = self.moves or any(change != 0 for change in given.values())
         allowed = "true, or a change that is not 0: nothing would move"
         require(ok, f"{self.name}.moves", self.moves, allowed)
+
+    def node_after(self, u: float) -> float:
+        """Where the next step ends.
+
+        Args:
+            u: share of the stroke that is done.
+
+        Returns:
+            The next node of the grid.
+        """
+        first = self.steps**-2
+        if self.ease and u < first * (1 - ROUNDING):
+            return first
+        return (math.floor(u * self.steps + ROUNDING) + 1) / self.steps
 
     @property
     def changes(self) -> dict[str, Change]:
@@ -112,6 +132,29 @@ def motion(point: Point, targets: Mapping[str, float], dt: float) -> tuple[float
     misses = np.array([targets[name] - point.value(name) for name in names]) - rows[:, 2] * dt
     step = np.linalg.solve(rows[:, :2], misses)
     return float(step[0]), float(step[1])
+
+
+def spread(steps: Sequence[int], given_off: Sequence[float], order: int) -> tuple[int, ...]:
+    """As many steps in all, spread over strokes so that together they give off least.
+
+    n steps of a stroke give off c/nᵖ, and where c is comes from a pass that was measured. The sum
+    is least where the next step would save the same in all strokes: n ∝ c^{1/(p+1)}. Of whole
+    numbers the best are found by giving step after step to the stroke that it saves most in.
+
+    Args:
+        steps: of each stroke in a pass.
+        given_off: dissipation of each stroke there, nats.
+        order: p; 1 for sudden steps, 3 for a shortcut, 5 for one of two drives.
+
+    Returns:
+        Steps of each stroke, one or more.
+    """
+    sizes = [max(lost, 0.0) * n**order for n, lost in zip(steps, given_off, strict=True)]
+    found = [1] * len(steps)
+    for _ in range(sum(steps) - len(steps)):
+        saved = [c * (n**-order - (n + 1) ** -order) for n, c in zip(found, sizes, strict=True)]
+        found[saved.index(max(saved))] += 1
+    return tuple(found)
 
 
 def _conditions(point: Point, names: Sequence[str]) -> Array:

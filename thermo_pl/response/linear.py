@@ -28,6 +28,7 @@ from thermo_pl.response.slopes import CONTROLS, Slopes
 from thermo_pl.response.solvers import (
     Matvec,
     Solution,
+    Status,
     conjugate_gradient,
     dense_solve,
     minres,
@@ -38,6 +39,8 @@ Solver = Literal["conjugate_gradient", "minres", "dense"]
 
 DRIVEN = 0.1
 """Tolerance of a drive, in that of a response: what it misses is given off."""
+FIRMER = (1.0, 4.0, 16.0)
+"""What the damping of a drive is multiplied by, as long as the curvature is negative."""
 SKETCHED = 256
 """Particles that the preconditioner is made on: more make it dearer and hardly better."""
 
@@ -84,20 +87,6 @@ class Response:
     gradients: int
 
 
-class Drive(NamedTuple):
-    """Where θ goes along a motion of the control.
-
-    Attributes:
-        shift: θ'Δw, shape ``(p,)``.
-        solution: how it was solved.
-        gradients: gradient evaluations on the probe.
-    """
-
-    shift: Tensor
-    solution: Solution
-    gradients: int
-
-
 @dataclass
 class ResponseSettings:
     """How the linear response is computed.
@@ -114,6 +103,7 @@ class ResponseSettings:
         rank: of the Nyström preconditioner of the conjugate gradients; 0 for none. 60 to 100 pay
             where a solve takes more than about 40 iterations.
         memory: MiB that the graphs of a solve may take; a larger probe is run in parts.
+        single: solve in float32 whatever the model is in: faster, to 1e-3 or so.
 
     Example:
         >>> import thermo_pl as tp
@@ -130,6 +120,7 @@ class ResponseSettings:
     solver: Solver = "conjugate_gradient"
     rank: int = 0
     memory: int = MEMORY
+    single: bool = False
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -265,21 +256,26 @@ class ResponseSystem:
             gradients,
         )
 
-    def drive(self, motion: Sequence[float], start: Tensor) -> Drive:
+    def drive(self, motion: Sequence[float], start: Tensor) -> tuple[Tensor, Solution, int]:
         """Solve for θ'Δw alone: one right-hand side, and more exactly.
+
+        θ is no equilibrium on the way, and the curvature may be negative there. The damping is then
+        raised until it is not, or θ'Δw is left as it was guessed.
 
         Args:
             motion: Δw, changes of λ, γ and t.
             start: a guess of θ'Δw, shape ``(p,)``.
 
         Returns:
-            The drive.
+            θ'Δw, how it was solved, and gradient evaluations on the probe.
         """
         amounts = torch.tensor(motion, dtype=self._rhs.dtype, device=self._rhs.device)
-        rhs = (amounts @ self._rhs[:-1])[None]
-        tolerance = DRIVEN * self._settings.tolerance
-        solution = self._solve(rhs, start[None], self._damping, tolerance)
-        return Drive(solution.x[0], solution, self._counted(0))
+        rhs, tolerance = (amounts @ self._rhs[:-1])[None], DRIVEN * self._settings.tolerance
+        for factor in FIRMER:
+            solution = self._solve(rhs, start[None], factor * self._damping, tolerance)
+            if solution.status is not Status.NEGATIVE_CURVATURE:
+                return solution.x[0], solution, self._counted(0)
+        return start, solution, self._counted(0)
 
     def _counted(self, more: int) -> int:
         # gradient evaluations since the last solve

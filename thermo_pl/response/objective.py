@@ -93,6 +93,9 @@ class Objective:
             probe = Probe(particles, probe.noise.to(dtype), probe.points)
             fixed = ((n, p) for n, p in model.named_parameters() if not p.requires_grad)
             self.frozen = {n: p.to(dtype) for n, p in fixed}
+            # λ and γ are numbers, and change no precision
+            arrays = ((n, b) for n, b in model.named_buffers() if b.is_floating_point() and b.ndim)
+            self.frozen |= {n: b.to(dtype) for n, b in arrays}
         self.probe = probe
         self.mass = probe.particles.weight.sum()
         self._weight_norm = any(map(has_weight_norm, model.modules()))
