@@ -23,6 +23,7 @@ from thermo_pl.cli import lightning, main
 from thermo_pl.cli.front import COMMANDS
 from thermo_pl.configs.layers import load
 from thermo_pl.errors import ProcessStopped
+from thermo_pl.files import read_csv
 from thermo_pl.module import FreeEnergyModel
 
 CONFIG: dict[str, Any] = copy.deepcopy(command_line.CONFIG)
@@ -165,9 +166,12 @@ def test_two_runs_do_not_collide_and_a_config_repeats_its_run() -> None:
     assert call() == 0
     first = Path("runs/version_0")
     names = {str(path.relative_to(first)) for path in first.rglob("*") if path.is_file()}
-    assert {"config.yaml", "metrics.csv"} <= names
+    assert {"config.yaml", "metrics.csv", "report.html", "versions.json"} <= names
     assert [name for name in names if name.startswith("checkpoints/") and name.endswith(".ckpt")]
     weights = Spy.model.state_dict()
+    page = Path(first, "report.html").read_text()
+    losses = [row["val/J"] for row in read_csv(first / "metrics.csv") if row["val/J"] is not None]
+    assert f"<b>{losses[-1]:.4g}</b>" in page  # metrics.csv was whole by then
 
     assert main(["fit", "--config", str(first / "config.yaml")]) == 0
     again = Path("runs/version_1")

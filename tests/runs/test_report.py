@@ -15,6 +15,7 @@ from PIL import Image
 from support.run_directories import Page, config_of, metrics_run, path_of, write_run
 from thermo_pl.callbacks import ReportPage, report_page
 from thermo_pl.cli import main
+from thermo_pl.errors import DataError
 from thermo_pl.files import read_csv
 from thermo_pl.reports.path_plots import laws_figure
 from thermo_pl.reports.sheet import MOST_BYTES, sheet
@@ -154,8 +155,8 @@ def test_what_a_run_says_is_text_and_no_markup(tmp_path: Path) -> None:
 
 
 def test_two_thousand_rows_and_a_full_sheet_stay_below_six_megabytes(tmp_path: Path) -> None:
-    noise = np.random.default_rng(0).random((2001, 4, 28, 28))
-    frames = {step: (0.0, noise[step], noise[step]) for step in range(2001)}
+    noise = np.random.default_rng(0).random((50, 4, 28, 28))
+    frames = {step: (0.0, noise[step % 50], noise[step % 49]) for step in range(2001)}
     picture, content = sheet(frames, list("abcd"))
     run = write_run(tmp_path, rows=path_of(2000), frames=content)
     (run / "frames.png").write_bytes(picture)
@@ -188,6 +189,14 @@ def test_a_sheet_keeps_its_size() -> None:
     assert (content["height"], content["width"]) == (80, 60)
     assert (content["steps"][0], content["steps"][-1]) == (0, 499)
     assert len(content["steps"]) * 80 * 60 <= MOST_BYTES
+
+
+@pytest.mark.parametrize(
+    "files", [{"laws": [{"verdict": "holds"}]}, {"strokes": [{"status": "done", "dF": 1}]}]
+)
+def test_a_file_that_no_run_writes_is_told(tmp_path: Path, files: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match=r"got KeyError .*; allowed: files as a run writes them"):
+        write_report(write_run(tmp_path, **files))
 
 
 # --- who writes it ---

@@ -116,8 +116,8 @@ def browse(folder: Path, width: int) -> dict[str, Any]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a run of 2,000 rows with examples, ready for a look."""
     folder = tmp_path_factory.mktemp("page")
-    noise = np.random.default_rng(0).random((2001, 3, 28, 28))
-    picture, content = sheet({k: (0.0, noise[k], noise[k]) for k in range(2001)}, list("abc"))
+    noise = np.random.default_rng(0).random((50, 3, 28, 28))
+    picture, content = sheet({k: (0.0, *noise[[k % 49, k % 50]]) for k in range(2001)}, list("abc"))
     laws = [{"law": "first law", "statement": "x = 0", "value": 0.0, "error": 0.1, "reason": ""}]
     laws[0] |= {"tolerance": 1.0, "verdict": "holds", "count": 3}
     run = write_run(folder / "run", rows=path_of(2000), frames=content, laws=laws)

@@ -93,12 +93,15 @@ def held_figure(rows: Sequence[Row], allowed: float | None) -> Figure | None:
     traces = []
     for index, quantity in enumerate(dict.fromkeys(value.quantity for value in found)):
         values = [value for value in found if value.quantity == quantity]
-        bars: dict[str, Any] = {"type": "data", "thickness": 1, "width": 2}
-        bars["array"] = [100 * value.error for value in values]
+        error = [100 * value.error for value in values]
         x: list[float] = [at[value.step] for value in values]
         y = [100 * value.miss for value in values]
         name = "C/C* - 1" if quantity == "C" else "miss of S over γC"
-        traces.append(line(x, y, name, index, error_y=bars, mode="markers"))
+        if len(values) > MOST_MARKERS:  # thousands of bars take a browser seconds
+            traces += [*band(x, y, error, index), line(x, y, name, index)]
+        else:
+            bars = {"type": "data", "thickness": 1, "width": 2, "array": error}
+            traces.append(line(x, y, name, index, error_y=bars, mode="markers"))
     if not traces:
         return None
     shapes, edges = [], [0.0]

@@ -187,7 +187,10 @@ def _way_cards(record: Record) -> Iterator[Card]:
     if not rows:
         return
     first, last = rows[0], rows[-1]
-    for label, name in (("λ", "lambda"), ("γ", "gamma"), ("C (nats)", "C")):
+    shown = [("λ", "lambda"), ("γ", "gamma")]
+    if not largest_misses(rows):  # else C is told by what it missed
+        shown.append(("C (nats)", "C"))
+    for label, name in shown:
         lowest, highest = (f([row[name] for row in rows]) for f in (min, max))
         note = f"between {lowest:.4g} and {highest:.4g}"
         yield Card(label, f"{first[name]:.4g} → {last[name]:.4g}", note)

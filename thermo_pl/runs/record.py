@@ -29,7 +29,7 @@ class Record:
         entropy: of entropy.json.
         versions: of versions.json.
         checks: rows of equilibration.csv.
-        epochs: rows of metrics.csv.
+        epochs: rows of metrics.csv, of a training without a process.
         config: the text of config.yaml, without the places of this machine.
         frames: of frames.json, with the ``image`` that it speaks of as a data URL.
     """
@@ -77,7 +77,7 @@ def read_record(directory: Path) -> Record:
         content("entropy", dict),
         content("versions", dict),
         rows("equilibration"),
-        rows("metrics"),
+        [] if (directory / "path.csv").exists() else rows("metrics"),
         _config(directory / "config.yaml"),
         _frames(directory, content("frames", dict)),
     )

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from thermo_pl.errors import DataError
 from thermo_pl.files import write_atomic
 from thermo_pl.path.segments import total
 from thermo_pl.reports.path_plots import (
@@ -62,7 +63,13 @@ def write_report(directory: Path, file: Path | None = None) -> Path:
         DataError: if a file of the run is not what a run writes.
     """
     target = directory / FILE if file is None else file
-    write_atomic(target, report(read_record(directory)))
+    record = read_record(directory)
+    try:
+        text = report(record)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        got = f"{type(error).__name__} {error}"
+        raise DataError(f"{directory}: got {got}; allowed: files as a run writes them") from error
+    write_atomic(target, text)
     return target
 
 
