@@ -33,7 +33,7 @@ class Spoiler(pl.Callback):
             injected: the file that says that it was done.
         """
         self.what, self.injected = what, injected
-        self.epoch, self.batch = draw.randrange(12), draw.randrange(8)
+        self.epoch, self.batch = draw.randrange(8), draw.randrange(8)
         self.value = draw.choice((math.nan, math.inf, -math.inf))
         self.lasts = draw.random() < 0.3
         self._calls, self._now = 0, False
@@ -111,7 +111,7 @@ def _judged(place: Path, code: int | None) -> str:
         with (folder / "path.csv").open(newline="") as lines:
             paths.append(list(csv.DictReader(lines)))
     for number, row in enumerate(paths[1]):
-        for name in ("R", "D", "C", "J", "lambda", "gamma", "t", "stationarity", "C_lambda"):
+        for name in ("R", "D", "C", "J", "lambda", "gamma", "t", "J_t", "stationarity", "C_lambda"):
             if not row[name] or not math.isfinite(float(row[name])):
                 return f"row {number} has {name} = {row[name] or 'nan'}"
     tried = [number for number, row in enumerate(paths[1]) if row["rejected"] != "0"]
@@ -145,7 +145,7 @@ def _spoil(spoiler: Spoiler) -> None:
         return replace(response, directions=response.directions * spoiler.value)
 
     def times(number: Any) -> Any:
-        return number * spoiler.value
+        return spoiler.value * number
 
     functions: dict[str, tuple[Any, str, Callable[[Any], Any]]] = {
         "control": (measuring, "classification_draws", times),

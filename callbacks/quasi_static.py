@@ -1,7 +1,7 @@
 """A process as a callback: epochs of the trainer are macro-steps of a continuation.
 
 The process moves θ, λ, γ and t at the start of an epoch. The ordinary optimiser relaxes θ. After
-the last batch the process corrects; at the end of the epoch it measures. Files are rewritten after
+the last batch the process corrects; at the end of the epoch it measures. Files are written after
 every macro-step, and checkpoints fall between two of them.
 """
 
@@ -41,9 +41,9 @@ NAN = float("nan")
 class QuasiStatic(OwnSettings, CountsRelaxation, OwnPlace):
     """Ties a process to a trainer; a subclass says which, by its rule.
 
-    The trainer's ``default_root_dir`` is the run directory: path.csv and strokes.json are
-    rewritten there, atomically, after every macro-step. Control uses the training particles and
-    their labels only; validation is reported beside it.
+    The trainer's ``default_root_dir`` is the run directory: path.csv has a new row there after
+    every macro-step, and a run that is killed keeps all it measured. Control uses the training
+    particles and their labels only; validation is reported beside it.
 
     Attributes:
         ending: how the process ended, in words; ``running`` before.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import uuid
 from pathlib import Path
@@ -32,9 +33,11 @@ class WholeCheckpoints(TorchCheckpointIO):
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+        content = io.BytesIO()  # of a disk that is full torch would tell in its own way
+        torch.save(checkpoint, content)
         try:
             with open(part, "xb") as file:
-                torch.save(checkpoint, file)
+                file.write(content.getbuffer())
                 file.flush()
                 os.fsync(file.fileno())  # else a power cut can leave the new name on an empty file
             if target.exists():

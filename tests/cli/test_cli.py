@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import io
 import os
 import re
@@ -78,6 +79,7 @@ class Raises(pl.Callback):
         raise {
             "stop": ProcessStopped("gamma: got -1\n  at step 3; allowed: > 0"),
             "bug": ValueError("a bug"),
+            "disk": OSError(errno.ENOSPC, "No space left on device", "runs/path.csv"),
             "interrupt": KeyboardInterrupt(),
         }[self.what]
 
@@ -282,6 +284,12 @@ def test_a_bug_keeps_its_traceback() -> None:
     with pytest.raises(ValueError, match="a bug"):
         call("--trainer.callbacks+={class_path: test_cli.Raises, init_args: {what: bug}}")
     assert Path("runs/version_0/config.yaml").is_file()
+
+
+def test_a_disk_that_is_full_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--trainer.callbacks+={class_path: test_cli.Raises, init_args: {what: disk}}") == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("error: runs/path.csv: got No space left on device; allowed: files and")
 
 
 def test_an_interrupt_keeps_what_is_on_disk() -> None:

@@ -7,6 +7,7 @@ mistyped command are answered here, and a command's own module is imported when 
 from __future__ import annotations
 
 import difflib
+import errno
 import io
 import os
 import sys
@@ -15,6 +16,12 @@ from typing import Protocol, cast
 
 from thermo_pl import __version__
 from thermo_pl.errors import ConfigError, ThermoError
+
+STORAGE = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO),
+    *(errno.ENOENT, errno.ENOTDIR),
+}
+"""What a disk says that is full, read-only or broken, or where a directory has been taken away."""
 
 
 class _Run(Protocol):
@@ -71,6 +78,9 @@ def main(args: list[str] | None = None) -> int:
 
     Returns:
         The exit code.
+
+    Raises:
+        OSError: one that no disk is to blame for.
     """
     _prepare()
     words = sys.argv[1:] if args is None else list(args)
@@ -88,12 +98,25 @@ def main(args: list[str] | None = None) -> int:
         if os.environ.get("LOCAL_RANK", "0") == "0":
             print("error:", " ".join(str(error).split()), file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        if error.errno not in STORAGE:
+            raise
+        print(f"error: {_storage(error)}", file=sys.stderr)
+        return 1
     except SystemExit as stop:  # argparse ends this way after printing a command's help
         if isinstance(stop.__context__, KeyboardInterrupt):
             return 130  # Lightning has shut down in order, but exits with 1
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT, as shells report it
+
+
+def _storage(error: OSError) -> str:
+    place = "" if error.filename is None else f"{error.filename}: "
+    return (
+        f"{place}got {error.strerror or error}; allowed: files and directories that stay, on a disk "
+        "that can be written to; what was written before is whole, and --ckpt_path last goes on"
+    )
 
 
 def _prepare() -> None:

@@ -93,6 +93,9 @@ class Instruments:
 
         Returns:
             The state as the measuring probe sees it.
+
+        Raises:
+            NonFinite: if a number is not finite.
         """
         networks, data = self._system.networks, self._system.data
         if data.mixture:
@@ -102,6 +105,11 @@ class Instruments:
             return Stand(data.leg, measured, force, measured.classification, math.nan)
         measured, probe = self.state(), self._kept("measuring")
         force = data_force(networks, probe, data.t, draws_to_decode(probe))
+        if not math.isfinite(force.value):
+            raise NonFinite(
+                f"measuring probe: got dJ/dt = {force.value} at t = {data.t:.4g}; allowed: a "
+                "finite number; take smaller steps, more damping or a lower learning rate"
+            )
         held = measured.classification
         if self._settings.hold == "validation":
             held = self.loss("held")
