@@ -114,8 +114,8 @@ def main(args: list[str] | None = None) -> int:
 def _storage(error: OSError) -> str:
     place = "" if error.filename is None else f"{error.filename}: "
     return (
-        f"{place}got {error.strerror or error}; allowed: files and directories that stay, on a disk "
-        "that can be written to; what was written before is whole, and --ckpt_path last goes on"
+        f"{place}got {error.strerror or error}; allowed: files and directories that stay, on a "
+        "disk that can be written to; what was written before is whole: --ckpt_path last goes on"
     )
 
 
