@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from support.carnot_system import CHANGES, course
-from support.cycle_process import dissipated, make_system, run_strokes, settle
+from support.cycle_process import RESPONSE, dissipated, make_system, run_strokes, settle
 from thermo_pl.errors import ConfigError
 from thermo_pl.particles import interpolate
 from thermo_pl.path.columns import Row
 from thermo_pl.process import Probes, Settings, Stroke
+from thermo_pl.process.measuring import Instruments
 from thermo_pl.process.probing import ProbeSource
 from thermo_pl.process.protocols import Carrier
 from thermo_pl.process.state import Motion
@@ -167,6 +168,40 @@ def test_the_works_of_a_sudden_motion_leave_theta_out() -> None:
     assert work.total.value == pytest.approx(j["before end"] - j["before start"], abs=1e-9)
     assert work.domain.value == pytest.approx(j["before end"] - j["before end still"], abs=1e-9)
     assert work.drive.value == 0
+
+
+@pytest.mark.parametrize("size", [0.1, 3.0])
+def test_a_second_drive_leaves_no_more_to_relax_than_none(size: float) -> None:
+    # a guess of any size; with a large one the response at mid-control is that of no equilibrium
+    system = make_system([1], *START)
+    settle(system, 1)
+    generator = torch.Generator().manual_seed(2)
+    count = sum(p.numel() for p in system.networks.parameters())
+    guess = size * torch.randn(count, generator=generator, dtype=torch.float64)
+    half, end = Motion(*(x / 2 for x in MOTION)), (START[0] + 0.2, START[1] - 0.3, 0.25)
+    start = [p.detach().clone() for p in system.networks.parameters()]
+    still, along = (after(system, start, x, end) for x in (torch.zeros_like(guess), guess))
+    shift_to(system, start, guess / 2)
+    system.move(half)
+    settings = Settings(response=RESPONSE, protocol="shortcut", drives=2)
+    driven, _ = Instruments(system, settings, 0).drive(0, MOTION, guess)
+    assert after(system, start, driven, end) <= min(still, along) + 1e-9
+
+
+def shift_to(system: Any, start: list[Tensor], shift: Tensor) -> None:
+    """Put θ at a place beside another one."""
+    with torch.no_grad():
+        for parameter, value in zip(system.networks.parameters(), start, strict=True):
+            parameter.copy_(value)
+    system.shift(shift)
+
+
+def after(
+    system: Any, start: list[Tensor], shift: Tensor, end: tuple[float, float, float]
+) -> float:
+    """J at the end of a motion, with θ driven there."""
+    shift_to(system, start, shift)
+    return energy(system, *end)
 
 
 @pytest.mark.parametrize(
