@@ -191,7 +191,8 @@ class PredictorCorrector(Generic[C]):
             size = max(map(abs, motion))
             if size == 0 or size >= largest:  # done, or not converging
                 return replace(step, control=control)
-            before, made = motion, secant(motion, before, made)
+            further = secant(motion, before, made)
+            before, made = motion, further if self._leads_on(further, here) else motion
             step, largest = self._corrected(step, made, control), size
         return step
 
@@ -313,6 +314,14 @@ class PredictorCorrector(Generic[C]):
         if self._settings.predictor and known is not None:
             directions = known.directions
         return self._carrier.carry(motion, here, directions, end, ahead)
+
+    def _leads_on(self, motion: Motion, here: Point) -> bool:
+        # Newton's step is bounded by the rule, and a secant has to keep to the same: λ and γ
+        # change by no more than a factor of two, which also keeps their sign
+        lam, gam = here.lam + motion.lam, here.gam + motion.gam
+        low, high = self._rule.gamma_range
+        near = here.gam / 2 <= gam <= 2 * here.gam and here.lam / 2 <= lam <= 2 * here.lam
+        return near and low <= gam <= high
 
     def _proposed(self, course: C, here: Equilibrium) -> Proposal[C]:
         proposal = self._rule.propose(course, here)

@@ -169,12 +169,14 @@ class Rule(ABC, Generic[C]):
         steers_distortion: whether the process steers by D on the control probe, too.
         report: what a reader is told. A ``path`` has its drift and its first law, ``strokes``, an
             ``adiabat`` and a ``cycle`` have a ledger.
+        gamma_range: where a correction may bring γ.
     """
 
     course: ClassVar[type[Course]] = Course
     solves: ClassVar[bool] = True
     steers_distortion: ClassVar[bool] = False
     report: ClassVar[ReportKind] = "path"
+    gamma_range: tuple[float, float] = (0.0, math.inf)
 
     @property
     def promise(self) -> float:
