@@ -67,14 +67,17 @@ def _kill(
     moment: str, place: Path, draw: random.Random, seconds: float
 ) -> Callable[[int, float], bool]:
     after = draw.uniform(0.05, 0.9) * seconds
+    sizes: list[int] = []
 
     def now(_: int, so_far: float) -> bool:
         if so_far < after:
             return False
-        if moment in {"random", "twice"}:
-            return True
-        pattern = "version_*/checkpoints/.last*" if moment == "checkpoint" else "version_*/.path.*"
-        return any((place / "runs").glob(pattern))
+        if moment == "checkpoint":
+            return any((place / "runs").glob("version_*/checkpoints/.last*"))
+        if moment == "path.csv":  # a row has just been appended, and no checkpoint has it
+            sizes.append(sum(p.stat().st_size for p in (place / "runs").glob("version_*/path.csv")))
+            return sizes[-1] > sizes[0]
+        return True
 
     return now
 
