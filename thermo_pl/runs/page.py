@@ -40,7 +40,7 @@ def page(table: Table, columns: Sequence[str], runs: Sequence[Run]) -> str:
     ranks = {name: table.ranks(name) for name in order}
     names = [row["run"].text for row in table.rows]
     legend = zip(names, map(_facts, table.rows), runs, strict=True)
-    head = "".join(_header(name, table.columns[name]) for name in order)
+    head = "".join(_header(name, table) for name in order)
     body = "".join(
         f"<tr>{''.join(_cell(row[name], ranks[name][i]) for name in order)}</tr>"
         for i, row in enumerate(table.rows)
@@ -73,7 +73,7 @@ def _figures(paths: Sequence[Sequence[Row]], names: Sequence[str]) -> list[Drawn
     ]
     note = "The band is the standard error; the ring is where a run starts."
     return [
-        Drawn(f"runs_{key}", title, note, _figure(x, y, curves, names))
+        Drawn(f"runs_{key}", title, note if y == loss else "", _figure(x, y, curves, names))
         for key, title, x, y, curves in shown
     ]
 
@@ -92,8 +92,12 @@ def _figure(x: str, y: str, curves: Sequence[Curve], names: Sequence[str]) -> Fi
     return figure(traces, {"xaxis": axis(x), "yaxis": axis(y)})
 
 
-def _header(name: str, meaning: str) -> str:
-    return f'<th scope="col" title="{escape(meaning)}"><button>{html(name)}</button></th>'
+def _header(name: str, table: Table) -> str:
+    # above numbers to the right, as they are
+    values = (row[name].value for row in table.rows)
+    kind = "number" if any(isinstance(value, int | float) for value in values) else "text"
+    meaning = escape(table.columns[name])
+    return f'<th scope="col" class="{kind}" title="{meaning}"><button>{html(name)}</button></th>'
 
 
 def _cell(cell: Cell, rank: int) -> str:
