@@ -32,7 +32,7 @@ _BY_STROKE = {
     "surface": "FreeEnergySurface",
     "domain_steps": "DomainSteps",
 }
-_NAMES = {"C": "C", "S": "λD + γC"}
+_MISSED = {"C": "C within {:.2%} of its target", "S": "λD + γC within {:.2%} of γC"}
 
 
 def told(record: Record) -> tuple[Any, ...]:
@@ -71,7 +71,7 @@ def _promise(found: Mapping[str, Any] | None) -> str:
 def _headline(record: Record) -> tuple[Tone, str]:
     status, steps = record.run.status, len(record.run.path) - 1
     worst = " and ".join(
-        f"{_NAMES[quantity]} within {share:.2%} of its target"
+        _MISSED[quantity].format(share)
         for quantity, share in largest_misses(record.run.path).items()
     )
     if status != "done":
