@@ -108,7 +108,7 @@ def cycle_lines(found: Mapping[str, Any]) -> dict[str, str]:
         return number(found[name], found[f"{name}_error"])
 
     def efficiency(name: str) -> str:
-        if found["not_applicable"]:
+        if found.get("not_applicable"):  # older runs do not say
             return Verdict.NOT_APPLICABLE
         return number(found[name], found.get(f"{name}_error"))
 
