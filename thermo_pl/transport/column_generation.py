@@ -178,8 +178,8 @@ def _staircase(n: int, m: int) -> IntArray:
 
 
 class _Rounds:
-    # how far the search for pairs has come: the least reduced cost falls to what is allowed by
-    # powers of ten, so that its logarithm is what tells
+    # how far the search for pairs has come. The least reduced cost falls to what is allowed by
+    # powers of ten, so that its logarithm tells; and a round counts as half of what is left
 
     def __init__(self) -> None:
         self._number, self._share = 0, 0.0
@@ -192,12 +192,13 @@ class _Rounds:
         if self._number == 1:
             self._first = max(self._off, 2 * least)
         share = math.log(self._first / self._off) / math.log(self._first / least)
-        self._share = min(max(share, self._share), 1.0)
+        self._share = min(max(share, (1 + self._share) / 2), 1.0)
         self.priced(0.0)
 
     def priced(self, share: float) -> None:
         off = f", off by {self._off:.0e}" if self._number else ""
-        within(self._share, f"round {self._number}: {share:.0%} priced{off}")
+        done = self._share + (1 - self._share) / 2 * share
+        within(done, f"round {self._number}: {share:.0%} priced{off}")
 
 
 def _cheapest(
