@@ -14,11 +14,11 @@ CONFIG = Path(__file__).resolve().parent / "small_configs" / "iso.yaml"
 STEPS = 2000
 SHORT = {
     "steps": STEPS,
-    "probes": "{solving_particles: 32, control_particles: 32, control_samples: 2, "
-    "measuring_particles: 32, measuring_samples: 2}",
-    "response": "{damping: 0.5, max_iterations: 5, tolerance: 0.5}",
+    "gamma_range": [1e-12, 1e12],  # so few examples, for so long, are learnt by heart
+    "probes": "{solving_particles: 16, control_particles: 16, control_samples: 2, "
+    "measuring_particles: 16, measuring_samples: 2}",
+    "response": "{damping: 5.0, max_iterations: 6, tolerance: 0.4}",
 }
-REPORT = "{class_path: RunReport}"
 
 
 def case(number: int, place: Path) -> dict[str, Any]:
@@ -33,7 +33,8 @@ def case(number: int, place: Path) -> dict[str, Any]:
     """
     shutil.rmtree(place / "runs", ignore_errors=True)
     words = ["fit", "--config", str(CONFIG), "--data.train_batches", "2"]
-    words += ["--seed_everything", str(number)]
+    words += ["--seed_everything", str(number), "--model.optimizer.lr", "1e-6"]
+    words += ["--trainer.limit_val_batches", "0"]
     for key, value in SHORT.items():
         words += [f"--trainer.callbacks.{key}", str(value)]
     memory: list[tuple[int, float]] = []

@@ -83,15 +83,20 @@ def weights(control: Sequence[float], turns: bool = False) -> Array:
     n = len(control)
     if n == 1:
         return np.zeros((0, 1))
-    index = np.arange(n, dtype=np.float64)
+    nodes, rates = _nodes(control, turns)
+    basis = CubicSpline(np.arange(n, dtype=np.float64), np.eye(n))
+    return np.asarray(np.einsum("jg,jgk->jk", rates, basis(nodes)))
+
+
+def _nodes(control: Sequence[float], turns: bool = False) -> tuple[Array, Array]:
+    # of Gauss's rule on each step, and there dx/ds times their weights; s numbers the points
+    index = np.arange(len(control), dtype=np.float64)
     slope = CubicSpline(index, np.asarray(control, dtype=np.float64)).derivative()
-    basis = CubicSpline(index, np.eye(n))
     cuts = slope.roots(extrapolate=False) if turns else index[:0]
     edges = np.unique(np.concatenate([index, cuts[np.isfinite(cuts)]]))
     widths = np.diff(edges)[:, None]
     nodes = edges[:-1, None] + widths * (1 + GAUSS[0]) / 2
-    scales = widths * GAUSS[1] / 2
-    return np.asarray(np.einsum("jg,jg,jgk->jk", scales, slope(nodes), basis(nodes)))
+    return nodes, np.asarray(widths * GAUSS[1] / 2 * slope(nodes))
 
 
 def step_integrals(rows: Sequence[Row], name: str, control: str) -> Array:
@@ -111,7 +116,10 @@ def step_integrals(rows: Sequence[Row], name: str, control: str) -> Array:
     for leg in legs_of(rows):
         end = start + len(leg) - 1
         y = np.array([known(row, name) for row in leg])
-        result[start:end] = weights([row[control] for row in leg]) @ y
+        if len(leg) > 1:  # by y itself: the weights of n points are n² numbers
+            nodes, rates = _nodes([row[control] for row in leg])
+            spline = CubicSpline(np.arange(len(leg), dtype=np.float64), y)
+            result[start:end] = (rates * spline(nodes)).sum(1)
         if end < len(result):
             before, after = rows[end], rows[end + 1]
             width = 0.0 if control == "t" else after[control] - before[control]
