@@ -63,7 +63,7 @@ def requeued(root: Path, config: str) -> str | None:
             found = newest_checkpoint(run / "checkpoints")
             if found is not None:
                 return str(found)
-        if theirs["ckpt_path"] is None:  # what lies before it is another run
+        if theirs.get("ckpt_path") is None:  # what lies before it is another run
             break
     if again:
         warnings.warn(
