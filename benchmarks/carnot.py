@@ -5,8 +5,10 @@
     python benchmarks/carnot.py --mnist --seeds 0   # carnot_mnist.yaml
 
 Exact system (lightning_configs/carnot_exact.yaml): the Carnot cycle, closed by shooting, at 4
-speeds (N, 2N, 4N and 8N macro-steps per stroke), and two other cycles between the same C_c and C_h.
-Every number is read from the run's own cycle.json and path.csv.
+speeds (N, 2N, 4N and 8N macro-steps per stroke) with sudden steps; the same in N steps as a
+shortcut, with two drives, and with its steps spread over the strokes; and two other cycles between
+the same C_c and C_h. Efficiency against speed for each protocol: benchmarks/power.py. Every number
+is read from the run's own cycle.json and path.csv.
 """
 
 from __future__ import annotations
@@ -81,6 +83,13 @@ def describe(name: str, steps: int, directory: Path, seconds: float) -> str:
     )
 
 
+DRIVEN: list[tuple[str, Config]] = [
+    ("shortcut", {"protocol": "shortcut", "drives": 1}),
+    ("2 drives", {"protocol": "shortcut", "drives": 2}),
+    ("spread", {"protocol": "shortcut", "drives": 2, "spread": True, "passes": [2, 6]}),
+]
+"""Ways to lose less in as many steps."""
+
 HEADER = (
     f"{'cycle':<12}{'steps':>6}{'C_h':>9}{'C_c':>9}{'W':>11}{'W mech.':>11}{'eta':>10}"
     f"{'eta_C-eta':>10}{'finite':>9}{'dissipation':>12}{'x steps':>9}{'closure':>10}{'s':>6}"
@@ -88,10 +97,10 @@ HEADER = (
 
 
 def exact(root: Path, steps: int) -> None:
-    """The exact system: speeds, other cycles, figure."""
+    """The exact system: speeds, protocols, other cycles, figure."""
     print(HEADER, flush=True)
     config = shipped("carnot_exact")
-    arguments_of(config)["steps"] = steps
+    arguments_of(config).update(steps=steps, protocol="sudden", drives=1)
     speeds: list[tuple[int, Config]] = []
     names: list[tuple[str, Config]] = []
     for factor in (1, 2, 4, 8):
@@ -106,6 +115,11 @@ def exact(root: Path, steps: int) -> None:
             names.append(("Carnot", found))
             rows = [row for row in read_csv(directory / "path.csv") if row["phase"] in {0, 1, 2, 3}]
             corners = [next(r for r in reversed(rows) if r["phase"] == k) for k in range(4)]
+    for name, changes in DRIVEN:
+        driven = copy.deepcopy(config)
+        arguments_of(driven).update(changes, steps=steps)
+        directory, seconds = timed(root / name, driven)
+        print(describe(name, steps, directory, seconds), flush=True)
     arguments = arguments_of(config)
     for name in ("k_hot", "k_cold", "steps"):
         del arguments[name]
@@ -145,7 +159,7 @@ def picture(speeds: list[tuple[int, Config]], cycles: list[tuple[str, Config]]) 
 
 DIGITS = (
     f"{'seed':>4}{'C_h':>8}{'C_c':>8}{'iso drift':>11}{'S drift':>9}{'d lam':>8}{'d gam':>8}"
-    f"{'R':>8}{'D':>8}{'C':>8}{'eta':>8}{'eta_C':>8}{'W':>9}"
+    f"{'R':>8}{'D':>8}{'C':>8}{'eta':>8}{'eta_C':>8}{'finite':>8}{'W':>9}"
     f"{'gap of works':>18}{'passes':>7}{'s':>6}"
 )
 
@@ -177,8 +191,8 @@ def images(root: Path, name: str, seeds: list[int]) -> None:
             f"{seed:>4}{found['C_hot']:>8.4f}{found['C_cold']:>8.4f}{max(held):>11.2%}"
             f"{max(heat):>9.2%}{closed['lambda']:>8.2%}{closed['gamma']:>8.2%}{closed['R']:>8.2%}"
             f"{closed['D']:>8.2%}{closed['C']:>8.2%}{found['efficiency']:>8.4f}"
-            f"{found['carnot_efficiency']:>8.4f}{found['work']:>9.4f}"
-            f"{found['works_gap']:>10.4f} ± {found['works_gap_error']:<6.4f}"
+            f"{found['carnot_efficiency']:>8.4f}{found['finite_efficiency']:>8.4f}"
+            f"{found['work']:>9.4f}{found['works_gap']:>10.4f} ± {found['works_gap_error']:<6.4f}"
             f"{found['cycle'] + 1:>6}{seconds:>6.0f}",
             flush=True,
         )
