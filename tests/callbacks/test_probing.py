@@ -96,9 +96,9 @@ def test_draws_follow_the_number_of_particles(particles: int, points: int, draws
     for kind in ("control", "measuring"):
         assert Probes().samples(kind, particles, points) == draws
         assert Probes(control_samples=7, measuring_samples=7).samples(kind, particles, points) == 7
-    assert Probes().samples("solving", particles, points) == 1
+    assert Probes().samples("solving", particles, points) == {200: 10}.get(particles, 1)
     assert Probes().turns("control", particles, points) == (4 * particles * points <= 2**21)
     assert not Probes(control_samples=7).turns("control", 1, points)  # draws are what is counted
     assert Probes(control_samples=7, cubature=True).turns("control", particles, points)
-    with pytest.raises(ConfigError, match=r"probes.solving_samples: got 'auto'; allowed: a whole"):
-        Probes(solving_samples="auto")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"probes.solving_samples: got 'all'; allowed: a whole"):
+        Probes(solving_samples="all")  # type: ignore[arg-type]

@@ -43,7 +43,9 @@ class Probes:
 
     Attributes:
         solving_particles: particles of the solving probe.
-        solving_samples: noise draws for each of them.
+        solving_samples: noise draws for each of them. ``auto``: one, and more where there are fewer
+            particles than are asked for, so that there are as many encodings: on one draw for each
+            of 200 particles C is the tail of two or three.
         redraw: draw the solving probe anew at every macro-step. That is the slides' stochastic
             differential equation, by Euler and Maruyama. Without it one probe is kept: an ordinary
             differential equation on a sample.
@@ -63,7 +65,7 @@ class Probes:
     """
 
     solving_particles: int = 2048
-    solving_samples: int = 1
+    solving_samples: int | Literal["auto"] = "auto"
     redraw: bool = True
     control_particles: int = 65_536
     control_samples: int | Literal["auto"] = "auto"
@@ -73,7 +75,7 @@ class Probes:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            auto = name in {"control_samples", "measuring_samples", "cubature"} and value == "auto"
+            auto = (name.endswith("_samples") or name == "cubature") and value == "auto"
             ok = auto or isinstance(value, bool) or (isinstance(value, int) and value > 0)
             require(ok, f"probes.{name}", value, "a whole number > 0, or auto for draws")
 
@@ -102,11 +104,14 @@ class Probes:
             points: that one draw has: those of a rotation of the cubature, or 1.
 
         Returns:
-            The number that was given, or what :data:`DRAWS` allows.
+            The number that was given, or what :data:`DRAWS` allows; for solving as many as make up
+            for missing particles.
         """
         given: int | Literal["auto"] = getattr(self, f"{kind}_samples")
         if given != "auto":
             return given
+        if kind == "solving":
+            return max(1, self.solving_particles // particles)
         least = max(LEAST // points, 2)  # two, so that the error is known
         return min(max(DRAWS // (particles * points), least), max(MOST // points, least))
 
