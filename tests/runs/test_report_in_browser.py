@@ -10,6 +10,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from queue import Queue
+from tempfile import mkdtemp
 from threading import Event, Thread
 from typing import Any, ClassVar
 
@@ -102,13 +103,16 @@ def browse(folder: Path, width: int) -> dict[str, Any]:
     with server:
         Thread(target=server.serve_forever, daemon=True).start()
         flags = ["--headless", "--no-sandbox", "--enable-unsafe-swiftshader", "--hide-scrollbars"]
-        flags += [f"--user-data-dir={folder / 'profile'}", "--window-size=1500,1000"]
+        profile = mkdtemp(dir=folder)  # a new one: a browser may wait for what it left in the last
+        flags += [f"--user-data-dir={profile}", "--window-size=1500,1000"]
         flags += [f"--screenshot={folder / 'shot.png'}"]
         address = f"http://127.0.0.1:{server.server_port}/frame.html"
         environment = {**os.environ, "HOME": str(folder)}
         command = [str(BROWSER), *flags, address]
-        subprocess.run(command, capture_output=True, timeout=100, check=True, env=environment)
-        server.shutdown()
+        try:
+            subprocess.run(command, capture_output=True, timeout=90, check=True, env=environment)
+        finally:
+            server.shutdown()
     return Server.told.get(timeout=1)
 
 
