@@ -60,6 +60,7 @@ def case(number: int, place: Path) -> dict[str, Any]:
 
 
 def resident(process: int) -> float:
-    """Resident memory of a process, MiB."""
-    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-    return round(pages * 4096 / 2**20, 1)
+    """Resident memory of a process that is its own, without pages of libraries, MiB."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    own = next(line for line in lines if line.startswith("RssAnon"))
+    return round(int(own.split()[1]) / 1024, 1)
