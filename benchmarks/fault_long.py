@@ -54,7 +54,8 @@ def case(number: int, place: Path) -> dict[str, Any]:
     early = next(mib for rows, mib in memory if rows >= 100)
     found = {"rows": len(seconds), "first": first, "last": last}
     found |= {"MiB at 100 rows": early, "MiB at the end": memory[-1][1]}
-    ok = ran.code == 0 and len(seconds) == STEPS + 1 and last <= 1.2 * first
+    flat = memory[-1][1] <= 1.1 * early
+    ok = ran.code == 0 and len(seconds) == STEPS + 1 and last <= 1.2 * first and flat
     told = f"exit code {ran.code}, {found}"
     return {"ok": ok, "told": "" if ok else told, **found}
 
