@@ -130,4 +130,5 @@ def test_last_is_the_newest_whole_one_and_a_run_that_saved_nothing_leads_to_its_
 
 def test_trust_in_a_file_is_not_to_be_had(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("--weights_only", "false") == 2
-    assert "weights_only: got False; allowed: true: a checkpoint is re" in capsys.readouterr().err
+    # Lightning has the key from 2.6 on; before, it is refused as any other that there is not
+    assert "error: weights_only: got False" in capsys.readouterr().err

@@ -140,10 +140,10 @@ def _checksum(path: Path, arrays: Arrays) -> str:
 def _write(path: Path, arrays: Arrays) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    checksum = np.array(_checksum(path, arrays))
+    contents: dict[str, Any] = {CHECKSUM: np.array(_checksum(path, arrays)), **arrays}
     try:
         with os.fdopen(handle, "wb") as file:
-            np.savez(file, allow_pickle=False, **{CHECKSUM: checksum}, **arrays)
+            np.savez(file, **contents)
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, path)
