@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Callable
 from copy import deepcopy
@@ -45,7 +46,14 @@ from thermo_pl.networks import (
     StandardNormal,
 )
 from thermo_pl.particles import Particles
-from thermo_pl.response.curvature import PART, Curvature, gauss_newton, hessian, part_size
+from thermo_pl.response.curvature import (
+    PART,
+    Curvature,
+    gauss_newton,
+    graph_bytes,
+    hessian,
+    part_size,
+)
 from thermo_pl.response.held_out import slopes_on
 from thermo_pl.response.linear import (
     Response,
@@ -523,6 +531,18 @@ def test_parts_of_a_probe_add_up_to_the_whole(
     # the whole at once, and again, and row by row
     for found in (product(rows), product(rows), torch.cat([product(row[None]) for row in rows])):
         assert (found - whole).abs().max() <= 1e-12 * whole.abs().max()
+
+
+def test_a_graph_that_was_measured_is_freed() -> None:
+    objective = objective_of(small(), n=11)
+
+    def tensors_alive() -> int:
+        graph_bytes(objective, T)
+        gc.collect()
+        return sum(issubclass(type(thing), Tensor) for thing in gc.get_objects())
+
+    before = tensors_alive()
+    assert [tensors_alive() for _ in range(2)] == [before, before]
 
 
 @pytest.mark.parametrize("damping", [0.3, 3.0])

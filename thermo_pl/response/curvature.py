@@ -168,16 +168,20 @@ def graph_bytes(objective: Objective, t: float) -> int:
     given += [*objective.probe.particles, objective.probe.noise]
     shared = {x.untyped_storage().data_ptr() for x in given}
     sizes: dict[int, int] = {}
+    saved: list[Tensor] = []  # a graph that kept them itself would hold itself, and never be freed
 
-    def note(tensor: Tensor) -> Tensor:
+    def note(tensor: Tensor) -> int:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in shared:
             sizes[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        saved.append(tensor)
+        return len(saved) - 1
 
-    with saved_tensors_hooks(note, lambda tensor: tensor):
+    with saved_tensors_hooks(note, saved.__getitem__):
         kept = _linearised_gauss_newton(some, t)
-    del kept  # only now: a storage that is freed may give its address to the next one
+    # only now: a storage that is freed may give its address to the next one
+    del kept
+    saved.clear()
     return max(1, sum(sizes.values()) // len(some))
 
 
