@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 
+import torch
 from torch import Tensor
 
 from thermo_pl.errors import DataError
@@ -192,10 +193,10 @@ def to_plain(state: State[Any]) -> dict[str, Any]:
     """
     if state.step is not None:  # in the middle of a macro-step: where that began
         state = state.step.state
-    plain: dict[str, Any] = _plain(replace(state, stand=None, step=None))
+    plain: dict[str, Any] = _plain(replace(state, rows=[], stand=None, step=None))
     for name in UNSAVED:
         del plain[name]
-    return plain
+    return plain | {"rows": _as_columns(state.rows)}
 
 
 def from_plain(plain: dict[str, Any], course: type[C]) -> State[C]:
@@ -212,7 +213,7 @@ def from_plain(plain: dict[str, Any], course: type[C]) -> State[C]:
         DataError: if it was saved by another version.
     """
     names = {f.name for f in fields(State)}.difference(UNSAVED)
-    if set(plain) != names:
+    if set(plain) != names or not isinstance(plain["rows"], dict):
         raise DataError(
             f"checkpoint: got a process with {', '.join(sorted(plain)) or 'nothing'}; allowed: one "
             "saved by this version; start anew from its weights with model.initial_weights"
@@ -221,6 +222,7 @@ def from_plain(plain: dict[str, Any], course: type[C]) -> State[C]:
     origin = plain["origin"]
     restored: dict[str, Any] = {
         **plain,
+        "rows": _as_rows(plain["rows"]),
         "control": Control(*plain["control"]),
         "course": None if here is None else course(**here),
         "proposal": None,
@@ -236,6 +238,22 @@ def from_plain(plain: dict[str, Any], course: type[C]) -> State[C]:
         )
         restored["known"] = Knowledge(known["directions"], slopes, steering, known["metric"])
     return State(**restored)
+
+
+def _as_columns(rows: list[Row]) -> dict[str, Tensor | list[Any]]:
+    # a checkpoint holds all rows, at each of them: a tensor is written many times as fast as floats
+    columns = {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
+    return {
+        name: torch.tensor(values, dtype=torch.float64)
+        if all(type(value) is float for value in values)
+        else values
+        for name, values in columns.items()
+    }
+
+
+def _as_rows(columns: dict[str, Tensor | list[Any]]) -> list[Row]:
+    plain = (x.tolist() if isinstance(x, Tensor) else x for x in columns.values())
+    return [dict(zip(columns, values, strict=True)) for values in zip(*plain, strict=True)]
 
 
 def _plain(value: Any) -> Any:
