@@ -42,8 +42,9 @@ def case(number: int, place: Path) -> dict[str, Any]:
 
     def look(process: int, seconds: float) -> bool:
         if len(memory) < int(seconds / 2) and path.exists():
+            taken = resident(process)
             with path.open() as lines:
-                memory.append((sum(1 for _ in lines) - 1, resident(process)))
+                memory.extend((sum(1 for _ in lines) - 1, mib) for mib in taken)
         return False
 
     ran = run(words, place, longest=3600, disturb=look)
@@ -60,8 +61,8 @@ def case(number: int, place: Path) -> dict[str, Any]:
     return {"ok": ok, "told": "" if ok else told, **found}
 
 
-def resident(process: int) -> float:
-    """Resident memory of a process that is its own, without pages of libraries, MiB."""
+def resident(process: int) -> list[float]:
+    """Resident memory that is a process's own, without pages of libraries, MiB; [] at its end."""
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    own = next(line for line in lines if line.startswith("RssAnon"))
-    return round(int(own.split()[1]) / 1024, 1)
+    own = [line for line in lines if line.startswith("RssAnon")]
+    return [round(int(line.split()[1]) / 1024, 1) for line in own]
