@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -241,14 +243,19 @@ def from_plain(plain: dict[str, Any], course: type[C]) -> State[C]:
 
 
 def _as_columns(rows: list[Row]) -> dict[str, Tensor | list[Any]]:
-    # a checkpoint holds all rows, at each of them: a tensor is written many times as fast as floats
-    columns = {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
-    return {
-        name: torch.tensor(values, dtype=torch.float64)
-        if all(type(value) is float for value in values)
-        else values
-        for name, values in columns.items()
-    }
+    # a checkpoint holds all rows, at each of them: tensors are written faster than numbers
+    if not rows:
+        return {}
+    names = list(rows[0])
+    columns = zip(*map(itemgetter(*names), rows), strict=True)
+    return {name: _column(values) for name, values in zip(names, columns, strict=True)}
+
+
+def _column(values: tuple[Any, ...]) -> Tensor | list[Any]:
+    kinds = set(map(type, values))
+    if kinds in ({float}, {int}):
+        return torch.from_numpy(np.array(values))
+    return list(values)
 
 
 def _as_rows(columns: dict[str, Tensor | list[Any]]) -> list[Row]:
