@@ -17,7 +17,7 @@ from thermo_pl.callbacks.monitor import Monitor
 from thermo_pl.callbacks.processes import find_process
 from thermo_pl.callbacks.quasi_static import QuasiStatic
 from thermo_pl.datamodules.base import PathDataModule
-from thermo_pl.files import write_json
+from thermo_pl.files import write_json, write_whole
 from thermo_pl.laws.promise import promise
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.particles import Particles, interpolate
@@ -122,7 +122,7 @@ class RunReport(Monitor):
 
     def _write_sheet(self, directory: Path, names: list[str]) -> None:
         picture, content = sheet(self._frames(), names)
-        (directory / "frames.png").write_bytes(picture)
+        write_whole(directory / "frames.png", picture)
         write_json(directory / "frames.json", content)
 
 

@@ -14,6 +14,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from typing_extensions import override
 
 from thermo_pl.checkpoints import read_checkpoint
+from thermo_pl.files import write_whole
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -32,20 +33,9 @@ class WholeCheckpoints(TorchCheckpointIO):
             return
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
         content = io.BytesIO()  # of a disk that is full torch would tell in its own way
         torch.save(checkpoint, content)
-        try:
-            with open(part, "xb") as file:
-                file.write(content.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())  # else a power cut can leave the new name on an empty file
-            if target.exists():
-                _keep(target)
-            os.replace(part, target)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+        write_whole(target, content.getbuffer(), first=_keep)
 
     @override
     def load_checkpoint(

@@ -14,7 +14,7 @@ import os
 import re
 import uuid
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +30,30 @@ def write_atomic(path: str | os.PathLike[str], text: str) -> None:
         path: the file, in a directory that exists.
         text: what it shall contain, written as UTF-8 with the line ends as they are.
     """
+    write_whole(path, text.encode())
+
+
+def write_whole(
+    path: str | os.PathLike[str],
+    content: bytes | memoryview,
+    first: Callable[[Path], None] | None = None,
+) -> None:
+    """Write bytes so that a reader sees the old file or the new one, never a part.
+
+    Args:
+        path: the file, in a directory that exists.
+        content: what it shall contain.
+        first: called with the file just before it is replaced, if there is one.
+    """
     target = Path(path)
     part = target.with_name(f".{target.name}.{uuid.uuid4().hex}")  # same file system as the target
     try:
-        with open(part, "x", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with open(part, "xb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())  # else a power cut can leave the new name on an empty file
+        if first is not None and target.exists():
+            first(target)
         os.replace(part, target)
     except BaseException:
         part.unlink(missing_ok=True)

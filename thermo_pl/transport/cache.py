@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
-import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thermo_pl.errors import TransportError
+from thermo_pl.files import write_whole
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -139,14 +140,7 @@ def _checksum(path: Path, arrays: Arrays) -> str:
 
 def _write(path: Path, arrays: Arrays) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    contents: dict[str, Any] = {CHECKSUM: np.array(_checksum(path, arrays)), **arrays}
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **contents)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    named: dict[str, Any] = {CHECKSUM: np.array(_checksum(path, arrays)), **arrays}
+    content = io.BytesIO()
+    np.savez(content, **named)
+    write_whole(path, content.getbuffer())
