@@ -57,8 +57,8 @@ class FreeEnergySurface(QuasiStatic):
             equilibration,
             probes,
             response,
-            predictor,
-            on_transition,
+            predictor=predictor,
+            on_transition=on_transition,
             protocol=protocol,
             drives=drives,
         )

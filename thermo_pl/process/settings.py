@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from thermo_pl.errors import require
 from thermo_pl.process.equilibration import Equilibration
@@ -181,14 +181,7 @@ class Settings:
         equilibration: Equilibration | None,
         probes: Probes | None,
         response: ResponseSettings | None,
-        predictor: bool,
-        on_transition: OnTransition,
-        parts: int = 1,
-        newton: bool = False,
-        min_step: float = 1 / 16,
-        hold: Hold = "train",
-        protocol: Protocol = "sudden",
-        drives: int = 1,
+        **others: Any,
     ) -> Settings:
         """Settings from arguments that may be left out.
 
@@ -196,28 +189,14 @@ class Settings:
             equilibration: how the run is brought to equilibrium first.
             probes: the solving, the control and the measuring probe.
             response: how the linear response is solved.
-            predictor: move θ by the response before each relaxation.
-            on_transition: ``mark``, ``continue`` or ``stop``.
-            parts: parts into which a relaxation is cut.
-            newton: take Newton steps in θ, too.
-            min_step: share of the process's own step below which none is tried.
-            hold: ``train`` or ``validation``.
-            protocol: ``sudden`` or ``shortcut``.
-            drives: drives of θ in a step of the shortcut, 1 or 2.
+            **others: the other attributes, by name.
 
         Returns:
             The settings.
         """
-        return cls(
+        parts = (
             equilibration or Equilibration(),
             probes or Probes(),
             response or ResponseSettings(),
-            predictor,
-            on_transition,
-            parts,
-            newton,
-            min_step,
-            hold,
-            protocol,
-            drives,
         )
+        return cls(*parts, **others)
