@@ -105,11 +105,7 @@ class Instruments:
             return Stand(data.leg, measured, force, measured.classification, math.nan)
         measured, probe = self.state(), self._kept("measuring")
         force = data_force(networks, probe, data.t, draws_to_decode(probe))
-        if not math.isfinite(force.value):
-            raise NonFinite(
-                f"measuring probe: got dJ/dt = {force.value} at t = {data.t:.4g}; allowed: a "
-                "finite number; take smaller steps, more damping or a lower learning rate"
-            )
+        _check(math.isfinite(force.value), "measuring", f"dJ/dt = {force.value}", data.t)
         held = measured.classification
         if self._settings.hold == "validation":
             held = self.loss("held")
@@ -130,11 +126,7 @@ class Instruments:
         data = self._system.data
         draws = classification_draws(self._system.networks, self._kept(kind), data.t)
         found = Estimate.of_draws(NOTHING, draws)
-        if not math.isfinite(found.value):
-            raise NonFinite(
-                f"{kind} probe: got C = {found.value} at t = {data.t:.4g}; allowed: a finite "
-                "number; take smaller steps, more damping or a lower learning rate"
-            )
+        _check(math.isfinite(found.value), kind, f"C = {found.value}", data.t)
         return found
 
     def control(self, rule: Rule[Any]) -> Control:
@@ -264,14 +256,18 @@ class Instruments:
         )
 
     def _checked(self, measured: Measurement) -> Measurement:
-        if not measured.finite:
-            terms = (measured.rate, measured.distortion, measured.classification)
-            raise NonFinite(
-                f"measuring probe: got R, D, C = {[term.value for term in terms]} at t = "
-                f"{measured.t:.4g}; allowed: finite numbers; take smaller steps, more damping or a "
-                "lower learning rate"
-            )
+        terms = (measured.rate, measured.distortion, measured.classification)
+        found = f"R, D, C = {[term.value for term in terms]}"
+        _check(measured.finite, "measuring", found, measured.t)
         return measured
+
+
+def _check(finite: bool, kind: Kind, found: str, t: float) -> None:
+    if not finite:
+        raise NonFinite(
+            f"{kind} probe: got {found} at t = {t:.4g}; allowed: finite numbers; take smaller "
+            "steps, more damping or a lower learning rate"
+        )
 
 
 @torch.no_grad()
