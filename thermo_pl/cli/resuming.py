@@ -7,12 +7,12 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import yaml
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
 from thermo_pl.checkpoints import newest_checkpoint, read_checkpoint
-from thermo_pl.errors import ConfigError, require
+from thermo_pl.errors import ConfigError, DataError, require
 from thermo_pl.runs.directory import run_directories
+from thermo_pl.runs.reader import parse_yaml, read_file
 
 LAST = "last"
 
@@ -54,7 +54,7 @@ def requeued(root: Path, config: str) -> str | None:
     if not SLURMEnvironment.detect():
         return None
     again = int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
-    wanted = yaml.safe_load(config) | {"ckpt_path": None}
+    wanted = parse_yaml(config) | {"ckpt_path": None}
     for run in run_directories(root):
         theirs = _config(run)
         if theirs | {"ckpt_path": None} != wanted:
@@ -95,7 +95,7 @@ def _last(root: Path) -> Path:
 
 def _config(run: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):  # cut off before it was written, or not ours
+        content: dict[str, Any] = read_file(run / "config.yaml", parse_yaml, dict)
+    except DataError:  # cut off before it was written, or not ours
         return {}
-    return content if isinstance(content, dict) else {}
+    return content
