@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from scipy.stats import kstest
 from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Independent, Normal, kl_divergence
 
@@ -30,6 +31,7 @@ from thermo_pl.networks import (
     Networks,
     StandardNormal,
 )
+from thermo_pl.networks.cubature import turned_cubature
 from thermo_pl.particles import Particles
 from thermo_pl.path.segments import first_law_residual
 from thermo_pl.response import measurement
@@ -152,6 +154,18 @@ def test_fewer_draws_of_a_large_probe_are_decoded() -> None:
         return draws_to_decode(Probe(Particles(image, image, image, image, weight), image))
 
     assert [count(n) for n in (1, 4096, 8192, 16_384, 54_000, 10**6)] == [8, 8, 8, 4, 2, 2]
+
+
+@pytest.mark.parametrize(("n", "decoded"), [(16_384, 2 * 8), (16_385, 3)])
+def test_single_points_of_rotations_are_independent_normal_draws(n: int, decoded: int) -> None:
+    # two whole rotations of 8 points are 262,144 images to decode for n = 16,384, too many beyond
+    weight, image = torch.ones(n), torch.empty(n, 0)
+    probe = Probe(Particles(image, image, image, image, weight), turned_cubature(n, 2, 0, 4), 8)
+    few = few_draws(probe, draws_to_decode(probe))
+    assert (len(few.noise), few.points) == (decoded, 8 if decoded == 16 else 1)
+    if few.points == 1:
+        assert all(kstest(draw.flatten(), "norm").pvalue > 1e-3 for draw in few.noise)
+        assert torch.corrcoef(few.noise.flatten(1)).triu(1).abs().max() < 5 / math.sqrt(2 * n)
 
 
 def test_standard_errors_are_those_of_the_spread_over_draws() -> None:

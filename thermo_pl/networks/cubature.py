@@ -7,7 +7,9 @@ from scipy.stats import chi
 from torch import Tensor
 
 
-def turned_cubature(n: int, k: int, seed: int, count: int = 1) -> Tensor:
+def turned_cubature(
+    n: int, k: int, seed: int, count: int = 1, dtype: torch.dtype = torch.float64
+) -> Tensor:
     """Points of equal weight for n standard normals in k dimensions, turned at random for each.
 
     Each normal has the points ±r e_1 … ±r e_k on two spheres, each turned by a random rotation of
@@ -25,21 +27,22 @@ def turned_cubature(n: int, k: int, seed: int, count: int = 1) -> Tensor:
         k: dimensions.
         seed: of the rotations and radii.
         count: independent ones for each normal.
+        dtype: of the result; rotations are drawn in float64.
 
     Returns:
-        Float64, shape ``(4k count, n, k)``; the 4k points of one rotation follow each other.
+        Shape ``(4k count, n, k)``; the 4k points of one rotation follow each other.
     """
     generator = torch.Generator().manual_seed(seed)
-    points = []
-    for _ in range(count):
+    # the points of one normal next to each other in memory, where products over them are taken
+    points = torch.empty(n, k, count, 2, 2, k, dtype=dtype)
+    for turn in range(count):
         within = torch.rand(n, generator=generator, dtype=torch.float64)
         u = (torch.randperm(n, generator=generator) + within) / n
-        for share in (u, 1 - u):
+        for sphere, share in enumerate((u, 1 - u)):
             radius = torch.from_numpy(chi.ppf(share.numpy(), k))
-            axes = radius[:, None, None] * _rotations(n, k, generator)
-            points += [axes, -axes]
-    # the points of one normal next to each other in memory, where products over them are taken
-    return torch.cat(points, 1).mT.contiguous().permute(2, 0, 1)
+            axes = (radius[:, None, None] * _rotations(n, k, generator)).mT
+            points[:, :, turn, sphere, 0], points[:, :, turn, sphere, 1] = axes, -axes
+    return points.flatten(2).permute(2, 0, 1)
 
 
 def _rotations(n: int, k: int, generator: torch.Generator) -> Tensor:

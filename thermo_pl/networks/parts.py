@@ -185,8 +185,9 @@ class Networks(nn.Module):
         Returns:
             Shape ``(4 latent_dim samples, n, latent_dim)``, on the device of the model.
         """
-        points = turned_cubature(n, self.encoder.latent_dim, seed, samples)
-        return points.to(self.device, self.dtype)
+        return turned_cubature(n, self.encoder.latent_dim, seed, samples, self.dtype).to(
+            self.device
+        )
 
     def forward(self, x: Tensor, noise: Tensor) -> Outputs:
         """Run all networks.

@@ -15,8 +15,8 @@ DRAWS = 2**21
 """Encodings of a probe that steers or measures, where its size is ``auto``: a tenth of a second."""
 LEAST, MOST = 16, 2048
 """Draws of z for each particle then."""
-ROTATIONS = 4
-"""Rotations of the cubature below which independent draws are taken then."""
+ROTATIONS, ROTATED = 4, 2**24
+"""Rotations that a probe has then at least, and the encodings they may come to at most."""
 Hold = Literal["train", "validation"]
 """Which particles a process holds its C on."""
 
@@ -33,13 +33,13 @@ class Probes:
     trains on. Other rotations of the cubature, which training never saw, steer and measure it;
     ``control_samples`` and ``measuring_samples`` say how many. With ``cubature: true`` such
     rotations also steer and measure a model that trains on fresh draws. A rotation has 4
-    ``latent_dim`` points. C has about a third of the variance on them that it has on as many
-    independent draws. ``auto`` takes them where z is Gaussian and :data:`DRAWS` allows four of
-    them, or where their number is given.
+    ``latent_dim`` points. C has far less variance on them than on as many independent draws: a
+    third on the digits, a fiftieth on MNIST. ``auto`` takes them where z is Gaussian and four of
+    them are at most :data:`ROTATED` encodings, or where their number is given.
 
     With ``auto`` a probe has as many draws as :data:`DRAWS` allows for its particles, from 16 to
-    2,048: the 1,045 pairs of the digits have 62 rotations of 32 points each, the 54,000 of MNIST 38
-    independent draws.
+    2,048, or four rotations: the 1,045 pairs of the digits have 62 rotations of 32 points each, the
+    54,000 of MNIST 4 of 64.
 
     Attributes:
         solving_particles: particles of the solving probe.
@@ -93,7 +93,7 @@ class Probes:
         if self.cubature != "auto":
             return self.cubature
         counted = getattr(self, f"{kind}_samples") == "auto"
-        return counted and ROTATIONS * points * particles <= DRAWS
+        return counted and ROTATIONS * points * particles <= ROTATED
 
     def samples(self, kind: str, particles: int, points: int) -> int:
         """How many noise draws a probe has for each of its particles.
@@ -112,7 +112,8 @@ class Probes:
             return given
         if kind == "solving":
             return max(1, self.solving_particles // particles)
-        least = max(LEAST // points, 2)  # two, so that the error is known
+        rotated = points > 1 and ROTATIONS * points * particles <= ROTATED
+        least = ROTATIONS if rotated else max(LEAST // points, 2)  # two, so that the error is known
         return min(max(DRAWS // (particles * points), least), max(MOST // points, least))
 
 

@@ -30,6 +30,8 @@ DECODED = 8
 """Noise draws that are decoded: D needs fewer than C."""
 ENOUGH = 65_536
 """Decoded images beyond which more noise draws are not worth their time."""
+WHOLE = 4 * ENOUGH
+"""Decoded images beyond which one point of a rotation of the cubature stands for all of them."""
 
 
 @dataclass(frozen=True)
@@ -222,12 +224,16 @@ def few_draws(probe: Probe, count: int) -> Probe:
 
     Args:
         probe: particles and noise.
-        count: draws to keep; the points of a cubature are one.
+        count: draws to keep; the points of a rotation of the cubature are one.
 
     Returns:
-        The smaller probe.
+        The smaller probe. Where two whole rotations are too much to decode, it has the first point
+        of each rotation: as the rotation is random, that is an independent normal draw.
     """
-    return probe._replace(noise=probe.noise[: count * probe.points])
+    few = probe.noise[: count * probe.points]
+    if _whole(probe):
+        return probe._replace(noise=few)
+    return probe._replace(noise=few[:: probe.points], points=1)
 
 
 def draws_to_decode(probe: Probe) -> int:
@@ -239,7 +245,13 @@ def draws_to_decode(probe: Probe) -> int:
     Returns:
         8, and fewer for a probe of many particles, but two, so that an error is known.
     """
-    return max(2, min(DECODED, ENOUGH // (probe.points * len(probe.particles.weight))))
+    points = probe.points if _whole(probe) else 1
+    return max(2, min(DECODED, ENOUGH // (points * len(probe.particles.weight))))
+
+
+def _whole(probe: Probe) -> bool:
+    # whether two rotations of a cubature can be decoded with all their points
+    return 2 * probe.points * len(probe.particles.weight) <= WHOLE or probe.points == 1
 
 
 def _decoded(model: Networks, probe: Probe, count: int) -> Probe:
