@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 
 from thermo_pl.datamodules.digits import Digits
 from thermo_pl.datamodules.scales import Learning
-from thermo_pl.datamodules.sources import SPLITS, ImageSource, Split
+from thermo_pl.datamodules.sources import SPLITS, ImageSource, IntArray, Split
+from thermo_pl.datamodules.spreading import spread_labels
 from thermo_pl.errors import DataError, require
 from thermo_pl.transport.cache import content_hash
 
@@ -32,6 +34,11 @@ class Waypoint:
             left as they are.
         choice: seed of the random choice of these images. Of a class, the same images are kept in
             all waypoints of the same source and ``choice``.
+        labels: ``given`` takes the labels of the source. ``spread`` keeps all training images, and
+            ``per_class`` says how many of them have labels: the others get theirs over a graph of
+            near neighbours, see :mod:`thermo_pl.datamodules.spreading`, and count by how sure these
+            are. That they belong to the classes of the waypoint is known. Labels of the other
+            splits are those of the source.
 
     Example:
         >>> import thermo_pl as tp
@@ -48,6 +55,7 @@ class Waypoint:
     transform: nn.Module | list[nn.Module] | None = None
     per_class: int | list[int | None] | None = None
     choice: int = 0
+    labels: Literal["given", "spread"] = "given"
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,12 +67,15 @@ class Domain:
         classes: the classes, sorted.
         fingerprint: hash of the content; domains with the same content have the same one.
         names: what the classes 0, 1, … are called; empty where a number is its own name.
+        confidence: of the labels of the train split, shape ``(n,)``, up to 1; None where all are
+            given.
     """
 
     splits: dict[str, Split]
     classes: tuple[int, ...]
     fingerprint: str
     names: tuple[str, ...] = ()
+    confidence: Tensor | None = None
 
     def name(self, label: int) -> int | str:
         """What a class is called.
@@ -125,6 +136,11 @@ def _check_choice(waypoint: Waypoint, name: str) -> None:
     fits = not listed or (classes is not None and len(numbers) == len(classes))
     require(ok and fits, f"{name}.per_class", some, allowed)
     require(waypoint.choice >= 0, f"{name}.choice", waypoint.choice, "an integer from 0")
+    known = waypoint.labels in {"given", "spread"}
+    require(known, f"{name}.labels", waypoint.labels, "given, spread")
+    told = waypoint.labels == "given" or some is not None
+    allowed = "given, or spread with per_class, which says how many images have labels"
+    require(told, f"{name}.labels", waypoint.labels, allowed)
 
 
 def load_domains(
@@ -150,7 +166,7 @@ def load_domains(
         domain = _load_domain(waypoint, f"waypoints[{number}]")
         if transform is not None:
             splits = _transformed(domain.splits, transform, "data", learn=number == 0)
-            domain = _domain(splits, domain.classes, domain.names)
+            domain = _domain(splits, domain.classes, domain.names, domain.confidence)
         domains.append(known.setdefault(domain.fingerprint, domain))
         if domain.image_shape != domains[0].image_shape:
             raise DataError(
@@ -181,10 +197,18 @@ def _load_domain(waypoint: Waypoint, name: str) -> Domain:
     chosen = present if waypoint.classes is None else _numbered(waypoint.classes, known, name)
     classes = sorted(chosen)
     splits = {key: _selected(splits[key], classes, f"{name}, {key} split") for key in SPLITS}
+    confidence = None
     if waypoint.per_class is not None:
-        kept = _kept(waypoint, chosen)
-        splits["train"] = _fewer(splits["train"], kept, waypoint.choice)
-    return _domain(splits, tuple(classes), names)
+        images, labels = train = splits["train"]
+        few = _chosen(train, _kept(waypoint, chosen), waypoint.choice)
+        if waypoint.labels == "spread":
+            points = images.flatten(1).double().numpy()
+            spread, sure = spread_labels(points, few, labels.numpy()[few])
+            splits["train"] = Split(images, torch.from_numpy(spread))
+            confidence = torch.from_numpy(sure)
+        else:
+            splits["train"] = Split(images[few], labels[few])
+    return _domain(splits, tuple(classes), names, confidence)
 
 
 def _numbered(classes: Sequence[int | str], known: dict[int, int | str], name: str) -> list[int]:
@@ -197,10 +221,17 @@ def _numbered(classes: Sequence[int | str], known: dict[int, int | str], name: s
     return [numbers[str(label)] for label in classes]
 
 
-def _domain(splits: dict[str, Split], classes: tuple[int, ...], names: tuple[str, ...]) -> Domain:
+def _domain(
+    splits: dict[str, Split],
+    classes: tuple[int, ...],
+    names: tuple[str, ...],
+    confidence: Tensor | None,
+) -> Domain:
     arrays = [tensor.numpy() for part in splits.values() for tensor in (part.images, part.labels)]
+    if confidence is not None:
+        arrays.append(confidence.numpy())
     text = f"domain {names}" if names else "domain"
-    return Domain(splits, classes, content_hash(text, arrays), names)
+    return Domain(splits, classes, content_hash(text, arrays), names, confidence)
 
 
 def _transformed(
@@ -290,12 +321,11 @@ def _kept(waypoint: Waypoint, classes: Sequence[int]) -> dict[int, int | None]:
     return dict.fromkeys(classes, waypoint.per_class)
 
 
-def _fewer(split: Split, kept: dict[int, int | None], choice: int) -> Split:
+def _chosen(split: Split, kept: dict[int, int | None], choice: int) -> IntArray:
     chosen = []
     for label, number in kept.items():
         index = np.flatnonzero(split.labels == label)
         # a stream for each class, so that it does not matter which other classes there are
         rng = np.random.default_rng([choice, *([label] if label >= 0 else [-label, 1])])
         chosen.append(rng.permutation(index)[:number])
-    all_of_them = torch.from_numpy(np.sort(np.concatenate(chosen)))
-    return Split(split.images[all_of_them], split.labels[all_of_them])
+    return np.sort(np.concatenate(chosen))

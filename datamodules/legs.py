@@ -12,13 +12,19 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from thermo_pl.datamodules.coupled import CoupledImages, at_rest
+from thermo_pl.datamodules.coupled import CoupledImages
 from thermo_pl.datamodules.domains import Domain
 from thermo_pl.datamodules.sources import SPLITS
 from thermo_pl.errors import DataError
 from thermo_pl.progress import stage
 from thermo_pl.transport.cache import ArrayCache, content_hash
-from thermo_pl.transport.couplings import DEFAULTS, Transport, exact_coupling
+from thermo_pl.transport.couplings import (
+    DEFAULTS,
+    Coupling,
+    Transport,
+    exact_coupling,
+    identity_coupling,
+)
 from thermo_pl.transport.matching import match_classes, matched_coupling
 
 LabelMode = Literal["matched", "ordered", "soft"]
@@ -198,7 +204,10 @@ def _legs(
         for part, mapping in zip(parts, indices, strict=True)
     ]
     if len(domains) == 1:
-        return [at_rest(parts[0].images, labels[0])]
+        still = identity_coupling(len(labels[0]))
+        if split == "train":
+            still = _by_confidence(still, domains[0], domains[0])
+        return [CoupledImages(parts[0].images, parts[0].images, labels[0], labels[0], still)]
     legs = []
     for leg in range(len(domains) - 1):
         (x_a, y_a), (x_b, y_b) = parts[leg], parts[leg + 1]
@@ -217,8 +226,28 @@ def _legs(
                     transport,
                 )
             )
+        if split == "train":
+            coupling = _by_confidence(coupling, domains[leg], domains[leg + 1])
         legs.append(CoupledImages(x_a, x_b, labels[leg], labels[leg + 1], coupling))
     return legs
+
+
+def _by_confidence(plan: Coupling, a: Domain, b: Domain) -> Coupling:
+    # A pair counts by the less sure of its two labels. The plan stays that of all images, and each
+    # class of the source keeps its mass: no class counts for less because it is harder to tell.
+    ends = [
+        domain.confidence.numpy()[index]
+        for domain, index in ((a, plan.rows), (b, plan.cols))
+        if domain.confidence is not None
+    ]
+    if not ends:
+        return plan
+    mass = plan.mass * np.min(ends, axis=0)
+    group = a.splits["train"].labels.numpy()[plan.rows]
+    for label in np.unique(group):
+        of_class = group == label
+        mass[of_class] *= plan.mass[of_class].sum() / mass[of_class].sum()
+    return Coupling(plan.rows, plan.cols, mass, plan.cost)
 
 
 def _relabelled(labels: Tensor, mapping: Mapping[int, int]) -> Tensor:
