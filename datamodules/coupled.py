@@ -105,6 +105,38 @@ class CoupledImages(Dataset[Particles]):
         first, second = (_second_moment(images, index, self.mass) for images, index in ends)
         return first, second
 
+    def start(self) -> CoupledImages:
+        """The first images of the pairs, at rest.
+
+        Returns:
+            Each coupled with itself, with the mass of all its pairs.
+        """
+        mass = self.mass.new_zeros(len(self._source)).index_add_(0, self._rows, self.mass)
+        still = identity_coupling(len(self._source))
+        still = Coupling(still.rows, still.cols, mass.numpy(), 0.0)
+        images, labels = self._source, self._source_label
+        return CoupledImages(images, images, labels, labels, still)
+
+    def beside(self, others: CoupledImages, share: float) -> CoupledImages:
+        """These pairs, with others beside them.
+
+        Args:
+            others: pairs of images of the same shape and labels of the same classes.
+            share: of the mass, what the others have.
+
+        Returns:
+            The pairs of both. Images are copied.
+        """
+        coupling = Coupling(
+            np.concatenate([self._rows.numpy(), others._rows.numpy() + len(self._source)]),
+            np.concatenate([self._cols.numpy(), others._cols.numpy() + len(self._target)]),
+            np.concatenate([(1 - share) * self.mass.numpy(), share * others.mass.numpy()]),
+            (1 - share) * self.cost + share * others.cost,
+        )
+        parts = ("_source", "_target", "_source_label", "_target_label")
+        joined = (torch.cat([getattr(self, part), getattr(others, part)]) for part in parts)
+        return CoupledImages(*joined, coupling)
+
     def draw(self, n: int, generator: torch.Generator | None = None) -> Particles:
         """Independent draws, with replacement, with probability equal to the mass.
 

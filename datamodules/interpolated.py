@@ -64,6 +64,7 @@ class InterpolatedDataModule(PathDataModule):
         transport: Transport | None = None,
         mixture: bool = False,
         transform: nn.Module | list[nn.Module] | None = None,
+        replay: float = 0.0,
     ) -> None:
         """Check the waypoints; they are loaded and coupled when they are first needed.
 
@@ -86,16 +87,22 @@ class InterpolatedDataModule(PathDataModule):
             transform: applied to all domains after their own transforms, or several. One that
                 learns, as :class:`~thermo_pl.datamodules.Standardise`, learns from the train split
                 of the first domain.
+            replay: share of training images of the first domain at rest, with their labels, beside
+                those that move, on the whole path: the domain at t is the mixture of both, and so
+                is J. It keeps the first domain in mind. Held-out splits have none.
 
         Raises:
             ConfigError: if an argument is not allowed.
         """
         check_waypoints(waypoints)
+        moves = len(waypoints) > 1 and not mixture
+        allowed = "0, or a share below 1 with two waypoints or more and without mixture"
+        require(replay == 0 or (moves and 0 < replay < 1), "replay", replay, allowed)
         require(labels in LABEL_MODES, "labels", labels, ", ".join(LABEL_MODES))
         n_legs = max(1, len(waypoints) - 1)
         super().__init__(n_legs, batch_size, train_batches, eval_batch_size, num_workers, seed)
         self.waypoints, self.labels, self.mixture = waypoints, labels, mixture
-        self.transform = transform
+        self.transform, self.replay = transform, replay
         self.transport = transport or Transport()
         self._cache = ArrayCache(cache_dir)
         self._domains: list[Domain] | None = None
@@ -131,6 +138,12 @@ class InterpolatedDataModule(PathDataModule):
             path = build_path(domains, self.labels, self._cache, orders, self.transport)
         if self.mixture:  # the same pairs make other domains
             path = replace(path, fingerprint=content_hash(f"mixture {path.fingerprint}", []))
+        if self.replay:
+            legs = path.legs["train"]
+            first = legs[0].start()
+            train = [leg.beside(first, self.replay) for leg in legs]
+            mark = content_hash(f"replay {self.replay} {path.fingerprint}", [])
+            path = replace(path, legs=path.legs | {"train": train}, fingerprint=mark)
         return path
 
     def _loaded(self) -> list[Domain]:

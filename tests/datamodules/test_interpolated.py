@@ -519,3 +519,34 @@ def test_domains_that_cannot_be_matched(datamodule: Maker) -> None:
     with pytest.raises(DataError, match=r"2 classes .* cannot be matched with 3 classes"):
         datamodule(Waypoint([0, 1]), Waypoint([5, 6, 7]))
     assert datamodule(Waypoint([0, 1]), Waypoint([5, 6, 7]), labels="soft").n_classes == 5
+
+
+def test_replay_keeps_a_share_of_the_first_domain_at_rest(
+    datamodule: Maker, toys: ToyMaker
+) -> None:
+    ends = [toys({0: [0.1, 0.2, 0.25], 1: [0.4, 0.5]}), toys({0: [0.63, 0.77], 1: [0.91]})]
+    waypoints = [Waypoint(source=source) for source in ends]
+    plain, data = datamodule(*waypoints), datamodule(*waypoints, replay=0.25)
+    at = {}
+    for t in (0.0, 0.5, 1.0):
+        data.move_to(0, t)
+        at[t] = data.formed(data.coupling("train").all())
+        weights = {round(float(x), 4): 0.0 for x in at[t].x.flatten()}
+        for x, weight in zip(at[t].x.flatten(), at[t].weight, strict=True):
+            weights[round(float(x), 4)] += float(weight) / len(at[t].weight)
+        # each class of three or two images has a half
+        first = {0.1: 1 / 6, 0.2: 1 / 6, 0.25: 1 / 6, 0.4: 0.25, 0.5: 0.25}
+        last = {0.63: 0.25, 0.77: 0.25, 0.91: 0.5}
+        share = 1.0 if t == 0 else 0.25
+        for x, mass in first.items():
+            assert weights[x] == pytest.approx(share * mass)
+        if t == 1:
+            for x, mass in last.items():
+                assert weights[x] == pytest.approx(0.75 * mass)
+    assert torch.equal(at[0.0].y, at[1.0].y)
+    assert len(data.coupling("test")) == len(plain.coupling("test"))
+    with pytest.raises(DataError, match="saved on another path"):
+        data.load_state_dict(plain.state_dict())
+    for refused, arguments in ((waypoints[:1], {}), (waypoints, {"mixture": True})):
+        with pytest.raises(ConfigError, match=r"replay: got 0.5; allowed: 0, or a share below 1"):
+            datamodule(*refused, replay=0.5, **arguments)
