@@ -17,6 +17,7 @@ from thermo_pl.callbacks.prediction_writer import PredictionWriter
 from thermo_pl.callbacks.progress import ProcessProgress
 from thermo_pl.callbacks.quasi_static import QuasiStatic
 from thermo_pl.callbacks.report_page import ReportPage
+from thermo_pl.callbacks.retention import Retention
 from thermo_pl.callbacks.run_report import RunReport
 from thermo_pl.callbacks.stroke_process import StrokeProcess
 from thermo_pl.process.equilibration import Equilibration
@@ -49,6 +50,7 @@ __all__ = [
     "ProcessProgress",
     "QuasiStatic",
     "ReportPage",
+    "Retention",
     "RunReport",
     "StepControl",
     "Stroke",

@@ -36,6 +36,8 @@ from thermo_pl.process.steps import Step
 from thermo_pl.process.system import System
 
 NAN = float("nan")
+VALIDATED = ("val/C", "val/accuracy", "kept/C", "kept/accuracy")
+"""What is taken from a validation, if it is there."""
 
 
 class QuasiStatic(OwnSettings, CountsRelaxation, OwnPlace):
@@ -164,11 +166,8 @@ class QuasiStatic(OwnSettings, CountsRelaxation, OwnPlace):
         self.check_place(trainer)
         metrics = trainer.callback_metrics if self._validated else {}
         now = time.monotonic()
-        seen = Seen(
-            now - self._since,
-            float(metrics.get("val/C", NAN)),
-            float(metrics.get("val/accuracy", NAN)),
-        )
+        told = (float(metrics.get(name, NAN)) for name in VALIDATED)
+        seen = Seen(now - self._since, *told)
         before, result = self.state, self._running.end(self._under_way, seen)
         self._state, self._step = result.state, None
         self.leave()

@@ -133,9 +133,13 @@ class CoupledImages(Dataset[Particles]):
             np.concatenate([(1 - share) * self.mass.numpy(), share * others.mass.numpy()]),
             (1 - share) * self.cost + share * others.cost,
         )
-        parts = ("_source", "_target", "_source_label", "_target_label")
-        joined = (torch.cat([getattr(self, part), getattr(others, part)]) for part in parts)
-        return CoupledImages(*joined, coupling)
+        return CoupledImages(
+            torch.cat([self._source, others._source]),
+            torch.cat([self._target, others._target]),
+            torch.cat([self._source_label, others._source_label]),
+            torch.cat([self._target_label, others._target_label]),
+            coupling,
+        )
 
     def draw(self, n: int, generator: torch.Generator | None = None) -> Particles:
         """Independent draws, with replacement, with probability equal to the mass.

@@ -258,6 +258,20 @@ SCHEMA = (
     Column(
         "val_accuracy", "", "validation", "thermo", "accuracy on validation examples", compared=True
     ),
+    Column(
+        "kept_C",
+        "nats",
+        "validation",
+        "thermo",
+        "C on validation examples of the first domain; empty without a `Retention`",
+    ),
+    Column(
+        "kept_accuracy",
+        "",
+        "validation",
+        "thermo",
+        "accuracy on validation examples of the first domain; empty without a `Retention`",
+    ),
 )
 """All columns, in the order of the file: one row per macro-step."""
 

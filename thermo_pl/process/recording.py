@@ -60,6 +60,8 @@ def measured_row(
         "seconds": seen.seconds,
         "val_C": seen.val_loss,
         "val_accuracy": seen.val_accuracy,
+        "kept_C": seen.kept_loss,
+        "kept_accuracy": seen.kept_accuracy,
     }
     here, there = (None if k is None else k.metric for k in (step.state.known, known))
     row |= length_columns(before, row, here, there)

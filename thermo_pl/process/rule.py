@@ -149,11 +149,15 @@ class Seen(NamedTuple):
         seconds: since the last row.
         val_loss: C on validation particles; nan without a validation.
         val_accuracy: accuracy on them.
+        kept_loss: C on validation particles of the first domain; nan where it is not asked for.
+        kept_accuracy: accuracy on these.
     """
 
     seconds: float = float("nan")
     val_loss: float = float("nan")
     val_accuracy: float = float("nan")
+    kept_loss: float = float("nan")
+    kept_accuracy: float = float("nan")
 
 
 class Rule(ABC, Generic[C]):
