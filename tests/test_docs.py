@@ -125,8 +125,8 @@ def test_every_slide_has_its_row_and_every_row_its_test() -> None:
     )
     for _, row in rows:
         command, test, _ = (cell.strip() for cell in row.split("|")[2:])
-        for config in re.findall(r"lightning_configs/\S+\.yaml", command):
-            assert (REPO / config).is_file()
+        for config in re.findall(r"`(\S+\.yaml)`", command):
+            assert (REPO / "lightning_configs" / config).is_file()
         assert all(name in names for name in re.findall(r"`(\w+)`", test)), row
 
 

@@ -27,9 +27,10 @@ def tensor(values):
 
 
 labels, noise = tensor([[1.0, 0.3, -0.2], [0.1, -0.8, 0.4]]), tensor([[0.02, 0.0], [0.0, 0.02]])
-variances = {"decoder_variance": 0.5, "classifier_variance": 0.2}
 legs = [
-    LinearGaussian(tensor(start), tensor(end), labels, noise, *variances.values(), latent_dim=2)
+    LinearGaussian(  # with the variances of decoder and classifier, and two latents
+        tensor(start), tensor(end), labels, noise, 0.5, 0.2, 2
+    )
     for start, end in pairwise([A, B, C, D, A])
 ]
 
