@@ -140,17 +140,19 @@ def colours(kind: str) -> Config:
     return case(waypoints, *networks, 5)
 
 
-def vision(source: str, first: list[int], second: list[int], kind: str) -> Config:
+def vision(source: str, first: list[int], second: list[int], kind: str, **more: Any) -> Config:
     """MNIST or Fashion-MNIST."""
     shape = [1, 28, 28]
     networks = mlp(shape, 256, 16) if kind == "mlp" else conv(shape, [8, 16], 16)
-    waypoints = [{"classes": c, "source": named(source)} for c in (first, second)]
+    waypoints = [{"classes": c, "source": named(source), **more} for c in (first, second)]
     return case(waypoints, *networks, len(first))
 
 
 LOW, HIGH, EVEN, ODD = [0, 1, 2, 3, 4], [5, 6, 7, 8, 9], [0, 2, 4, 6, 8], [1, 3, 5, 7, 9]
 SPLITS = ((LOW, HIGH), (EVEN, ODD), ([0, 1, 2], [7, 8, 9]))
 """Classes of both domains, for MNIST and Fashion-MNIST."""
+SOME = 1000
+"""Images of each class of MNIST and Fashion-MNIST; ``mnist_all`` has all of them."""
 CASES: dict[str, Callable[[], Config]] = {
     "digits_even_odd": lambda: digits(EVEN, ODD),
     "digits_three": lambda: digits([0, 1, 2], [7, 8, 9]),
@@ -164,11 +166,14 @@ CASES: dict[str, Callable[[], Config]] = {
     "colours": lambda: colours("mlp"),
     "colours_resnet": lambda: colours("resnet"),
     **{
-        f"{source.lower()}_{kind}_{number}": lambda s=source, k=kind, c=classes: vision(s, *c, k)
+        f"{source.lower()}_{kind}_{number}": lambda s=source, k=kind, c=classes: vision(
+            s, *c, k, per_class=SOME
+        )
         for source in ("MNIST", "FashionMNIST")
         for kind in ("mlp", "conv")
         for number, classes in enumerate(SPLITS, 1)
     },
+    "mnist_all": lambda: vision("MNIST", LOW, HIGH, "mlp"),
 }
 
 
