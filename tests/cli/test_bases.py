@@ -11,7 +11,7 @@ import yaml
 
 from support.command_line import CONFIG
 from thermo_pl.cli import main
-from thermo_pl.cli.flags import split
+from thermo_pl.cli.flags import split, without_replaced_lists
 from thermo_pl.configs.layers import load
 from thermo_pl.errors import ConfigError
 from thermo_pl.networks import StandardNormal
@@ -30,6 +30,32 @@ def write(name: str, content: Any) -> str:
 
 
 # --- the rules ---
+
+
+@pytest.mark.parametrize(
+    ("flag", "expected"),
+    [
+        ({"data.waypoints": "[{}]"}, {"data": {"class_path": "D", "init_args": {"seed": 1}}}),
+        ({"data.waypoints": "3"}, None),
+        ({"data.waypoints+": "[{}]"}, None),
+        ({"model.encoder.hidden": "[64]"}, None),
+    ],
+)
+def test_a_list_of_the_command_line_replaces_the_configs(flag: Any, expected: Any) -> None:
+    # the parser merges lists entry by entry: the classes below would stay where a flag names none
+    arguments = {"waypoints": [{"classes": [0]}], "seed": 1}
+    config = {"data": {"class_path": "D", "init_args": arguments}}
+    assert without_replaced_lists(config, flag) == (expected or config)
+
+
+def test_what_an_entry_of_a_flag_does_not_say_is_the_default(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    waypoints = "[{source: {class_path: Digits}}, {source: {class_path: Digits}}]"
+    words = ["--config", write("c.yaml", CONFIG), "--data.waypoints", waypoints]
+    assert main(["fit", *words, "--print_config"]) == 0
+    printed = yaml.safe_load(capsys.readouterr().out)["data"]["init_args"]["waypoints"]
+    assert [waypoint["classes"] for waypoint in printed] == [None, None]
 
 
 @pytest.mark.parametrize(

@@ -77,13 +77,7 @@ def with_flags(config: dict[str, Any], flags: Mapping[str, str | None]) -> dict[
     """
     config = copy.deepcopy(config)
     for key, text in flags.items():
-        *outer, last = key.split(".")
-        node: Any = config
-        for name in outer:
-            node = node.setdefault(name, {}) if isinstance(node, dict) else {}
-            node = node[-1] if isinstance(node, list) and node else node
-            if isinstance(node, dict) and "class_path" in node and last != "class_path":
-                node = node.setdefault("init_args", {})
+        node, last = _place(config, key)
         if isinstance(node, dict):
             before = node.get(last.removesuffix("+"))
             value = plain(text)
@@ -93,3 +87,40 @@ def with_flags(config: dict[str, Any], flags: Mapping[str, str | None]) -> dict[
                 value = before | {"class_path": value}
             node[last.removesuffix("+")] = value
     return config
+
+
+def without_replaced_lists(
+    config: dict[str, Any], flags: Mapping[str, str | None]
+) -> dict[str, Any]:
+    """A config without the lists that a flag replaces.
+
+    A list replaces the one below it, as between files. The parser would merge both, entry by entry,
+    and what an entry does not say would be left from the entry below.
+
+    Args:
+        config: a config.
+        flags: values by keys.
+
+    Returns:
+        The config, changed.
+    """
+    replaced = [key for key, text in flags.items() if isinstance(plain(text), list)]
+    for key in replaced:
+        changed = copy.deepcopy(config)
+        node, last = _place(changed, key)
+        if isinstance(node, dict) and last in node:
+            del node[last]
+            config = changed
+    return config
+
+
+def _place(config: dict[str, Any], key: str) -> tuple[Any, str]:
+    # what holds the value of a key, and the value's name in it
+    *outer, last = key.split(".")
+    node: Any = config
+    for name in outer:
+        node = node.setdefault(name, {}) if isinstance(node, dict) else {}
+        node = node[-1] if isinstance(node, list) and node else node
+        if isinstance(node, dict) and "class_path" in node and last != "class_path":
+            node = node.setdefault("init_args", {})
+    return node, last

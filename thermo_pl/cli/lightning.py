@@ -34,7 +34,7 @@ from thermo_pl.callbacks import (
 )
 from thermo_pl.callbacks.checks import check_trainer
 from thermo_pl.cli import resuming
-from thermo_pl.cli.flags import read_flags, split, with_flags
+from thermo_pl.cli.flags import read_flags, split, with_flags, without_replaced_lists
 from thermo_pl.configs import layers, mistakes
 from thermo_pl.configs.tree import check
 from thermo_pl.errors import ConfigError, ThermoError, require
@@ -179,7 +179,8 @@ class ThermoCLI(LightningCLI):
         check(config)
         layers.follow(config, flags, FreeEnergyModel)
         if files:  # one text, below the flags
-            words = [words[0], "--config", yaml.safe_dump(config, sort_keys=False), *others]
+            below = yaml.safe_dump(without_replaced_lists(config, flags), sort_keys=False)
+            words = [words[0], "--config", below, *others]
         try:
             self.config = parser.parse_args(words)
         except _Refused as refused:
