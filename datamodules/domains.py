@@ -157,8 +157,8 @@ def load_domains(
         One domain per waypoint.
 
     Raises:
-        DataError: if the examples are not what they must be, a class is missing or waypoints
-            differ in the shape of their examples.
+        DataError: if the examples are not what they must be, a class is missing, all examples are
+            the same, or waypoints differ in the shape of their examples.
     """
     known: dict[str, Domain] = {}
     domains: list[Domain] = []
@@ -168,6 +168,13 @@ def load_domains(
             splits = _transformed(domain.splits, transform, "data", learn=number == 0)
             domain = _domain(splits, domain.classes, domain.names, domain.confidence)
         domains.append(known.setdefault(domain.fingerprint, domain))
+        images = domain.splits["train"].images
+        if len(domain.classes) > 1 and bool((images == images[0]).all()):
+            raise DataError(
+                f"waypoints[{number}]: got {len(images)} training examples of "
+                f"{len(domain.classes)} classes that are all the same; allowed: examples that "
+                "differ; look at the source and its transform"
+            )
         if domain.image_shape != domains[0].image_shape:
             raise DataError(
                 f"waypoints[{number}]: got examples of shape {domain.image_shape}; allowed: "

@@ -316,6 +316,14 @@ def test_images_after_the_transform_are_checked(transform: nn.Module, message: s
         load_domains([Waypoint(transform=transform)])
 
 
+def test_examples_that_are_all_the_same_are_refused() -> None:
+    # nothing can be told apart: C would stay at the entropy of the labels, and look held
+    black = Occlusion(contrast=0.0)
+    with pytest.raises(DataError, match=r"waypoints\[1\]: got \d+ training examples of 2 classes"):
+        load_domains([Waypoint([0, 1]), Waypoint([0, 1], transform=black)])
+    assert load_domains([Waypoint([0], transform=black)])  # of one class there is nothing to tell
+
+
 def test_class_errors(toys: ToyMaker) -> None:
     with pytest.raises(DataError, match=r"waypoints\[0\] \(Digits\): got the classes \[10, 11\]"):
         load_domains([Waypoint([0, 11, 10])])
