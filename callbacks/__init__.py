@@ -8,6 +8,7 @@ from thermo_pl.callbacks.carnot_cycle import CarnotCycle
 from thermo_pl.callbacks.cycle import Cycle
 from thermo_pl.callbacks.domain_steps import DomainSteps
 from thermo_pl.callbacks.entropy_report import EntropyReport
+from thermo_pl.callbacks.feedback_control import FeedbackControl
 from thermo_pl.callbacks.free_energy_surface import FreeEnergySurface
 from thermo_pl.callbacks.iso_classification import IsoClassification
 from thermo_pl.callbacks.law_monitor import LawMonitor
@@ -40,6 +41,7 @@ __all__ = [
     "EntropyReport",
     "EqualLengthSteps",
     "Equilibration",
+    "FeedbackControl",
     "FreeEnergySurface",
     "IsoClassification",
     "LawMonitor",

@@ -43,10 +43,10 @@ def spread_labels(
         labels: the classes of these, shape ``(k,)``.
 
     Returns:
-        The class of each example, and its confidence, both of shape ``(n,)``. The margin is what the
-        highest potential is above the second. Without any, one of two classes is right by chance:
-        the confidence is a half. In each class it grows with the rank of the margin, to 1 for all
-        but the least sure tenth. Given labels stay; an example that no label reaches has 0.
+        The class of each example, and its confidence, both of shape ``(n,)``. The margin is what
+        the highest potential is above the second. Without any, one of two classes is right by
+        chance: the confidence is a half. In each class it grows with the rank of the margin, to 1
+        for all but the least sure tenth. Given labels stay; what no label reaches has 0.
 
     Raises:
         DataError: if there are too few examples, or a single class.

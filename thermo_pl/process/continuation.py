@@ -353,9 +353,8 @@ class Continuation(Generic[C]):
         # append the row, and ask the rule what comes next
         stand = self._measuring.stand()
         known = None if solved is None else self._knowledge(solved, None)
-        control = step.control or (
-            self._measuring.control(self.rule) if self.rule.solves else Control()
-        )
+        asked = self.rule.solves or self.rule.watches
+        control = step.control or (self._measuring.control(self.rule) if asked else Control())
         spent = state.gradients + (0 if solved is None else solved.gradients)
         state = replace(state, gradients=spent)
         row = measured_row(self.system, step, state, stand, solved, known, control, seen)

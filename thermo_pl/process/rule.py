@@ -170,6 +170,7 @@ class Rule(ABC, Generic[C]):
         course: the class of what the rule remembers.
         solves: whether the process solves the linear response. Without it there is no predictor,
             and the columns of the response are empty.
+        watches: whether C on the control probe is measured where no response is solved, too.
         steers_distortion: whether the process steers by D on the control probe, too.
         report: what a reader is told. A ``path`` has its drift and its first law, ``strokes``, an
             ``adiabat`` and a ``cycle`` have a ledger.
@@ -178,6 +179,7 @@ class Rule(ABC, Generic[C]):
 
     course: ClassVar[type[Course]] = Course
     solves: ClassVar[bool] = True
+    watches: ClassVar[bool] = False
     steers_distortion: ClassVar[bool] = False
     report: ClassVar[ReportKind] = "path"
     gamma_range: tuple[float, float] = (0.0, math.inf)
