@@ -61,7 +61,8 @@ print([name for name in table.columns if name in {"C", "gamma", "drift_max", "pr
 # ['gamma', 'C', 'drift_max', 'promise']
 # ```
 #
-# The trained model, with θ, λ and γ as they were at the end:
+# The trained model, with θ, λ and γ as they were at the end. It wants examples as it saw them: here
+# rows that are standardised as those of the first file were. Zeros are the mean plant.
 
 # %%
 import torch

@@ -124,11 +124,12 @@ def test_tables_are_the_files(runs: list[Path], both: list[Recorded]) -> None:
         assert [line["status"] for line in lines] == ["done", "done"]
 
 
-def test_figures_are_the_files(runs: list[Path], both: list[Recorded]) -> None:
+def test_figures_and_the_page_are_the_files(runs: list[Path], both: list[Recorded]) -> None:
     for run, seen in zip(runs, both, strict=True):
         for name in ("control", "rdc_space", "images"):
             original = run / "figures" / f"{name}.png"
             assert seen.media(f"figures/{name}").read_bytes() == original.read_bytes()
+        assert seen.media("report").read_bytes() == (run / "report.html").read_bytes()
 
 
 def test_summary_has_the_final_numbers(runs: list[Path], both: list[Recorded]) -> None:

@@ -319,7 +319,7 @@ def run(args: list[str]) -> int:
             trainer_defaults={
                 "default_root_dir": "runs",
                 # for predict, for validate, and the others for fit
-                "callbacks": [PredictionWriter(), EntropyReport(), PathLogger(), ReportPage()],
+                "callbacks": [PredictionWriter(), EntropyReport(), ReportPage(), PathLogger()],
             },
             seed_everything_default=0,
             auto_configure_optimizers=False,  # the model has its own

@@ -277,6 +277,8 @@ class WandbRunLogger(WandbLogger):
                 table.bind_to_run(run, f"tables/{name}", run.step)
         for path in sorted((directory / "figures").glob("*.png")):
             media[f"figures/{path.stem}"] = wandb.Image(str(path))
+        if (page := directory / "report.html").is_file():
+            media["report"] = wandb.Html(str(page), inject=False)
         cycle = final_values(read_json(directory / "cycle.json") or {}, "cycle/")
         if media or cycle:  # why there is no efficiency is text, for the summary alone
             numbers = {name: x for name, x in cycle.items() if isinstance(x, int | float)}
