@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import warnings
 from collections.abc import Callable, Iterable
@@ -78,6 +79,37 @@ def test_processes_find_the_plans_of_this_one(
         assert one.cost == other.cost
     assert len(list(tmp_path.iterdir())) == 3
     assert "POT_BACKEND_DISABLE_PYTORCH" not in os.environ
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_finds_the_plans_of_this_process(
+    pairs: Pairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distributed = pytest.importorskip("distributed", reason="Dask is not installed")
+    expected = [transport.exact_coupling(a, b) for a, b in pairs]
+    monkeypatch.setattr("thermo_pl.transport.couplings.WORTH_PROCESSES", 0)
+    monkeypatch.setattr(ot, "emd", None)  # not here
+    cluster = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with distributed.LocalCluster(**cluster, local_directory=tmp_path) as workers:
+        address = {"scheduler-address": workers.scheduler_address}  # as the environment gives it
+        with importlib.import_module("dask").config.set(address):
+            found = couplings(pairs, ArrayCache(tmp_path / "plans"), Transport(backend="dask"))
+    for one, other in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(one.rows, other.rows)
+        np.testing.assert_array_equal(one.cols, other.cols)
+        np.testing.assert_array_equal(one.mass, other.mass)
+    assert len(list((tmp_path / "plans").iterdir())) == 3
+
+
+def test_a_scheduler_that_is_not_there_is_told(
+    pairs: Pairs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("thermo_pl.transport.couplings.WORTH_PROCESSES", 0)
+    with pytest.raises(ConfigError, match=r"transport\.backend: got 'ray', .*; allowed: loky"):
+        couplings(pairs, None, Transport(backend="ray"))
+    pytest.importorskip("distributed", reason="Dask is not installed")
+    with pytest.raises(ConfigError, match=r"got 'dask', and no scheduler .* DASK_SCHEDULER_ADD"):
+        couplings(pairs, None, Transport(backend="dask"))
 
 
 @pytest.mark.parametrize(
@@ -196,6 +228,7 @@ def test_a_matching_that_is_not_certain_says_so() -> None:
         ({"memory": 0.0}, r"transport\.memory: got 0\.0; allowed"),
         ({"memory": float("nan")}, r"transport\.memory: got nan"),
         ({"processes": 0}, r"transport\.processes: got 0; allowed: an integer from 1, or null"),
+        ({"backend": "spark"}, r"transport\.backend: got 'spark'; allowed: one of loky, dask"),
         ({"matching_points": 0}, r"transport\.matching_points: got 0"),
     ],
     ids=str,

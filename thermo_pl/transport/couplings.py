@@ -32,6 +32,7 @@ import numpy.typing as npt
 from thermo_pl.errors import DataError, TransportError, require
 from thermo_pl.progress import advance
 from thermo_pl.transport import column_generation, solver
+from thermo_pl.transport.backends import BACKENDS, Backend, workers
 from thermo_pl.transport.cache import ArrayCache, Arrays, content_hash
 
 FloatArray = npt.NDArray[np.float64]
@@ -55,14 +56,17 @@ class Transport:
         memory: GiB that all plans solved at the same time may take; a plan that needs more is
             refused.
         processes: how many plans may be solved at the same time; None for as many as there are
-            cores.
+            cores, here or on the cluster.
         matching_points: images of a class by which its class-to-class W2² is estimated where it
             has more of them; the matching of classes is then approximate (the plans are not).
+        backend: where plans are solved: ``loky``, in processes of this machine, or on the workers
+            of ``dask`` or ``ray``.
     """
 
     memory: float = 3.0
     processes: int | None = None
     matching_points: int = 1000
+    backend: Backend = "loky"
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -76,6 +80,8 @@ class Transport:
         require(ok, "transport.processes", self.processes, "an integer from 1, or null")
         size = self.matching_points
         require(size >= 1, "transport.matching_points", size, "an integer from 1")
+        ok = self.backend in BACKENDS
+        require(ok, "transport.backend", self.backend, f"one of {', '.join(BACKENDS)}")
 
 
 DEFAULTS = Transport()
@@ -263,16 +269,19 @@ def _solved(
     for number, need in zip(order, needs, strict=True):
         if need > settings.memory:
             _refuse(*points[number], need, settings.memory)
-    at_once = min(settings.processes or joblib.cpu_count(), len(order))
-    while at_once > 1 and sum(sorted(needs)[-at_once:]) > settings.memory:
-        at_once -= 1
-    if at_once < 2 or sum(size.values()) < WORTH_PROCESSES:
-        for number in order:
-            yield number, column_generation.optimal_plan(*points[number])
-        return
-    work = joblib.delayed(column_generation.optimal_plan_in_worker)
-    parallel = joblib.Parallel(at_once, return_as="generator_unordered", pre_dispatch=at_once)
-    yield from parallel(work(number, *points[number]) for number in order)
+    if sum(size.values()) >= WORTH_PROCESSES:
+        with workers(settings.backend):
+            at_once = min(settings.processes or joblib.effective_n_jobs(-1), len(order))
+            while at_once > 1 and sum(sorted(needs)[-at_once:]) > settings.memory:
+                at_once -= 1
+            if at_once > 1 or settings.backend != "loky":
+                work = joblib.delayed(column_generation.optimal_plan_in_worker)
+                unordered = "generator_unordered"
+                parallel = joblib.Parallel(at_once, return_as=unordered, pre_dispatch=at_once)
+                yield from parallel(work(number, *points[number]) for number in order)
+                return
+    for number in order:
+        yield number, column_generation.optimal_plan(*points[number])
 
 
 def _refuse(a: Points, b: Points, need: float, limit: float) -> None:
