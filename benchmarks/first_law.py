@@ -37,6 +37,7 @@ HEADER = (
 TRIES: dict[str, dict[str, Any]] = {
     "as_shipped": {},
     "at_rest": {"equilibration": {"stationarity": "auto", "max_epochs": 120, "check_every": 4}},
+    "rest": {"relaxation": "auto"},
     "finer": {"steps": 24},
     "hessian_auto": {
         "response": {

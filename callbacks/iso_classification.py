@@ -6,7 +6,7 @@ from thermo_pl.callbacks.quasi_static import QuasiStatic
 from thermo_pl.process.equilibration import Equilibration
 from thermo_pl.process.iso_classification import Accuracy, IsoClassificationRule
 from thermo_pl.process.protocols import Protocol
-from thermo_pl.process.settings import Hold, Probes, Settings
+from thermo_pl.process.settings import Hold, Length, Probes, Settings
 from thermo_pl.process.step_control import ConstantSteps, StepControl
 from thermo_pl.process.transitions import OnTransition
 from thermo_pl.response.linear import ResponseSettings
@@ -67,6 +67,7 @@ class IsoClassification(QuasiStatic):
         hold: Hold = "train",
         protocol: Protocol = "sudden",
         drives: int = 1,
+        relaxation: Length = "epoch",
     ) -> None:
         """Say how λ goes, where C is held, and by what steps.
 
@@ -100,6 +101,8 @@ class IsoClassification(QuasiStatic):
                 its response while the control moves, and gives off far less; see :class:`Settings`.
             drives: drives of θ in a step of the shortcut, 1 or 2; with 2 the response is solved
                 at mid-control, too.
+            relaxation: ``epoch``: one in each macro-step, and more where it does not hold what it
+                must. ``auto``: another one as long as J falls by more than equilibration allows.
         """
         rule = IsoClassificationRule(
             k=k,
@@ -123,5 +126,6 @@ class IsoClassification(QuasiStatic):
             hold=hold,
             protocol=protocol,
             drives=drives,
+            relaxation=relaxation,
         )
         super().__init__(rule, settings)

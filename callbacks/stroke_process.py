@@ -8,7 +8,7 @@ from thermo_pl.callbacks.quasi_static import QuasiStatic
 from thermo_pl.errors import require
 from thermo_pl.process.equilibration import Equilibration
 from thermo_pl.process.protocols import Protocol
-from thermo_pl.process.settings import Probes, Settings
+from thermo_pl.process.settings import Length, Probes, Settings
 from thermo_pl.process.stroke_rule import StrokeCourse, StrokeRule
 from thermo_pl.process.strokes import Stroke
 from thermo_pl.process.transitions import OnTransition
@@ -38,6 +38,7 @@ class StrokeProcess(QuasiStatic):
         min_step: float = 1 / 16,
         protocol: Protocol = "sudden",
         drives: int = 1,
+        relaxation: Length = "epoch",
     ) -> None:
         """Lay out the strokes.
 
@@ -62,6 +63,8 @@ class StrokeProcess(QuasiStatic):
                 its response while the control moves, and gives off far less; see :class:`Settings`.
             drives: drives of θ in a step of the shortcut, 1 or 2; with 2 the response is solved
                 at mid-control, too.
+            relaxation: ``epoch``: one in each macro-step, and more where it does not hold what it
+                must. ``auto``: another one as long as J falls by more than equilibration allows.
         """
         require(parts > 0, "parts", parts, "a whole number > 0")
         rule = self.make_rule(tuple(strokes), tolerance, correct_above, predictor)
@@ -76,6 +79,7 @@ class StrokeProcess(QuasiStatic):
             min_step=min_step,
             protocol=protocol,
             drives=drives,
+            relaxation=relaxation,
         )
         super().__init__(rule, settings)
 

@@ -36,7 +36,7 @@ from thermo_pl.process.recording import measured_row, placed_row
 from thermo_pl.process.rule import Equilibrium, Relaxed, Rule, Seen
 from thermo_pl.process.settings import Settings
 from thermo_pl.process.state import C, Control, Knowledge, State
-from thermo_pl.process.steps import NOT_RELAXED, Result, Step
+from thermo_pl.process.steps import Result, Step
 from thermo_pl.process.system import System
 from thermo_pl.process.transitions import SADDLE, TransitionMet, kick
 from thermo_pl.response.metric import metric
@@ -159,7 +159,7 @@ class Continuation(Generic[C]):
         if start is None or start.leg != self.system.data.leg:
             start = self._measuring.stand()
         try:
-            step = self._moves.predict(state, proposal, start)
+            step = self._moves.unrelaxed(self._moves.predict(state, proposal, start))
         except NonFinite as fault:
             return Step(state, proposal, proposal.course, start, state.known, fault=fault)
         if state.rows[-1]["transition"] == SADDLE:
@@ -218,8 +218,15 @@ class Continuation(Generic[C]):
             if step.infeasible is not None:
                 return self._taken_back(step, "gamma has to leave its range", step.infeasible)
             miss = self._moves.missed(step)
+            try:
+                before = self._moves.falling(step)
+            except NonFinite as fault:
+                return self._faulted(step, fault)
+            if step.rounds < ROUNDS and (miss or before):
+                following = step.next_round(self._moves.control_here(), before)
+                return Result(replace(state, step=following))
             if miss is not None:
-                return self._again(step, state, miss)
+                return self._lost(step, miss)
         try:
             return self._measured(step, state, self._solve(step), seen)
         except (NonFinite, SolverBreakdown) as fault:
@@ -271,18 +278,8 @@ class Continuation(Generic[C]):
         self.system.restore(state.origin)
         return state
 
-    def _again(self, step: Step[C], state: State[C], miss: Miss) -> Result[C]:
-        # another round, as long as there is one; then the step is taken back, and tried shorter
-        if step.rounds < ROUNDS:
-            following = replace(
-                step,
-                rounds=step.rounds + 1,
-                parts=0,
-                relaxed=NOT_RELAXED,
-                spent=step.spent + step.relaxed.gradients,
-                reach=self._moves.control_here(),
-            )
-            return Result(replace(state, step=following))
+    def _lost(self, step: Step[C], miss: Miss) -> Result[C]:
+        # after the last round the step is taken back, and tried shorter
         asked = miss.quantity == "C" and step.is_last(self.settings.min_step)
         reach = self._moves.reachable(step) if asked else None
         failure = lost(step.state.rows[-1], miss, self.settings.min_step, reach)

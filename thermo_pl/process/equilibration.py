@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from thermo_pl.errors import NotEquilibrated, require
@@ -119,8 +119,7 @@ class Equilibration:
         fall = NAN
         if before:
             fall = (before[-1]["J"] - values[-1]) / (epochs - before[-1]["epoch"])
-        allowed = SHARE**2 / 2 * (measured.gam * values[2] or values[0])
-        row = (epochs, stationarity, *values, fall, allowed, learning_rate)
+        row = (epochs, stationarity, *values, fall, rest(measured), learning_rate)
         return dict(zip(CHECK_COLUMNS, row, strict=True))
 
     def rests(self, checks: Sequence[Check]) -> bool:
@@ -194,6 +193,32 @@ class Equilibration:
         # one estimate is noisy, and can be negative; two in a row are not low by luck
         latest = [check["stationarity"] for check in checks[-2:]]
         return sum(latest) / len(latest)
+
+
+def rest(measured: Measurement) -> float:
+    """What J may fall by in an epoch where it counts as being at rest.
+
+    Args:
+        measured: R, D and C there.
+
+    Returns:
+        ½s²γC nats, and ½s²R where γC is nothing.
+    """
+    rate, loss = measured.rate.value, measured.classification.value
+    return SHARE**2 / 2 * (measured.gam * loss or rate)
+
+
+def fall(before: Measurement, after: Measurement) -> float:
+    """What J has fallen by between two states on one probe, at the λ and γ of the second.
+
+    Args:
+        before: the first.
+        after: the second.
+
+    Returns:
+        Nats.
+    """
+    return replace(before, lam=after.lam, gam=after.gam).free_energy.value - after.free_energy.value
 
 
 def _rests(check: Check) -> bool:

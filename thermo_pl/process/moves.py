@@ -14,6 +14,7 @@ from thermo_pl.errors import NonFinite
 from thermo_pl.estimate import Estimate
 from thermo_pl.process.acceptance import Miss
 from thermo_pl.process.data import Route
+from thermo_pl.process.equilibration import fall, rest
 from thermo_pl.process.measuring import Instruments
 from thermo_pl.process.protocols import Ahead, Carried, Carrier
 from thermo_pl.process.rows import Stand, Work
@@ -250,6 +251,32 @@ class PredictorCorrector(Generic[C]):
         control = step.control or self._control()
         here = self._point(control, step.known)
         return self._rule.accept(step.course, here, control.relative_error)
+
+    def unrelaxed(self, step: Step[C]) -> Step[C]:
+        """Note where relaxation begins, where its length depends on how far it comes.
+
+        Args:
+            step: the step under way, predicted.
+
+        Returns:
+            The step.
+        """
+        auto = self._settings.relaxation == "auto"
+        return replace(step, before=self._measuring.state()) if auto else step
+
+    def falling(self, step: Step[C]) -> Measurement | None:
+        """Where J has not come to rest in this round of relaxation.
+
+        Args:
+            step: the step under way, relaxed and corrected.
+
+        Returns:
+            The state on the measuring probe; None where J is at rest, or nobody asks.
+        """
+        if step.before is None:
+            return None
+        now = self._measuring.state()
+        return now if fall(step.before, now) > rest(now) else None
 
     def reachable(self, step: Step[C]) -> tuple[float, float]:
         """What C can be brought to by γ from here, as far as the linear response tells.

@@ -19,6 +19,8 @@ ROTATIONS, ROTATED = 4, 2**24
 """Rotations that a probe has then at least, and the encodings they may come to at most."""
 Hold = Literal["train", "validation"]
 """Which particles a process holds its C on."""
+Length = Literal["epoch", "auto"]
+"""How long a macro-step relaxes."""
 
 
 @dataclass
@@ -142,6 +144,9 @@ class Settings:
             :mod:`thermo_pl.process.protocols`.
         drives: drives of θ in a step of the shortcut. With 2 the response to the motion is solved
             anew at mid-control; it asks for a damping that is a number.
+        relaxation: epochs of relaxation in a macro-step. ``epoch``: one, and more where it does not
+            hold what it must. ``auto``: another one as long as J falls by more than equilibration
+            allows in an epoch, four in all.
 
     Example:
         >>> import thermo_pl as tp
@@ -162,11 +167,13 @@ class Settings:
     hold: Hold = "train"
     protocol: Protocol = "sudden"
     drives: int = 1
+    relaxation: Length = "epoch"
 
     def __post_init__(self) -> None:
         ok = 0 < self.min_step <= 1
         require(ok, "min_step", self.min_step, "a number > 0, at most 1")
-        for name, values in (("hold", get_args(Hold)), ("protocol", get_args(Protocol))):
+        words = {"hold": Hold, "protocol": Protocol, "relaxation": Length}
+        for name, values in ((name, get_args(kind)) for name, kind in words.items()):
             require(getattr(self, name) in values, name, getattr(self, name), " or ".join(values))
         sudden = self.protocol == "sudden"
         allowed = "sudden, as the predictor is off: nothing drives theta"

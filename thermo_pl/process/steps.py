@@ -45,6 +45,8 @@ class Step(Generic[C]):
             as θ has moved since.
         infeasible: why what the rule holds cannot be held from here; None where it can.
         reach: λ and γ where this round began; None in the first one, which the last row began.
+        before: the state on the measuring probe where relaxation of this round began; None where
+            its length is given.
     """
 
     state: State[C]
@@ -65,6 +67,7 @@ class Step(Generic[C]):
     rounds: int = 1
     parts: int = 0
     reach: tuple[float, float] | None = None
+    before: Measurement | None = None
     driven: Measurement | None = None
     infeasible: InfeasibleTarget | None = None
 
@@ -87,6 +90,26 @@ class Step(Generic[C]):
             gradients=self.gradients,
             predicted=self.predicted,
             step=None,
+        )
+
+    def next_round(self, reach: tuple[float, float], before: Measurement | None) -> Step[C]:
+        """Begin another round of relaxation and correction.
+
+        Args:
+            reach: λ and γ.
+            before: the state, where the length of relaxation depends on it.
+
+        Returns:
+            The step.
+        """
+        return replace(
+            self,
+            rounds=self.rounds + 1,
+            parts=0,
+            relaxed=NOT_RELAXED,
+            spent=self.spent + self.relaxed.gradients,
+            reach=reach,
+            before=before,
         )
 
     def is_last(self, least: float) -> bool:
