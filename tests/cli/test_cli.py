@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from jsonargparse import Namespace
 from support import command_line
 from thermo_pl import __version__
 from thermo_pl.cli import lightning, main
-from thermo_pl.cli.front import COMMANDS
+from thermo_pl.cli.front import COMMANDS, script
 from thermo_pl.configs.layers import load
 from thermo_pl.errors import ProcessStopped
 from thermo_pl.files import read_csv
@@ -154,6 +155,17 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
     assert all(f"  {name} " in out for name in COMMANDS)
+
+
+def test_the_script_finds_a_network_where_it_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    monkeypatch.setattr(sys, "argv", ["thermo-pl", "--version"])
+    Path("net_of_ones_own.py").write_text("")
+    assert script() == 0
+    assert find_spec("net_of_ones_own")
 
 
 def test_help_of_a_command(capsys: pytest.CaptureFixture[str]) -> None:

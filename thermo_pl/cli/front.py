@@ -133,3 +133,13 @@ def _command(name: str) -> _Run:
         hint = f" (did you mean {close[0]!r}?)" if close else ""
         raise ConfigError(f"COMMAND: got {name!r}; allowed first: {', '.join(COMMANDS)}{hint}")
     return cast(_Run, import_module(COMMANDS[name][1]).run)
+
+
+def script() -> int:
+    """``thermo-pl``: as ``python -m thermo_pl``, which finds modules where it is started, too.
+
+    Returns:
+        The exit code.
+    """
+    sys.path.insert(0, "")
+    return main()
