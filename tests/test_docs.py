@@ -109,8 +109,10 @@ def test_a_command_with_flags_is_understood(
     assert main([*shlex.split(line)[3:], "--print_config"]) == 0, capsys.readouterr().err
 
 
-def test_every_benchmark_that_a_page_names_is_there() -> None:
+def test_every_file_that_a_page_includes_or_names_is_there() -> None:
     text = "".join(page.read_text("utf-8") for page in PAGES)
+    assert "--8 <" not in text  # what a formatter of Python makes of the line that includes a file
+    assert all((REPO / name).is_file() for name in re.findall(r'--8<-- "(.*)"', text))
     assert all((REPO / name).is_file() for name in re.findall(r"benchmarks/\w+\.py", text))
 
 
