@@ -3,12 +3,15 @@
     python benchmarks/carnot.py            # the exact system: cycles, speeds, one figure
     python benchmarks/carnot.py --digits   # carnot_digits.yaml for seeds 0, 1 and 2
     python benchmarks/carnot.py --mnist --seeds 0   # carnot_mnist.yaml
+    python benchmarks/carnot.py --cycles exact      # Carnot, Stirling, Otto, heat pump as shipped
+    python benchmarks/carnot.py --cycles digits     # the same on real images
 
 Exact system (lightning_configs/carnot_exact.yaml): the Carnot cycle, closed by shooting, at 4
 speeds (N, 2N, 4N and 8N macro-steps per stroke) with sudden steps; the same in N steps as a
 shortcut, with two drives, and with its steps spread over the strokes; and two other cycles between
 the same C_c and C_h. Efficiency against speed for each protocol: benchmarks/power.py. Every number
-is read from the run's own cycle.json and path.csv.
+is read from the run's own cycle.json and path.csv. Runs of --cycles are kept: what is there is not
+run again.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from kept_runs import timed
+from kept_runs import fitted, timed
 from matplotlib.figure import Figure
 from shipped_configs import shipped
 
@@ -198,6 +201,47 @@ def images(root: Path, name: str, seeds: list[int]) -> None:
         )
 
 
+CYCLES = (
+    f"{'cycle':<20}{'seed':>5}{'C_h':>9}{'C_c':>9}{'W':>20}{'|W|/Q_h':>20}{'1 - C_c/C_h':>13}"
+    f"{'gap':>20}{'Q_h/|W|':>10}{'finite':>9}{'dissipation':>13}{'gap of works':>20}"
+)
+
+
+def cycles(root: Path, kind: str, seeds: list[int]) -> None:
+    """η ≤ η_C for each of the shipped cycles; that of a heat pump is |W|/Q_h."""
+    print(CYCLES, flush=True)
+    for name in ("carnot", "stirling", "otto", "heat_pump"):
+        for seed in seeds:
+            config = shipped(f"{name}_{kind}")
+            config["seed_everything"] = seed
+            file = fitted(root / f"{name}_{kind}_{seed}", config) / "cycle.json"
+            if file.exists():
+                print(f"{name:<20}{seed:>5}{bounded(json.loads(file.read_text()))}", flush=True)
+
+
+def bounded(found: Config) -> str:
+    """What a cycle comes to beside Carnot's bound."""
+    if found["not_applicable"]:
+        return f"  nothing: {found['not_applicable']}"
+    (check,) = (c for c in found["checks"] if c["law"].startswith("Carnot"))
+    pump = found["machine"] == "heat pump"
+    name = "performance" if pump else "efficiency"
+    ratio, error = found[name], found[f"{name}_error"]
+    if pump:  # Q_h/|W|, told as its inverse
+        ratio, error = 1 / ratio, error / ratio**2
+    bound = 1 / found["carnot_performance"] if pump else found["carnot_efficiency"]
+
+    def pair(value: float, error: float) -> str:
+        return f"{f'{value:.5f} ± {error:.5f}':>20}"
+
+    return (
+        f"{found['C_hot']:>9.4f}{found['C_cold']:>9.4f}{pair(found['work'], found['work_error'])}"
+        f"{pair(ratio, error)}{bound:>13.5f}{pair(check['value'], check['error'])}"
+        f"{1 / ratio:>10.4f}{found[f'finite_{name}']:>9.4f}"
+        f"{found['dissipation']:>13.5f}{pair(found['works_gap'], found['works_gap_error'])}"
+    )
+
+
 def main() -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -205,8 +249,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10, help="N, macro-steps per stroke")
     parser.add_argument("--digits", action="store_true", help="the main job instead")
     parser.add_argument("--mnist", action="store_true", help="the same on MNIST instead")
+    parser.add_argument("--cycles", choices=["exact", "digits"], help="every cycle as shipped")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     arguments = parser.parse_args()
+    if arguments.cycles:
+        cycles(arguments.root, arguments.cycles, arguments.seeds)
+        return
     root = arguments.root / time.strftime("%Y%m%d-%H%M%S")
     root.mkdir(parents=True)
     if arguments.digits:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from matplotlib.figure import Figure
@@ -34,6 +34,7 @@ from thermo_pl.networks import (
 )
 from thermo_pl.process import Continuation, CycleRule, Equilibration, Relaxed, Settings, Stroke
 from thermo_pl.process import System as Moved
+from thermo_pl.process.cycle_rule import CycleCourse
 from thermo_pl.response import ResponseSettings
 
 PROTOCOLS: dict[str, dict[str, Any]] = {
@@ -121,7 +122,8 @@ def cycle(changes: Sequence[float], steps: int, shoots: bool, **settings: Any) -
     made_settings = Settings(Equilibration(1e-9, 4, 1), response=response, parts=2, **settings)
     process = Continuation(Moved(made, moving), rule, made_settings, seed=0)
     *_, last = process.run(process.start(), relax)
-    return process.results(last.state)["cycle"]
+    course = cast(CycleCourse, last.state.course)
+    return rule.results(course, process.here(last.state))["cycle"]
 
 
 def table(speeds: dict[str, list[Speed]], carnot: float, known: dict[str, float]) -> None:

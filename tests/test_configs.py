@@ -25,6 +25,8 @@ FOLDER = Path(__file__).parents[1] / "lightning_configs"
 # a sweep of W&B is no config; see tests/runs/test_wandb.py
 CONFIGS = sorted(path for path in FOLDER.glob("*.yaml") if path.stem != "sweep")
 COMMANDS = ("validate", "predict")
+CYCLES = {"CarnotCycle", "Cycle"}
+CARNOT = ("hot", "cooling", "cold", "heating")
 # what is done in place of a config, or laid over it, in a folder of its name
 VARIANTS = sorted(path for path in FOLDER.glob("*/*.yaml") if path.parent.name != "base")
 
@@ -110,22 +112,29 @@ def shorten_processes(config: dict[str, Any], turned: bool) -> None:
             if pictures:
                 loose = {"max_iterations": 60, "tolerance": 0.3}
                 arguments["response"] = arguments.get("response", {}) | loose
-        if name in {"IsoClassification", "Adiabatic", "CarnotCycle"}:
+        if name in {"IsoClassification", "Adiabatic", *CYCLES}:
             arguments["tolerance"] = math.inf  # wherever so short a training leaves θ
         if name in {"IsoClassification", "Adiabatic"} and pictures:
             arguments["steps"] = min(arguments["steps"], 2)
-        if name == "CarnotCycle" and pictures:
-            arguments["steps"] = 1
-            # the Hessian is not positive so far from equilibrium
-            arguments["response"]["curvature"] = "gauss_newton"
-        if name == "CarnotCycle":  # so short a cycle closes in no number of passes
-            arguments |= {"closure": [10.0, 10.0], "passes": [1, 1]}
+        if name in CYCLES:
+            shorten_cycle(arguments, pictures)
         if name == "DomainSteps":
             probes = {"measuring_particles": 64, "measuring_samples": 4}
             arguments |= {"source_epochs": 2, "probes": probes}
             arguments |= {key: min(arguments[key], 2) for key in ("steps", "epochs")}
         if name == "FreeEnergySurface":
             arguments |= {axis: arguments[axis][:2] for axis in ("lam", "gam")}
+
+
+def shorten_cycle(arguments: dict[str, Any], pictures: bool) -> None:
+    """A step a stroke of images, and a single pass."""
+    if pictures:
+        for each in arguments.get("strokes", [arguments]):
+            each["steps"] = 1
+        # the Hessian is not positive so far from equilibrium
+        arguments["response"]["curvature"] = "gauss_newton"
+    # so short a cycle closes in no number of passes
+    arguments |= {"closure": [10.0, 10.0], "passes": [1, 1]}
 
 
 def narrow(config: dict[str, Any], folder: Path) -> None:
@@ -163,13 +172,7 @@ def has_pictures(config: dict[str, Any]) -> bool:
 def check_run(run: Path, config: dict[str, Any]) -> None:
     """What the processes and reports of a shortened config must have left behind."""
     callbacks = callbacks_of(config)
-    processes = {
-        "IsoClassification",
-        "FreeEnergySurface",
-        "Adiabatic",
-        "CarnotCycle",
-        "DomainSteps",
-    }
+    processes = {"IsoClassification", "FreeEnergySurface", "Adiabatic", "DomainSteps", *CYCLES}
     if not processes & set(callbacks):
         return
     rows = read_csv(run / "path.csv")
@@ -177,10 +180,12 @@ def check_run(run: Path, config: dict[str, Any]) -> None:
         assert np.isfinite([row[name] for name in "RDCJ"]).all()
         parts = row["R"] + row["lambda"] * row["D"] + row["gamma"] * row["C"]
         assert row["J"] == pytest.approx(parts, rel=1e-5)
-    if "CarnotCycle" in callbacks and has_pictures(config):
-        check_cycle(run, rows)
+    if CYCLES & set(callbacks) and has_pictures(config):
+        strokes = callbacks.get("Cycle", {}).get("strokes")
+        names = [stroke["name"] for stroke in strokes] if strokes else list(CARNOT)
+        check_cycle(run, rows, names, len(config["data"]["init_args"]["waypoints"]) - 1)
         return
-    if "CarnotCycle" in callbacks:  # cut off by the trainer
+    if CYCLES & set(callbacks):  # cut off by the trainer
         assert not (run / "cycle.json").exists()
         return
     if "Adiabatic" in callbacks:
@@ -204,19 +209,12 @@ def check_run(run: Path, config: dict[str, Any]) -> None:
     assert (run / "laws.json").exists() == ("LawMonitor" in callbacks)
 
 
-def check_cycle(run: Path, rows: list[dict[str, Any]]) -> None:
+def check_cycle(run: Path, rows: list[dict[str, Any]], strokes: list[str], legs: int) -> None:
     """What a shortened cycle must have left behind."""
     names = [row["stroke"] for row in rows]
-    assert list(dict.fromkeys(names)) == [
-        "equilibration",
-        "hot",
-        "cooling",
-        "cold",
-        "heating",
-        "closure",
-    ]
+    assert list(dict.fromkeys(names)) == ["equilibration", *strokes, "closure"]
     # a step for each stroke, one to settle on each leg after the first, and one to close
-    assert len(rows) == 1 + 4 + 3 + 1
+    assert len(rows) == 1 + len(strokes) + legs - 1 + 1
     found = json.loads((run / "cycle.json").read_text())
     for name in ("lambda", "gamma", "R", "D", "C"):
         assert found["closure"][name] == pytest.approx(rows[-1][name] - rows[0][name])

@@ -14,6 +14,7 @@ from support.cycle_rows import CORNERS, STROKES, one_pass, row, two_passes
 from thermo_pl.laws.cycle_ledger import summarise_cycle
 from thermo_pl.laws.promise import Promise
 from thermo_pl.path.columns import Row
+from thermo_pl.reports.cycle_figures import cycle_figure
 from thermo_pl.reports.ledger import ledger_table, summarise_ledger
 from thermo_pl.reports.summary import strokes_of_pass
 from thermo_pl.text import WIDTH
@@ -171,6 +172,22 @@ def test_what_is_not_applicable_is_said_with_its_reasons() -> None:
     assert f"not applicable: {reason}" in text.splitlines()
     assert lines["Carnot, η ≤ 1 - C_c/C_h"][-2] == "not applicable"
     assert max(map(len, text.splitlines())) <= WIDTH
+
+
+def test_a_heat_pump_has_a_coefficient_of_performance() -> None:
+    backwards = [s.path[::-1] for s in reversed(strokes_of_pass(ROWS, 1))]
+    found = summarise_cycle(backwards, None, 0.125) | {"cycle": 1}
+    lines = cells(text_of(ROWS, found))
+    # 0.8 nats are given off for a work of 0.4, and eight relaxations of 0.01 on top of it
+    assert values_of(lines["COP = Q_h/|W|"][0])[0] == pytest.approx(2)
+    assert values_of(lines["COP_C = C_h/(C_h - C_c)"][0]) == [2]
+    assert values_of(lines["COP at finite speed"][0])[0] == pytest.approx(0.8 / 0.48, abs=0.01)
+    assert values_of(lines["Q_h, Q_c"][0])[::2] == [0.8, 0.4]
+    assert not any(line.startswith("η") for line in lines)
+    assert lines["Carnot, |W|/Q_h ≤ 1 - C_c/C_h"][-2] == "holds"
+    title = cycle_figure(ROWS, found, 1).get_suptitle()
+    assert title.startswith("heat pump: Q$_h$/|W| = 2 ± ")
+    assert title.endswith("= 2")
 
 
 def test_transitions_are_named_by_their_steps() -> None:

@@ -1,11 +1,13 @@
 r"""The ledger of a closed cycle: efficiency, Carnot's theorem, and what both of them presuppose.
 
-Over a closed cycle W = W_λ + W_s = ∮ C dγ. With Q_h what is taken in (dγ > 0) and Q_c what is given
-off, η = W/Q_h = 1 - Q_c/Q_h, and no cycle within C_c ≤ C ≤ C_h has more than η_C = 1 - C_c/C_h.
+Over a closed cycle W = W_λ + W_s = ∮ C dγ. An engine, W > 0, takes Q_h in (dγ > 0) and gives Q_c
+off: η = W/Q_h = 1 - Q_c/Q_h, and no cycle within C_c ≤ C ≤ C_h has more than η_C = 1 - C_c/C_h. A
+heat pump, W < 0, is an engine that runs backwards: Q_c is taken in and Q_h given off, and it has a
+coefficient of performance Q_h/|W| = 1/η.
 
-These are statements about a cycle that closes, whose iso-classifications hold their C, and that
-takes heat in at the high C. Where a premise fails, η, η_C and the checks that rest on it are
-*not applicable*, and the reasons are given: :mod:`thermo_pl.laws.cycle_premises`.
+These are statements about a cycle that closes, whose iso-classifications hold their C. Where a
+premise fails, η, η_C and the checks that rest on it are *not applicable*, and the reasons are
+given: :mod:`thermo_pl.laws.cycle_premises`.
 """
 
 from __future__ import annotations
@@ -18,13 +20,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from thermo_pl.estimate import Estimate, add, with_errors
-from thermo_pl.laws.checks import Check, equality, inequality, with_premises
+from thermo_pl.laws.checks import Check, equality, inequality, judge, with_premises
 from thermo_pl.laws.cycle_premises import (
     TOLERANCE,
     error_of_gamma,
     held_loss,
+    why_no_machine,
     why_no_reservoir,
-    why_not_an_engine,
     why_not_closed,
 )
 from thermo_pl.laws.ledger import (
@@ -88,18 +90,31 @@ class Balance(NamedTuple):
     @property
     def not_applicable(self) -> list[str]:
         """Why η, η_C and Carnot's theorem do not apply; empty where they do."""
-        engine = why_not_an_engine(self.heat_hot, self.heat_cold, self.work)
-        return [*self.not_closed, *self.no_reservoir, *engine]
+        machine = why_no_machine(self._taken, self._given)
+        return [*self.not_closed, *self.no_reservoir, *machine]
 
     @property
-    def heat_hot(self) -> Estimate:
-        """Q_h, all the heat that is taken in."""
+    def pumps(self) -> bool:
+        """Whether work is taken up, beyond its error: a heat pump and no engine."""
+        return not judge(-self.work.value, self.work.error, 0.0).shown
+
+    @property
+    def _taken(self) -> Estimate:
         return together(flow.heat for flow in self.flows if flow.heat.value > 0)
 
     @property
-    def heat_cold(self) -> Estimate:
-        """Q_c ≥ 0, all the heat that is given off."""
+    def _given(self) -> Estimate:
         return -together(flow.heat for flow in self.flows if flow.heat.value < 0)
+
+    @property
+    def heat_hot(self) -> Estimate:
+        """Q_h ≥ 0: what an engine takes in, or a heat pump gives off."""
+        return self._given if self.pumps else self._taken
+
+    @property
+    def heat_cold(self) -> Estimate:
+        """Q_c ≥ 0: what an engine gives off, or a heat pump takes in."""
+        return self._taken if self.pumps else self._given
 
     @property
     def loss_hot(self) -> float:
@@ -113,7 +128,7 @@ class Balance(NamedTuple):
 
     @property
     def work(self) -> Estimate:
-        """W = Q_h - Q_c = ∮ C dγ, the better conditioned of the two ways to the work."""
+        """W = ∮ C dγ = ±(Q_h - Q_c), the better conditioned of the two ways to the work."""
         return together(flow.heat for flow in self.flows)
 
     @property
@@ -132,23 +147,27 @@ class Balance(NamedTuple):
 
     @property
     def efficiency(self) -> Estimate:
-        """η = W/Q_h; nan where no heat is taken in."""
+        """η = |W|/Q_h = 1 - Q_c/Q_h; nan where no heat is exchanged at the high C."""
         hot = self.heat_hot.value
         if not hot:
             return Estimate(math.nan, math.nan)
         ratio = self.heat_cold.value / hot
         heats = [flow.heat for flow in self.flows]
         # dη = (Q_c/Q_h dQ_h - dQ_c)/Q_h
-        shares = (Part(leg, 0.0, e * (ratio if q > 0 else 1.0) / hot) for leg, q, e in heats)
+        shares = (
+            Part(leg, 0.0, e * (1.0 if (q > 0) == self.pumps else ratio) / hot)
+            for leg, q, e in heats
+        )
         return Estimate(1 - ratio, together(shares).error)
 
     @property
     def finite_efficiency(self) -> Estimate:
-        """(W - dissipation)/Q_h: what a cycle of finite speed delivers."""
+        """(W - dissipation)/Q_h of an engine; of a heat pump (|W| + dissipation)/Q_h."""
         hot, paid = self.heat_hot.value, self.dissipation
         if not hot:
             return Estimate(math.nan, math.nan)
-        return add(self.efficiency, Estimate(-paid.value / hot, paid.error / hot))
+        lost = paid.value / hot if self.pumps else -paid.value / hot
+        return add(self.efficiency, Estimate(lost, paid.error / hot))
 
     @property
     def carnot_efficiency(self) -> float:
@@ -211,8 +230,10 @@ def summarise_cycle(
     Returns:
         Plain numbers, nats; errors as the ledger says. ``closure`` is end less start, and
         ``relative_closure`` that of λ and γ over their ranges, that of R, D and C over their start.
-        Where the premises of η fail, ``not_applicable`` says why, and ``efficiency``,
-        ``carnot_efficiency`` and ``finite_efficiency`` are nan; else it is None.
+        ``machine`` is ``engine`` or ``heat pump``. An engine has ``efficiency``, the one that it
+        delivers at ``finite`` speed and Carnot's. Of a pump these are nan, and it has
+        ``performance``, Q_h/|W|, in three such kinds. All are nan where the premises fail:
+        ``not_applicable`` then says why, and is None else.
     """
     found = cycle_balance(strokes, closing)
     first, last = strokes[0][0], strokes[-1][-1]
@@ -224,20 +245,17 @@ def summarise_cycle(
         "work": found.work,
         "heat_hot": found.heat_hot,
         "heat_cold": found.heat_cold,
-        "efficiency": found.efficiency,
-        "finite_efficiency": found.finite_efficiency,
+        **_efficiencies(found),
         "work_control": found.work_control,
         "work_domain": found.work_domain,
         "dissipation": found.dissipation,
         "works_gap": found.works_gap,
         "clausius": found.clausius,
     }
-    reasons = found.not_applicable
-    if reasons:
-        values |= dict.fromkeys(("efficiency", "finite_efficiency"), Estimate(math.nan, math.nan))
     return {
-        "carnot_efficiency": math.nan if reasons else found.carnot_efficiency,
-        "not_applicable": "; ".join(reasons) or None,
+        "machine": "heat pump" if found.pumps else "engine",
+        **_carnots(found),
+        "not_applicable": "; ".join(found.not_applicable) or None,
         "C_hot": found.loss_hot,
         "C_cold": found.loss_cold,
         **with_errors(values),
@@ -249,6 +267,32 @@ def summarise_cycle(
         "length": found.length,
         "checks": [asdict(check) for check in cycle_checks(found)],
     }
+
+
+def _efficiencies(found: Balance) -> dict[str, Estimate]:
+    # of an engine; a heat pump has performances instead
+    nothing, known = Estimate(math.nan, math.nan), not found.not_applicable
+    both = {"efficiency": found.efficiency, "finite_efficiency": found.finite_efficiency}
+    engine = {name: value if known and not found.pumps else nothing for name, value in both.items()}
+    if not found.pumps:
+        return engine
+    pump = {
+        name.replace("efficiency", "performance"): _inverse(value) if known else nothing
+        for name, value in both.items()
+    }
+    return engine | pump
+
+
+def _inverse(of: Estimate) -> Estimate:
+    return Estimate(1 / of.value, of.error / of.value**2)
+
+
+def _carnots(found: Balance) -> dict[str, float]:
+    efficiency = math.nan if found.not_applicable else found.carnot_efficiency
+    if not found.pumps:
+        return {"carnot_efficiency": efficiency}
+    inverse = 1 / efficiency if efficiency else math.inf
+    return {"carnot_efficiency": math.nan, "carnot_performance": inverse}
 
 
 def cycle_checks(balance: Balance, tolerance: float = TOLERANCE) -> list[Check]:
@@ -281,7 +325,7 @@ def cycle_checks(balance: Balance, tolerance: float = TOLERANCE) -> list[Check]:
         kelvin = equality(law, "W = C ∮ dγ = 0", work.value, work.error, tolerance * hot)
         return [*checks, with_premises(kelvin, [*closed, *balance.no_reservoir, *heat])]
     slack = Estimate(balance.carnot_efficiency) - balance.efficiency
-    law = "Carnot, η ≤ 1 - C_c/C_h"
+    law = "Carnot, |W|/Q_h ≤ 1 - C_c/C_h" if balance.pumps else "Carnot, η ≤ 1 - C_c/C_h"
     carnot = inequality(law, "η_C - η ≥ 0", slack.value, slack.error, tolerance)
     return [*checks, with_premises(carnot, balance.not_applicable)]
 

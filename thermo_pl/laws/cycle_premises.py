@@ -111,20 +111,17 @@ def _is_held(row: Row, target: float, allowed: float, tried: int) -> bool:
     return judge(abs(row["C"] - target), known(row, "C_error"), allowed, tried).shown
 
 
-def why_not_an_engine(heat_hot: Estimate, heat_cold: Estimate, work: Estimate) -> Iterator[str]:
-    """What speaks against an efficiency: an engine takes heat in, gives some off, and does work.
+def why_no_machine(taken: Estimate, given: Estimate) -> Iterator[str]:
+    """What speaks against an efficiency: a machine takes heat in, and gives some off.
 
     Args:
-        heat_hot: Q_h ≥ 0.
-        heat_cold: Q_c ≥ 0.
-        work: W.
+        taken: the heat that is taken in, ≥ 0.
+        given: the heat that is given off, ≥ 0.
 
     Yields:
         One sentence for each premise that fails.
     """
-    if not heat_hot.value > 0:
+    if not taken.value > 0:
         yield "no heat is taken in"
-    if not heat_cold.value > 0:
+    if not given.value > 0:
         yield "no heat is given off"
-    if not judge(-work.value, work.error, 0.0).shown:
-        yield f"W = {work.value:.3g}: work is taken up, as by a heat pump"

@@ -307,6 +307,10 @@ def _reservoirs(axes: Axes, summary: Mapping[str, Any]) -> None:
 def _headline(summary: Mapping[str, Any]) -> str:
     if why := summary["not_applicable"]:
         return f"η is not applicable: {shorten(why, 80, placeholder=' …')}"
+    if summary.get("machine") == "heat pump":
+        performance = number(summary["performance"], summary["performance_error"])
+        carnot = number(summary["carnot_performance"])
+        return f"heat pump: Q$_h$/|W| = {performance},   C$_h$/(C$_h$ - C$_c$) = {carnot}"
     efficiency = number(summary["efficiency"], summary["efficiency_error"])
     carnot = number(summary["carnot_efficiency"])
     return f"η = W/Q$_h$ = {efficiency},   η$_C$ = 1 - C$_c$/C$_h$ = {carnot}"

@@ -27,6 +27,17 @@ TERMS = {
     "length (nats^½)": "length",
 }
 """Lines of the ledger and their names in strokes.json."""
+EFFICIENCIES = {
+    "η = W/Q_h": "efficiency",
+    "η_C = 1 - C_c/C_h": "carnot_efficiency",
+    "η at finite speed": "finite_efficiency",
+}
+PERFORMANCES = {
+    "COP = Q_h/|W|": "performance",
+    "COP_C = C_h/(C_h - C_c)": "carnot_performance",
+    "COP at finite speed": "finite_performance",
+}
+"""Lines of an engine and of a heat pump, and their names in cycle.json."""
 
 
 def summarise_ledger(
@@ -107,11 +118,13 @@ def cycle_lines(found: Mapping[str, Any]) -> dict[str, str]:
     def value(name: str) -> str:
         return number(found[name], found[f"{name}_error"])
 
-    def efficiency(name: str) -> str:
+    def ratio(name: str) -> str:
         if found.get("not_applicable"):  # older runs do not say
             return Verdict.NOT_APPLICABLE
         return number(found[name], found.get(f"{name}_error"))
 
+    pumps = found.get("machine") == "heat pump"
+    ratios = PERFORMANCES if pumps else EFFICIENCIES
     gaps, shares = found["closure"], found["relative_closure"]
 
     def closure(names: Mapping[str, str]) -> str:
@@ -128,9 +141,7 @@ def cycle_lines(found: Mapping[str, Any]) -> dict[str, str]:
         "W = W_λ + W_s": f"{number(both.value, both.error)}, of {each}",
         "Q_h, Q_c": f"{value('heat_hot')}, {value('heat_cold')}",
         "C_h, C_c": f"{number(found['C_hot'])}, {number(found['C_cold'])}",
-        "η = W/Q_h": efficiency("efficiency"),
-        "η_C = 1 - C_c/C_h": efficiency("carnot_efficiency"),
-        "η at finite speed": efficiency("finite_efficiency"),
+        **{label: ratio(name) for label, name in ratios.items()},
         "dissipation": f"{value('dissipation')}, length {number(found['length'])} nats^½",
         "end less start": closure({"lambda": "λ", "gamma": "γ"}) + " of their ranges",
         "": closure({"R": "R", "D": "D", "C": "C"}) + " of the start",

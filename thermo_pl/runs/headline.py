@@ -170,6 +170,10 @@ def _cycle_cards(cycle: dict[str, Any]) -> Iterator[Card]:
     why = cycle.get("not_applicable")
     if why:
         yield Card("efficiency η", "not applicable", why)
+    elif cycle.get("machine") == "heat pump":
+        bound = f"Carnot's C_h/(C_h - C_c): {number(cycle['carnot_performance'])}"
+        value = number(cycle["performance"], cycle["performance_error"])
+        yield Card("performance Q_h/|W| of a heat pump", value, bound)
     else:
         bound = f"Carnot's 1 - C_c/C_h: {number(cycle['carnot_efficiency'])}"
         value = number(cycle["efficiency"], cycle["efficiency_error"])

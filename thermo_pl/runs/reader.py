@@ -29,7 +29,8 @@ PLACES = frozenset({"default_root_dir", "save_dir", "dirpath", "dir", "cache_dir
 """Last parts of config keys that say where files lie, and nothing about the run."""
 
 _NEEDED = ("stroke", "leg", "t", "lambda", "gamma", "R", "D", "C")
-_CYCLE = ("work", "heat_hot", "heat_cold", "efficiency", "carnot_efficiency")
+_RATIOS = ("efficiency", "carnot_efficiency", "performance", "carnot_performance")
+_CYCLE = ("work", "heat_hot", "heat_cold", *_RATIOS)
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times as fast
 
 
