@@ -22,13 +22,14 @@ LIGHT += ("estimate", "text", "path.segments")
 
 ARROWS = {
     "callbacks": {"datamodules", "module", "runs", "reports", "process", "response", "laws"}
-    | {"path", "networks"},
+    | {"path", "networks", "surface"},
     "datamodules": {"transport", "exact", "process", "networks"},
-    "runs": {"reports", "path", "configs", "module"},
+    "runs": {"reports", "path", "configs", "module", "surface", "process", "response"},
     "reports": {"process", "laws", "path"},
     "process": {"response", "laws", "path", "networks"},
     "response": {"networks"},
     "laws": {"path", "exact", "networks"},
+    "surface": {"path"},
     "module": {"networks"},
     "networks": set(),
     "exact": set(),

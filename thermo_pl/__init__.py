@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         TensorPath,
     )
     from thermo_pl.response import Objective, Probe, ResponseSettings, linear_response
-    from thermo_pl.runs import compare, load, read_run
+    from thermo_pl.runs import Surface, compare, load, read_run
     from thermo_pl.transport import optimal_plan
 else:
     __getattr__, __dir__ = on_demand(
@@ -64,7 +64,7 @@ else:
             "TensorPath",
         ],
         response=["Objective", "Probe", "ResponseSettings", "linear_response"],
-        runs=["compare", "load", "read_run"],
+        runs=["Surface", "compare", "load", "read_run"],
         transport=["optimal_plan"],
     )
 
@@ -93,6 +93,7 @@ __all__ = [
     "ResponseSettings",
     "Settings",
     "StandardNormal",
+    "Surface",
     "System",
     "TensorPairs",
     "TensorPath",

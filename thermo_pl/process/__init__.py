@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from thermo_pl.process.steps import Result, Step
     from thermo_pl.process.stroke_rule import StrokeRule
     from thermo_pl.process.strokes import Stroke, closing_step, motion
-    from thermo_pl.process.surface import SurfaceRule
+    from thermo_pl.process.surface import Nodes, SurfaceRule
     from thermo_pl.process.system import System
 else:
     __getattr__, __dir__ = on_demand(
@@ -54,7 +54,7 @@ else:
         steps=["Result", "Step"],
         stroke_rule=["StrokeRule"],
         strokes=["Stroke", "closing_step", "motion"],
-        surface=["SurfaceRule"],
+        surface=["Nodes", "SurfaceRule"],
         system=["System"],
     )
 
@@ -72,6 +72,7 @@ __all__ = [
     "IsoClassificationRule",
     "Motion",
     "MovingData",
+    "Nodes",
     "Pace",
     "Place",
     "Point",

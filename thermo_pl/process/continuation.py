@@ -153,7 +153,7 @@ class Continuation(Generic[C]):
         state = self._at_the_origin(state)
         if proposal.place is not None:
             self.system.settle(*proposal.place)
-        if not self.rule.solves:
+        if not self.rule.solves or proposal.theta is not None:
             return self._moves.move_only(state, proposal)
         start = state.stand
         if start is None or start.leg != self.system.data.leg:

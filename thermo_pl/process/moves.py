@@ -157,7 +157,8 @@ class PredictorCorrector(Generic[C]):
     def move_only(self, state: State[C], proposal: Proposal[C]) -> Step[C]:
         """Move without a response.
 
-        θ stays. No work is booked, as λ and γ may move several times between two rows.
+        θ stays, or goes where the proposal says. No work is booked, as λ and γ may move several
+        times between two rows.
 
         Args:
             state: where the process stands.
@@ -166,6 +167,8 @@ class PredictorCorrector(Generic[C]):
         Returns:
             The step, at its start.
         """
+        if proposal.theta is not None:
+            self._system.place(proposal.theta)
         self._system.move(proposal.motion, proposal.end)
         predicted = state.predicted
         if proposal.motion.t:

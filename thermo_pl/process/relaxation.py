@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+from torch.optim import Optimizer
 
 from thermo_pl.errors import ConfigError, require
+from thermo_pl.networks.parts import Networks
 from thermo_pl.networks.training import training_loss
 from thermo_pl.particles import Batch, interpolate
 from thermo_pl.process.rule import Relaxed
@@ -18,7 +22,8 @@ class Relaxation:
     Attributes:
         system: networks, data and optimizer.
         batches: in an epoch of relaxation.
-        batch_size: particles in each, drawn by their mass.
+        batch_size: particles in each, drawn by their mass; None for all of them, as the points of a
+            cubature and optimizers with a line search ask for.
 
     Example:
         >>> import torch
@@ -35,11 +40,12 @@ class Relaxation:
 
     system: System
     batches: int = 50
-    batch_size: int = 64
+    batch_size: int | None = 64
 
     def __post_init__(self) -> None:
         require(self.batches > 0, "batches", self.batches, "a whole number > 0")
-        require(self.batch_size > 0, "batch_size", self.batch_size, "a whole number > 0")
+        ok = self.batch_size is None or self.batch_size > 0
+        require(ok, "batch_size", self.batch_size, "a whole number > 0, or None for all")
 
     def __call__(self, part: int, parts: int) -> Relaxed:
         """Relax one part of an epoch.
@@ -63,13 +69,31 @@ class Relaxation:
         done, time = 0, 0.0
         first, last = (self.batches * k // parts for k in (part, part + 1))
         for _ in range(first, last):
-            drawn = self.system.data.coupling("train").draw(self.batch_size)
-            batch = interpolate(drawn, self.system.data.t)
-            batch = Batch(*(part.to(networks.device, networks.dtype) for part in batch))
-            loss, _ = training_loss(networks, batch)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            done += len(batch.x) * networks.training_draws
+            batch = self._batch()
+            calls = _Calls(networks, optimizer, batch)
+            optimizer.step(calls)
+            done += calls.count * len(batch.x) * networks.training_draws
             time += optimizer.param_groups[0]["lr"]
         return Relaxed(done, time)
+
+    def _batch(self) -> Batch:
+        networks, data = self.system.networks, self.system.data
+        pairs = data.coupling("train")
+        drawn = pairs.all() if self.batch_size is None else pairs.draw(self.batch_size)
+        batch = interpolate(drawn, data.t)
+        return Batch(*(part.to(networks.device, networks.dtype) for part in batch))
+
+
+class _Calls:
+    # J and its gradient; an optimizer with a line search asks for them several times
+
+    def __init__(self, networks: Networks, optimizer: Optimizer, batch: Batch) -> None:
+        self._networks, self._optimizer, self._batch = networks, optimizer, batch
+        self.count = 0
+
+    def __call__(self) -> Any:
+        self.count += 1
+        loss, _ = training_loss(self._networks, self._batch)
+        self._optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss

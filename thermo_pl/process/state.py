@@ -87,12 +87,15 @@ class Proposal(Generic[C]):
         place: leg and t where the step begins; None where the data are. At another place the
             macro-step settles on the particles there.
         end: t at the end of the step, where it must be met to the last bit.
+        theta: all parameters in a row, where the step begins from another θ than that of the last
+            row; it is not carried along a response then, and no work is booked.
     """
 
     motion: Motion
     course: C
     place: tuple[int, float] | None = None
     end: float | None = None
+    theta: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from thermo_pl.networks.parts import Networks
 from thermo_pl.process.data import MovingData
 from thermo_pl.process.state import Motion, Snapshot
-from thermo_pl.response.objective import flatten, shift_parameters
+from thermo_pl.response.objective import flatten, shift_parameters, unflatten
 
 
 @dataclass(frozen=True)
@@ -147,6 +147,17 @@ class System:
             change: of all parameters, shape ``(p,)``.
         """
         shift_parameters(self.networks, change)
+
+    def place(self, theta: Tensor) -> None:
+        """Put θ somewhere, in place.
+
+        Args:
+            theta: all parameters in a row, as :meth:`theta` gives them.
+        """
+        own = list(self.networks.parameters())
+        with torch.no_grad():
+            for parameter, piece in zip(own, unflatten(theta, own), strict=True):
+                parameter.copy_(piece)
 
     def theta(self) -> Tensor:
         """All parameters in a row, on the CPU.

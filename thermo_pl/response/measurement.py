@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from thermo_pl.estimate import Estimate
-from thermo_pl.networks import Networks
+from thermo_pl.networks import DiagonalGaussian, Networks, StandardNormal
 from thermo_pl.particles import Batch, interpolate, weighted_mean
 from thermo_pl.response.objective import Objective, Probe, with_t_derivative
 
@@ -217,6 +218,31 @@ def latents_in_use(model: Networks, probe: Probe, t: float) -> float:
     parts = [model.encode(x, axes) for x in torch.split(batch.x, PARTICLES_AT_ONCE)]
     whole = type(parts[0])(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
     return whole.in_use(batch.weight)
+
+
+@torch.no_grad()
+def latent_rates(model: Networks, batch: Batch) -> list[float]:
+    """The rate of each axis of z, relative to the marginal; they add up to R.
+
+    Args:
+        model: the model.
+        batch: samples.
+
+    Returns:
+        Nats, one for each axis, the largest first; nothing where z is not Gaussian, or its rate is
+        no sum over the axes.
+    """
+    marginal, axes, rates = model.marginal, model.axes(), []
+    if not isinstance(marginal, StandardNormal | DiagonalGaussian):
+        return []
+    own = dict(marginal.named_parameters())
+    for x in torch.split(batch.x.to(model.device, model.dtype), PARTICLES_AT_ONCE):
+        posterior: Any = model.encode(x, axes)
+        relative = marginal.whiten(posterior, own)
+        spread = relative.log_var.exp() - relative.log_var - 1
+        rates.append(0.5 * (relative.mean.square() + spread))
+    mean = weighted_mean(torch.cat(rates).T, batch.weight.to(model.device, model.dtype))
+    return sorted((float(rate) for rate in mean), reverse=True)
 
 
 def few_draws(probe: Probe, count: int) -> Probe:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from thermo_pl.runs.directory import create_run_directory
     from thermo_pl.runs.reader import Run, find_runs, read_run
     from thermo_pl.runs.report import write_report
+    from thermo_pl.runs.surfaces import Surface
     from thermo_pl.runs.table import Table, compare
     from thermo_pl.runs.trained import export, load
     from thermo_pl.runs.wandb import WandbRunLogger
@@ -17,6 +18,7 @@ else:
         directory=["create_run_directory"],
         reader=["Run", "find_runs", "read_run"],
         report=["write_report"],
+        surfaces=["Surface"],
         table=["Table", "compare"],
         trained=["export", "load"],
         wandb=["WandbRunLogger"],
@@ -24,6 +26,7 @@ else:
 
 __all__ = [
     "Run",
+    "Surface",
     "Table",
     "WandbRunLogger",
     "compare",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import pytorch_lightning as pl
 import yaml
 from pytorch_lightning.cli import LightningArgumentParser
 from safetensors import SafetensorError
@@ -20,6 +21,7 @@ from thermo_pl.runs.wandb_content import portable
 
 CONFIG, WEIGHTS = "config.yaml", "model.safetensors"
 """The two files of an exported model."""
+Built = TypeVar("Built", bound=pl.LightningModule | pl.LightningDataModule)
 _FILES = {"initial_weights", "weights"}  # keys of files that weights began from
 
 
@@ -28,7 +30,8 @@ def load(run: str | Path, checkpoint: str | Path | None = None) -> FreeEnergyMod
 
     Args:
         run: a run directory of the command line, or what :func:`export` has written.
-        checkpoint: of a run, which one; the newest in ``checkpoints`` if None.
+        checkpoint: of a run, which one, or the model at a node of a map; the newest in
+            ``checkpoints`` if None.
 
     Returns:
         The model on the CPU, in the precision of its weights and in evaluation mode.
@@ -64,17 +67,11 @@ def load(run: str | Path, checkpoint: str | Path | None = None) -> FreeEnergyMod
         True
     """
     directory = Path(run).expanduser()
-    model, weights = _built(directory), directory / WEIGHTS
+    model, weights = built(directory, "model", FreeEnergyModel), directory / WEIGHTS
     if weights.is_file() and checkpoint is None:
-        try:
-            model.take_precision(load_file(weights))
-            load_model(model, str(weights))
-        except (SafetensorError, RuntimeError) as error:
-            told = " ".join(str(error).split())[:200]
-            raise ConfigError(
-                f"{weights}: {told}; allowed: the weights of the model in {CONFIG} beside it"
-            ) from error
-        return model.eval()
+        return _filled(model, weights)
+    if checkpoint is not None and Path(checkpoint).suffix == weights.suffix:
+        return _filled(model, Path(checkpoint))
     file = newest_checkpoint(directory / "checkpoints") if checkpoint is None else Path(checkpoint)
     allowed = f"a run with a whole checkpoint, or a directory with a {WEIGHTS}"
     if file is None:
@@ -115,32 +112,57 @@ def export(run: str | Path, to: str | Path, checkpoint: str | Path | None = None
     return directory
 
 
-def _config(directory: Path) -> dict[str, Any]:
+def _filled(model: FreeEnergyModel, weights: Path) -> FreeEnergyModel:
+    try:
+        model.take_precision(load_file(weights))
+        load_model(model, str(weights))
+    except (SafetensorError, RuntimeError, OSError) as error:
+        told = " ".join(str(error).split())[:200]
+        raise ConfigError(
+            f"{weights}: {told}; allowed: the weights of the model in the {CONFIG} of its run"
+        ) from error
+    return model.eval()
+
+
+def _config(directory: Path, name: str = "model") -> dict[str, Any]:
     file = directory / CONFIG
     allowed = f"a directory with a {CONFIG}, as the command line leaves it"
     require(file.is_file(), "RUN", str(directory), allowed)
-    section = read_file(file, parse_yaml, dict).get("model")
+    section = read_file(file, parse_yaml, dict).get(name)
     if not isinstance(section, dict):
-        raise ConfigError(f"{file}: got no model; allowed: the {CONFIG} of a run")
+        raise ConfigError(f"{file}: got no {name}; allowed: the {CONFIG} of a run")
     return section
 
 
-def _built(directory: Path) -> FreeEnergyModel:
+def built(directory: Path, name: str, kind: type[Built]) -> Built:
+    """What a run's config makes, before anything is trained.
+
+    Args:
+        directory: the run directory.
+        name: of the section, ``model`` or ``data``.
+        kind: the class it has to be of.
+
+    Returns:
+        The object.
+
+    Raises:
+        ConfigError: if it cannot be made.
+    """
     parser = LightningArgumentParser(exit_on_error=False)
-    parser.add_lightning_class_args(FreeEnergyModel, "model", subclass_mode=True)
-    section = _without_files(_config(directory))
+    parser.add_lightning_class_args(kind, name, subclass_mode=True)
+    section = _without_files(_config(directory, name))
     try:
-        model = parser.instantiate(parser.parse_object({"model": section})).model
+        made = getattr(parser.instantiate(parser.parse_object({name: section})), name)
     except Exception as error:  # of a parser, or of any class that the config names
         told = " ".join(str(error).split())[:200]
         raise ConfigError(
-            f"{directory / CONFIG}: {told}; allowed: a model that can be built here, its classes "
+            f"{directory / CONFIG}: {told}; allowed: a {name} that can be built here, its classes "
             "installed"
         ) from error
-    if not isinstance(model, FreeEnergyModel):
-        got = type(model).__name__
-        raise ConfigError(f"{directory / CONFIG}: got a {got}; allowed: a FreeEnergyModel")
-    return model
+    if not isinstance(made, kind):
+        got = type(made).__name__
+        raise ConfigError(f"{directory / CONFIG}: got a {got}; allowed: a {kind.__name__}")
+    return made
 
 
 def _without_files(config: Any) -> Any:
