@@ -16,6 +16,7 @@ import os
 import statistics
 import time
 import warnings
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,6 +70,7 @@ TRAINED = ("from_scratch", "fine_tuning", "l2_sp", "ewc", "replay", "constant_ga
 METHODS = (*WITHOUT_A, *TRAINED)
 
 
+@cache
 def target(labels: int, seed: int, spread: bool) -> Domain:
     """The images of 5-9: those with labels alone, or all with spread labels."""
     mode = "spread" if spread else "given"
@@ -76,23 +78,29 @@ def target(labels: int, seed: int, spread: bool) -> Domain:
     return load_domains([waypoint])[0]
 
 
+@cache
+def components() -> tuple[PCA, Any, Any, Any, Any]:
+    """Principal components of all images of 5-9, the images in them, and test images and labels."""
+    everything = load_domains([Waypoint([5, 6, 7, 8, 9], MNIST())])[0].splits
+    images, test = (everything[split].images.numpy() for split in ("train", "test"))
+    pixels, others = (part.reshape(len(part), -1).astype(np.float64) for part in (images, test))
+    pca = PCA(50, svd_solver="randomized", random_state=0).fit(pixels)
+    truth = everything["test"].labels.numpy()
+    return pca, images, pca.transform(pixels), pca.transform(others), truth
+
+
 def without_a(method: str, labels: int, seed: int) -> Result:
     """A method of scikit-learn on principal components, or nearest neighbours by spread labels."""
-    everything = load_domains([Waypoint([5, 6, 7, 8, 9], MNIST())])[0].splits
-    since = time.perf_counter()
-    pixels = everything["train"].images.flatten(1).double().numpy()
-    components = PCA(50, svd_solver="randomized", random_state=0).fit(pixels)
-    test, truth = (part.numpy() for part in everything["test"])
-    test = components.transform(test.reshape(len(test), -1))
+    pca, images, everything, test, truth = components()
     few = target(labels, seed, False).splits["train"]
-    x, y = components.transform(few.images.flatten(1).double().numpy()), few.labels.numpy()
+    since = time.perf_counter()
+    x, y = pca.transform(few.images.flatten(1).double().numpy()), few.labels.numpy()
     if method == "poisson":
-        x, y = components.transform(pixels), target(labels, seed, True).splits["train"].labels
+        x, y = everything, target(labels, seed, True).splits["train"].labels
     if method == "label_spreading":
         given = {image.tobytes(): label for image, label in zip(few.images.numpy(), y, strict=True)}
-        images = everything["train"].images.numpy()
         known = np.array([given.get(image.tobytes(), -1) for image in images])
-        x = components.transform(pixels)
+        x = everything
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it says that it has not converged after 100 rounds
             graph = LabelSpreading(kernel="knn", n_neighbors=10, alpha=0.99, max_iter=100)

@@ -184,8 +184,8 @@ def report(table: Path, figure: Path | None) -> None:
         table: the CSV.
         figure: file of the picture, or None.
     """
-    picture = Figure(figsize=(8.0, 5.2), layout="constrained")
-    panels = picture.subplots(1, 2, sharey=True)
+    picture = Figure(figsize=(9.0, 5.2), layout="constrained")
+    panels = picture.subplots(1, 2)
     for panel, budget in zip(panels, ("few", "many"), strict=True):
         everything = lines(table, budget, False)
         gains = np.array([line.gain for line in everything])
@@ -206,14 +206,9 @@ def report(table: Path, figure: Path | None) -> None:
             colour = ORANGE if thermal else BLUE
             panel.plot([one.low, one.high], [place, place], color=colour, lw=1.5)
             panel.plot(one.rho, place, "o", color=colour, ms=5)
-            panel.text(
-                1.02, place, name, fontsize="x-small", va="center"
-            ) if budget == "many" else (
-                panel.text(-1.02, place, name, fontsize="x-small", va="center", ha="right")
-            )
         panel.set_title(f"{budget} labels", fontsize="medium")
         panel.set_xlim(-1, 1)
-        panel.set_yticks([])
+        panel.set_yticks(range(len(order)), order, fontsize="x-small")
         panel.axvline(0, color="0.7", lw=0.8)
         panel.set_xlabel("Spearman's ρ, data set left out")
         panel.grid(axis="x", alpha=0.3)

@@ -14,7 +14,7 @@ from thermo_pl.datamodules.features import Features
 from thermo_pl.datamodules.gradual import GradualDataModule
 from thermo_pl.datamodules.interpolated import InterpolatedDataModule
 from thermo_pl.datamodules.latents import Latents
-from thermo_pl.datamodules.rotated import RotatedMNIST
+from thermo_pl.datamodules.rotated import ColourShiftMNIST, RotatedMNIST
 from thermo_pl.datamodules.scales import Drift, Standardise
 from thermo_pl.datamodules.sources import GradualImages, GradualSource, ImageSource, Split
 from thermo_pl.datamodules.tables import BreastCancer
@@ -35,6 +35,7 @@ __all__ = [
     "Blur",
     "BreastCancer",
     "Colour",
+    "ColourShiftMNIST",
     "CoupledImages",
     "DatasetSource",
     "Digits",

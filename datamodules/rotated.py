@@ -1,19 +1,81 @@
-"""MNIST that turns: the benchmark of gradual self-training."""
+"""MNIST that turns or brightens: the benchmarks of gradual self-training."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from thermo_pl.datamodules.sources import GradualImages, GradualSource, Split
 from thermo_pl.datamodules.transforms import Rotation
 from thermo_pl.datamodules.vision import MNIST
 from thermo_pl.errors import require
 
+PARTS = ("source", "val", "stream", "test")
 
-class RotatedMNIST(GradualSource):
+
+class ChangingMNIST(GradualSource):
+    """MNIST's 60,000 training images in random order, cut into four parts that are changed."""
+
+    def __init__(
+        self,
+        root: str | Path | None,
+        download: bool,
+        sizes: tuple[int, int, int, int],
+        split_seed: int,
+    ) -> None:
+        """Check the sizes; the images are read by :meth:`load`.
+
+        Args:
+            root: folder that holds ``MNIST/raw``; ``$THERMO_PL_DATA`` if not given.
+            download: fetch it there if it is missing.
+            sizes: images that are labelled, held out beside them, in the stream, and to test on.
+            split_seed: which split.
+
+        Raises:
+            ConfigError: if an argument is not allowed.
+        """
+        ok = min(sizes) > 0 and sum(sizes) <= 60_000
+        require(ok, "sizes", list(sizes), "four whole numbers > 0, of 60,000 images together")
+        require(split_seed >= 0, "split_seed", split_seed, "an integer from 0")
+        self._mnist = MNIST(root, download)
+        self.sizes, self.split_seed = sizes, split_seed
+
+    @abstractmethod
+    def changed(self, images: Tensor, part: str) -> Tensor:
+        """The images of a part as they are on the way.
+
+        Args:
+            images: in their order, shape ``(n, 1, 28, 28)``.
+            part: "source", "val", "stream" or "test".
+
+        Returns:
+            The images, changed.
+        """
+
+    def load(self) -> GradualImages:
+        """Read MNIST and change the images.
+
+        Returns:
+            The parts.
+        """
+        splits = self._mnist.load()
+        both = splits["train"], splits["val"]
+        images = torch.cat([part.images for part in both])
+        labels = torch.cat([part.labels for part in both])
+        order = np.random.default_rng(self.split_seed).permutation(len(labels))
+        parts = np.split(order, np.cumsum(self.sizes))[:4]
+        source, val, stream, test = (
+            Split(self.changed(images[index], part), labels[index])
+            for part, index in zip(PARTS, parts, strict=True)
+        )
+        return GradualImages(source, val, stream.images, test)
+
+
+class RotatedMNIST(ChangingMNIST):
     """MNIST's 60,000 training images, turned by an angle that grows along an unlabelled stream.
 
     The split of Kumar, Ma & Liang (2020), of the training images in random order: 5,000 labelled
@@ -46,27 +108,71 @@ class RotatedMNIST(GradualSource):
         Raises:
             ConfigError: if an argument is not allowed.
         """
-        ok = min(sizes) > 0 and sum(sizes) <= 60_000
-        require(ok, "sizes", list(sizes), "four whole numbers > 0, of 60,000 images together")
-        require(split_seed >= 0, "split_seed", split_seed, "an integer from 0")
-        self._turns = [Rotation(ends) for ends in (source, source, stream, target)]
-        self._mnist = MNIST(root, download)
-        self.sizes, self.split_seed = sizes, split_seed
+        super().__init__(root, download, sizes, split_seed)
+        ends = (source, source, stream, target)
+        self._turns = {part: Rotation(pair) for part, pair in zip(PARTS, ends, strict=True)}
 
-    def load(self) -> GradualImages:
-        """Read MNIST and turn the images.
+    def changed(self, images: Tensor, part: str) -> Tensor:
+        """Turn them.
+
+        Args:
+            images: in their order, shape ``(n, 1, 28, 28)``.
+            part: "source", "val", "stream" or "test".
 
         Returns:
-            The parts.
+            The images, turned.
         """
-        splits = self._mnist.load()
-        both = splits["train"], splits["val"]
-        images = torch.cat([part.images for part in both])
-        labels = torch.cat([part.labels for part in both])
-        order = np.random.default_rng(self.split_seed).permutation(len(labels))
-        parts = np.split(order, np.cumsum(self.sizes))[:4]
-        source, val, stream, test = (
-            Split(turn(images[part]), labels[part])
-            for turn, part in zip(self._turns, parts, strict=True)
-        )
-        return GradualImages(source, val, stream.images, test)
+        turned: Tensor = self._turns[part](images)
+        return turned
+
+
+class ColourShiftMNIST(ChangingMNIST):
+    """MNIST's 60,000 training images, all pixels of which grow by a constant along the stream.
+
+    Of the training images in random order 5,000 are labelled and as they are, 1,000 like them are
+    held out; in a stream of 42,000 the constant grows domain by domain, from one step to 1; 10,000
+    with 1 added are there to test on. Values lie in [0, 2]: a decoder needs a likelihood that
+    allows them. Source: He et al., "Gradual Domain Adaptation: Theory and Algorithms", 2023.
+    """
+
+    def __init__(
+        self,
+        root: str | Path | None = None,
+        download: bool = False,
+        sizes: tuple[int, int, int, int] = (5000, 1000, 42000, 10000),
+        domains: int = 20,
+        shift: float = 1.0,
+        split_seed: int = 0,
+    ) -> None:
+        """Check the sizes; the images are read by :meth:`load`.
+
+        Args:
+            root: folder that holds ``MNIST/raw``; ``$THERMO_PL_DATA`` if not given.
+            download: fetch it there if it is missing.
+            sizes: images that are labelled, held out beside them, in the stream, and to test on.
+            domains: of the stream; within one the constant is the same.
+            shift: what is added to the pixels of the last one, and of the test images.
+            split_seed: which split.
+
+        Raises:
+            ConfigError: if an argument is not allowed.
+        """
+        super().__init__(root, download, sizes, split_seed)
+        ok = 0 < domains <= sizes[2]
+        require(ok, "domains", domains, "a whole number > 0, with an image in each")
+        self.domains, self.shift = domains, shift
+
+    def changed(self, images: Tensor, part: str) -> Tensor:
+        """Brighten them.
+
+        Args:
+            images: in their order, shape ``(n, 1, 28, 28)``.
+            part: "source", "val", "stream" or "test".
+
+        Returns:
+            The images, with a constant added to each.
+        """
+        if part != "stream":
+            return images + (self.shift if part == "test" else 0.0)
+        number = torch.arange(len(images)) * self.domains // len(images) + 1
+        return images + (self.shift * number / self.domains)[:, None, None, None]

@@ -156,7 +156,8 @@ def narrow(config: dict[str, Any], folder: Path) -> None:
             few = {"module": "torch.nn.Linear", "arguments": line, "seed": 0, "flatten": True}
             waypoint["transform"]["init_args"] = few
     if config["data"]["class_path"] == "GradualDataModule":
-        few = {"class_path": "RotatedMNIST", "init_args": {"sizes": [200, 50, 300, 50]}}
+        source = config["data"]["init_args"]["images"]["class_path"]
+        few = {"class_path": source, "init_args": {"sizes": [200, 50, 300, 50]}}
         config["data"]["init_args"] |= {"images": few, "windows": 2}
 
 

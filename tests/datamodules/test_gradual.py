@@ -13,8 +13,14 @@ import torch
 from scipy.ndimage import shift as shifted
 from torch import Tensor
 
-from thermo_pl.datamodules import GradualDataModule, GradualImages, GradualSource, Split
-from thermo_pl.errors import DataError
+from thermo_pl.datamodules import (
+    ColourShiftMNIST,
+    GradualDataModule,
+    GradualImages,
+    GradualSource,
+    Split,
+)
+from thermo_pl.errors import ConfigError, DataError
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.networks import LinearClassifier, MLPEncoder, StandardNormal
 
@@ -192,3 +198,22 @@ def test_classes_of_a_stream_may_be_any_whole_numbers(tmp_path: Path) -> None:
         DataError, match=r"Other, test: got the class -2; allowed: .* \[-3, 4, 11\]"
     ):
         _ = GradualDataModule(Other(), windows=WINDOWS, cache_dir=tmp_path).n_classes
+
+
+def test_colours_shift_domain_by_domain(monkeypatch: pytest.MonkeyPatch) -> None:
+    flat = torch.arange(60.0)[:, None, None, None].expand(60, 1, 2, 2) / 100  # the image's number
+    labels = torch.arange(60) % 3
+    parts = {"train": Split(flat[:50], labels[:50]), "val": Split(flat[50:], labels[50:])}
+    source = ColourShiftMNIST(sizes=(10, 5, 21, 9), domains=4, shift=2.0)
+    monkeypatch.setattr(source, "_mnist", SimpleNamespace(load=lambda: parts))
+    found = source.load()
+    seen = torch.cat([found.source.images, found.val.images])[:, 0, 0, 0]
+    assert seen.max() < 0.6  # as they are
+    order = np.random.default_rng(0).permutation(60)[15:36]
+    added = found.stream[:, 0, 0, 0] - torch.from_numpy(order) / 100
+    expected = torch.tensor(6 * [0.5] + 5 * [1.0] + 5 * [1.5] + 5 * [2.0])
+    torch.testing.assert_close(added.float(), expected)
+    number = ((found.test.images[:, 0, 0, 0] - 2.0) * 100).round().long()
+    assert torch.equal(found.test.labels, number % 3)
+    with pytest.raises(ConfigError, match="domains: got 0; allowed: a whole number > 0"):
+        ColourShiftMNIST(domains=0)
