@@ -26,6 +26,7 @@ class ChangingMNIST(GradualSource):
         download: bool,
         sizes: tuple[int, int, int, int],
         split_seed: int,
+        others: bool = False,
     ) -> None:
         """Check the sizes; the images are read by :meth:`load`.
 
@@ -34,15 +35,18 @@ class ChangingMNIST(GradualSource):
             download: fetch it there if it is missing.
             sizes: images that are labelled, held out beside them, in the stream, and to test on.
             split_seed: which split.
+            others: whether the images to test on are of MNIST's own test images.
 
         Raises:
             ConfigError: if an argument is not allowed.
         """
-        ok = min(sizes) > 0 and sum(sizes) <= 60_000
-        require(ok, "sizes", list(sizes), "four whole numbers > 0, of 60,000 images together")
+        of_training = sum(sizes) - (sizes[3] if others else 0)
+        ok = min(sizes) > 0 and of_training <= 60_000 and (not others or sizes[3] <= 10_000)
+        allowed = "four whole numbers > 0, of 60,000 training and 10,000 test images"
+        require(ok, "sizes", list(sizes), allowed)
         require(split_seed >= 0, "split_seed", split_seed, "an integer from 0")
         self._mnist = MNIST(root, download)
-        self.sizes, self.split_seed = sizes, split_seed
+        self.sizes, self.split_seed, self.others = sizes, split_seed, others
 
     @abstractmethod
     def changed(self, images: Tensor, part: str) -> Tensor:
@@ -63,11 +67,15 @@ class ChangingMNIST(GradualSource):
             The parts.
         """
         splits = self._mnist.load()
-        both = splits["train"], splits["val"]
-        images = torch.cat([part.images for part in both])
-        labels = torch.cat([part.labels for part in both])
-        order = np.random.default_rng(self.split_seed).permutation(len(labels))
-        parts = np.split(order, np.cumsum(self.sizes))[:4]
+        training = splits["train"], splits["val"]
+        images, labels = (torch.cat(part) for part in zip(*training, strict=True))
+        rng = np.random.default_rng(self.split_seed)
+        parts = np.split(rng.permutation(len(labels)), np.cumsum(self.sizes))[:4]
+        if self.others:
+            parts[3] = len(labels) + rng.permutation(len(splits["test"].labels))[: self.sizes[3]]
+            images, labels = (
+                torch.cat([a, b]) for a, b in zip((images, labels), splits["test"], strict=True)
+            )
         source, val, stream, test = (
             Split(self.changed(images[index], part), labels[index])
             for part, index in zip(PARTS, parts, strict=True)
@@ -81,7 +89,8 @@ class RotatedMNIST(ChangingMNIST):
     The split of Kumar, Ma & Liang (2020), of the training images in random order: 5,000 labelled
     ones turned by 0-5°, and 1,000 like them held out; a stream of 42,000 turned by 5° to 60°; and
     2,000 turned by 55-60° to test on. Inside each part the angle grows evenly from image to image.
-    Images turn counterclockwise, with bilinear interpolation.
+    Images turn counterclockwise. Shi & Liu (2023) turn them by splines, and test on MNIST's own
+    10,000 test images: ``spline``, ``others`` and ``sizes: [5000, 1000, 42000, 10000]``.
     """
 
     def __init__(
@@ -93,6 +102,8 @@ class RotatedMNIST(ChangingMNIST):
         stream: tuple[float, float] = (5.0, 60.0),
         target: tuple[float, float] = (55.0, 60.0),
         split_seed: int = 0,
+        spline: bool = False,
+        others: bool = False,
     ) -> None:
         """Check sizes and angles; the images are read by :meth:`load`.
 
@@ -104,13 +115,15 @@ class RotatedMNIST(ChangingMNIST):
             stream: angles of the first and of the last image of the stream.
             target: least and largest angle of the test images.
             split_seed: which split.
+            spline: interpolate by cubic splines, and not bilinearly.
+            others: whether the images to test on are of MNIST's own test images.
 
         Raises:
             ConfigError: if an argument is not allowed.
         """
-        super().__init__(root, download, sizes, split_seed)
-        ends = (source, source, stream, target)
-        self._turns = {part: Rotation(pair) for part, pair in zip(PARTS, ends, strict=True)}
+        super().__init__(root, download, sizes, split_seed, others)
+        ends = zip(PARTS, (source, source, stream, target), strict=True)
+        self._turns = {part: Rotation(pair, spline) for part, pair in ends}
 
     def changed(self, images: Tensor, part: str) -> Tensor:
         """Turn them.

@@ -11,6 +11,7 @@ import zlib
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode, functional
 
@@ -127,11 +128,12 @@ class Rotation(nn.Module):
     between the angle grows evenly, in the order of the data.
     """
 
-    def __init__(self, degrees: float | tuple[float, float]) -> None:
+    def __init__(self, degrees: float | tuple[float, float], spline: bool = False) -> None:
         """Fix the angles.
 
         Args:
             degrees: the angle of all images, or those of the first and of the last one.
+            spline: interpolate by cubic splines, and not bilinearly.
 
         Raises:
             ConfigError: if an angle is not finite.
@@ -140,10 +142,10 @@ class Rotation(nn.Module):
         ends = degrees if isinstance(degrees, tuple) else (degrees, degrees)
         ok = all(map(math.isfinite, ends))
         require(ok, "degrees", degrees, "a finite number, or two of them")
-        self.ends = ends
+        self.ends, self.spline = ends, spline
 
     def forward(self, images: Tensor) -> Tensor:
-        """Turn them, with bilinear interpolation.
+        """Turn them.
 
         Args:
             images: all images of a split, shape ``(n, channels, height, width)``.
@@ -154,6 +156,9 @@ class Rotation(nn.Module):
         _check_pictures(self, images)
 
         def turned(some: Tensor, angle: float) -> Tensor:
+            if self.spline:
+                found = ndimage.rotate(some.numpy(), angle, axes=(-1, -2), reshape=False, order=3)
+                return torch.from_numpy(found)
             bilinear = InterpolationMode.BILINEAR
             return torch.as_tensor(functional.rotate(some, angle, interpolation=bilinear))
 

@@ -156,9 +156,9 @@ def narrow(config: dict[str, Any], folder: Path) -> None:
             few = {"module": "torch.nn.Linear", "arguments": line, "seed": 0, "flatten": True}
             waypoint["transform"]["init_args"] = few
     if config["data"]["class_path"] == "GradualDataModule":
-        source = config["data"]["init_args"]["images"]["class_path"]
-        few = {"class_path": source, "init_args": {"sizes": [200, 50, 300, 50]}}
-        config["data"]["init_args"] |= {"images": few, "windows": 2}
+        images = config["data"]["init_args"]["images"]
+        images.setdefault("init_args", {})["sizes"] = [200, 50, 300, 50]
+        config["data"]["init_args"]["windows"] = 2
 
 
 def callbacks_of(config: dict[str, Any]) -> dict[str, dict[str, Any]]:

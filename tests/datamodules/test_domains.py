@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -205,6 +206,22 @@ def test_rotation_against_scipy() -> None:
     np.testing.assert_allclose(found, turned, atol=1e-5)
     assert found.min() >= 0
     assert found.max() <= 1
+
+
+def test_a_spline_turns_what_is_smooth_nearly_exactly() -> None:
+    y, x = torch.meshgrid(*2 * [torch.arange(28.0) - 13.5], indexing="ij")
+
+    def blob(radius: float, degrees: float) -> Tensor:  # counterclockwise from the right
+        a = math.radians(degrees)
+        away = (x - radius * math.cos(a)) ** 2 + (y + radius * math.sin(a)) ** 2
+        return torch.exp(-away / 8)[None, None]
+
+    errors = [
+        (Rotation(37.0, spline=spline)(blob(6, 10)) - blob(6, 47)).abs().max()
+        for spline in (True, False)
+    ]
+    assert errors[0] < 2e-3
+    assert errors[1] > 10 * errors[0]
 
 
 def test_angles_grow_in_the_order_of_the_data() -> None:

@@ -18,6 +18,7 @@ from thermo_pl.datamodules import (
     GradualDataModule,
     GradualImages,
     GradualSource,
+    RotatedMNIST,
     Split,
 )
 from thermo_pl.errors import ConfigError, DataError
@@ -217,3 +218,20 @@ def test_colours_shift_domain_by_domain(monkeypatch: pytest.MonkeyPatch) -> None
     assert torch.equal(found.test.labels, number % 3)
     with pytest.raises(ConfigError, match="domains: got 0; allowed: a whole number > 0"):
         ColourShiftMNIST(domains=0)
+
+
+def test_the_published_test_images_are_mnists_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    flat = torch.arange(60.0)[:, None, None, None].expand(60, 1, 3, 3) / 100
+    parts = {"train": Split(flat[:30], torch.zeros(30)), "val": Split(flat[30:40], torch.zeros(10))}
+    parts["test"] = Split(flat[40:], torch.ones(20))
+    for others, low in ((True, 0.4), (False, 0.0)):
+        source = RotatedMNIST(sizes=(10, 5, 15, 10), others=others, spline=True)
+        monkeypatch.setattr(source, "_mnist", SimpleNamespace(load=lambda: parts))
+        found = source.load()
+        assert found.test.labels.tolist() == 10 * [float(others)]
+        centres = [part[:, 0, 1, 1] for part in (found.test.images, found.stream)]
+        assert centres[0].min() > low - 1e-3
+        assert len({round(float(c), 3) for c in torch.cat(centres)}) == 25  # none twice
+        assert centres[1].max() < 0.4
+    with pytest.raises(ConfigError, match=r"sizes: got .*10001.* 10,000 test images"):
+        RotatedMNIST(sizes=(10, 5, 15, 10_001), others=True)
