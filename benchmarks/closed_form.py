@@ -20,8 +20,8 @@ from turns import in_turns
 from thermo_pl.networks import MLPDecoder, Networks
 from thermo_pl.particles import Particles
 from thermo_pl.response.curvature import gauss_newton
-from thermo_pl.response.linear import gradient_of
 from thermo_pl.response.objective import Objective, Probe
+from thermo_pl.response.partials import gradient_of
 
 REPEATS = 20
 T = 0.3

@@ -98,6 +98,27 @@ def test_right_hand_sides_stop_each_at_its_own_time() -> None:
     assert solution.residual[0] == 0
 
 
+@pytest.mark.parametrize("start", [False, True], ids=["from zero", "from a guess"])
+def test_a_yardstick_stops_where_its_energy_is_known(start: bool) -> None:
+    # eigenvalues as of the digits at a damping of 0.01; each adds as much to the energy
+    values = torch.logspace(-2, 1.3, 300).tolist()
+    matrix, vectors = with_eigenvalues(values)
+    rhs = torch.stack([randn(300, seed=1), vectors @ torch.tensor(values).double().sqrt()])
+    exact = torch.linalg.solve(matrix, rhs.T).T
+    guess = torch.stack([exact[0], torch.zeros(300)]) if start else None
+    plain = conjugate_gradient(Counted(matrix), rhs[1:], 0.02, 1000)
+    product = Counted(matrix)
+    found = conjugate_gradient(product, rhs, 0.02, 1000, guess, yardsticks=1)
+    assert found.status is Status.CONVERGED
+    energy, known = (float(rhs[1] @ x) for x in (exact[1], found.x[1]))
+    # from below, and the growth of the last iterations says by about how much
+    assert 0.9 * energy < known < energy
+    assert found.residual[1] <= 0.02 < true_residual(matrix, found.x, rhs)[1]
+    assert found.residual[0] <= 0.02  # the others are solved as ever
+    if start:
+        assert product.calls < 0.7 * plain.iterations
+
+
 def test_scale_of_a_right_hand_side_does_not_matter() -> None:
     matrix, _ = with_eigenvalues([1.0, 2, 3, 4, 5])
     b = randn(1, 5, seed=1)

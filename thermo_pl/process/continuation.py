@@ -245,7 +245,9 @@ class Continuation(Generic[C]):
 
     def _respond(self, step: Step[C]) -> Solved:
         past_saddles = step.state.phase == "process" and self.settings.on_transition != "mark"
-        return self._measuring.respond(step.epoch, step.relaxed.time, past_saddles)
+        known = step.known  # of this step it is nearly what is asked for, on the same probe
+        guess = None if known is None or known is step.state.known else known.directions
+        return self._measuring.respond(step.epoch, step.relaxed.time, past_saddles, guess)
 
     def _resolved(self, step: Step[C]) -> Step[C]:
         try:

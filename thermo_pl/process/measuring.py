@@ -147,13 +147,16 @@ class Instruments:
             found = found._replace(accuracy=accuracy(networks, interpolate(probe.particles, t)))
         return found
 
-    def respond(self, epoch: int, relaxation_time: float, past_saddles: bool) -> Solved:
+    def respond(
+        self, epoch: int, relaxation_time: float, past_saddles: bool, guess: Tensor | None = None
+    ) -> Solved:
         """Solve the linear response on the solving probe.
 
         Args:
             epoch: tells solving probes apart that are drawn anew.
             relaxation_time: sum of the learning rates over the last relaxation.
             past_saddles: accept a response where only the gradient meets negative curvature.
+            guess: of θ_λ, θ_γ and θ_t, where they were solved nearby on this probe.
 
         Returns:
             The response.
@@ -166,7 +169,8 @@ class Instruments:
         damping = None
         if settings.response.damping == "auto":
             damping = self._damping(relaxation_time)
-        response = linear_response(objective, data.t, settings.response, other, damping=damping)
+        start = None if guess is None else torch.cat([guess, torch.zeros_like(guess[:1])])
+        response = linear_response(objective, data.t, settings.response, other, start, damping)
         solution = response.solution
         # If the gradient alone meets negative curvature, the responses along the surface are good.
         negative = solution.status is Status.NEGATIVE_CURVATURE

@@ -17,13 +17,12 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd import grad
-from torch.func import grad as functional_grad
 
 from thermo_pl.errors import ConfigError, require
 from thermo_pl.progress import advance, stage
-from thermo_pl.response.curvature import CURVATURES, MEMORY, Curvature, gauss_newton, part_size
-from thermo_pl.response.objective import Objective, with_t_derivative
+from thermo_pl.response.curvature import CURVATURES, MEMORY, Curvature, gauss_newton
+from thermo_pl.response.objective import Objective
+from thermo_pl.response.partials import gradient_of, partials
 from thermo_pl.response.slopes import CONTROLS, Slopes
 from thermo_pl.response.solvers import (
     Matvec,
@@ -96,7 +95,8 @@ class ResponseSettings:
             the caller gives one for each parameter, of the relaxation that follows; see
             :func:`thermo_pl.response.damping.relaxation_damping`.
         curvature: ``gauss_newton``, positive semi-definite for convex losses, or ``hessian``.
-        tolerance: relative residual of the solves.
+        tolerance: relative residual of the solves. The Newton decrement is a yardstick: conjugate
+            gradients stop where it still grows by no more than this share.
         max_iterations: products with A at most.
         solver: ``conjugate_gradient``; ``minres`` for an indefinite Hessian; ``dense`` for a few
             hundred parameters.
@@ -212,7 +212,7 @@ class ResponseSystem:
         """
         self._objective, self._t, self._settings = objective, t, settings
         self._damping, self._units = _damping_and_units(settings, damping, objective.theta)
-        self._partials = _partials(objective, t, part_size(objective, t, settings.memory))
+        self._partials = partials(objective, t, settings.memory)
         jacobian = self._partials.jacobian
         _, by_distortion, by_loss = jacobian
         self._gradient = objective.weights.to(jacobian) @ jacobian
@@ -236,7 +236,7 @@ class ResponseSystem:
             The response.
         """
         tolerance = self._settings.tolerance
-        solution = self._solve(self._rhs, start, factor * self._damping, tolerance)
+        solution = self._solve(self._rhs, start, factor * self._damping, tolerance, yardsticks=1)
         directions, newton = solution.x[:-1], solution.x[-1]
         slopes = self._partials.jacobian.double() @ directions.double().T
         slopes[:, CONTROLS.index("t")] += self._partials.partial_t
@@ -285,7 +285,12 @@ class ResponseSystem:
         return gradients
 
     def _solve(
-        self, rhs: Tensor, start: Tensor | None, damping: float, tolerance: float
+        self,
+        rhs: Tensor,
+        start: Tensor | None,
+        damping: float,
+        tolerance: float,
+        yardsticks: int = 0,
     ) -> Solution:
         settings, units = self._settings, self._units
         limit = settings.max_iterations
@@ -305,7 +310,9 @@ class ResponseSystem:
                 solution = minres(damped, rhs, tolerance, limit, start)
             else:
                 preconditioner = self._preconditioner(damping) if settings.rank else None
-                solution = conjugate_gradient(damped, rhs, tolerance, limit, start, preconditioner)
+                solution = conjugate_gradient(
+                    damped, rhs, tolerance, limit, start, preconditioner, yardsticks
+                )
         return replace(solution, x=units * solution.x)
 
     def _preconditioner(self, damping: float) -> Matvec:
@@ -339,58 +346,3 @@ def _damping_and_units(
     require(ok, "damping", damping.min().item(), "finite numbers > 0")
     mean = damping.mean()
     return float(mean), (mean / damping).sqrt().to(theta)
-
-
-def gradient_of(objective: Objective, t: float, memory: int = MEMORY) -> Tensor:
-    """∇J on a probe.
-
-    Args:
-        objective: the model on a probe.
-        t: domain coordinate.
-        memory: MiB that the graphs may take.
-
-    Returns:
-        Shape ``(p,)``.
-    """
-    total = torch.zeros_like(objective.theta)
-    for part in objective.parts(part_size(objective, t, memory)):
-        theta = part.theta.clone().requires_grad_()
-        total += grad(part.value(part.means(theta, t)), theta)[0]
-    return total
-
-
-class _Partials(NamedTuple):
-    # partial derivatives of R, D and C: in θ, (3, p); in t, float64, (3,); and ∂_t∇J, (p,)
-    jacobian: Tensor
-    partial_t: Tensor
-    gradient_t: Tensor
-
-
-def _partials(objective: Objective, t: float, size: int) -> _Partials:
-    p = len(objective.theta)
-    total = _Partials(*(objective.theta.new_zeros(shape) for shape in ((3, p), 3, p)))
-    total = total._replace(partial_t=total.partial_t.double())
-    for part in objective.parts(size):
-        for sum_, term in zip(total, _partials_of(part, t), strict=True):
-            sum_ += term
-    return total
-
-
-def _partials_of(part: Objective, t: float) -> _Partials:
-    theta = part.theta.clone().requires_grad_()
-    means = part.means(theta, t)
-    rows = [grad(mean, theta, retain_graph=True, materialize_grads=True)[0] for mean in means]
-
-    def joined(s: Tensor) -> Tensor:
-        # ∇J, and R, D, C behind it: one pass gives the derivatives in t of both
-        slope, means = functional_grad(lambda v: _value_and_means(part, v, s), has_aux=True)(theta)
-        return torch.cat([slope, means.to(slope)])
-
-    theta = theta.detach()
-    moving = with_t_derivative(joined, t)[1]
-    return _Partials(torch.stack(rows), moving[-3:].double(), moving[:-3])
-
-
-def _value_and_means(part: Objective, theta: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-    means = part.means(theta, t)
-    return part.value(means), means

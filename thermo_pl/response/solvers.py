@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -21,6 +22,8 @@ DENSE_LIMIT = 4096
 """Largest matrix that is written out: 128 MiB in float64."""
 DENSE_ROWS = 256
 """Products that are taken at once to write a matrix out."""
+DELAY = 5
+"""Iterations over which it is seen what an energy still grows by."""
 
 
 class Status(StrEnum):
@@ -56,7 +59,8 @@ class Solution:
             matrix in a dense solve.
         residual: relative residual of each right-hand side, shape ``(rhs,)``. It is relative to
             the right-hand side, or to 1e-12/tolerance of the largest one if that is more: a
-            right-hand side that is rounding beside the others counts as solved.
+            right-hand side that is rounding beside the others counts as solved. Where the energy
+            of a solution was asked for and settled first, the share by which it still grew.
         lowest: smallest Ritz value met, over all right-hand sides: from above, the smallest
             eigenvalue of the matrix that they can see; the smallest eigenvalue itself in a dense
             solve, nan where no product was taken. With a preconditioner P it is that of PA.
@@ -87,6 +91,7 @@ def conjugate_gradient(
     max_iterations: int,
     start: Tensor | None = None,
     preconditioner: Matvec | None = None,
+    yardsticks: int = 0,
 ) -> Solution:
     """Conjugate gradients on a symmetric positive definite matrix, all columns together.
 
@@ -101,8 +106,12 @@ def conjugate_gradient(
     in units of A, the smallest of PA is at most that of A, and at least the damping if the sketch
     is one of the same matrix.
 
-    Source: Hestenes & Stiefel 1952; the exit as in Nocedal & Wright 2006, algorithm 7.1; the Ritz
-    values as in Golub & Van Loan 2013, section 11.3.5.
+    A right-hand side b of which only the energy b·x is asked for stops earlier. The energy grows in
+    each iteration, by the square of the step in the norm of A. Once it has grown by less than the
+    tolerance, as a share, over the last few, it counts as known.
+
+    Source: Hestenes & Stiefel 1952, their theorem 6:1 for the energy; the exit as in Nocedal &
+    Wright 2006, algorithm 7.1; the Ritz values as in Golub & Van Loan 2013, section 11.3.5.
 
     Args:
         matvec: products with the matrix, ``(rhs, p) -> (rhs, p)``.
@@ -111,12 +120,14 @@ def conjugate_gradient(
         max_iterations: products to spend at most.
         start: where to start, shape ``(rhs, p)``; costs one product. Zero if not given.
         preconditioner: products with an approximate inverse, symmetric and positive definite.
+        yardsticks: of how many right-hand sides, the last ones, only the energy is asked for.
 
     Returns:
         The solution and how it was reached.
     """
     scale = _scale(rhs, tolerance)
     x, residual, iterations = _begin(matvec, rhs, start, max_iterations)
+    energy = _Energy(rhs, yardsticks)
     ahead = residual if preconditioner is None else preconditioner(residual)
     direction = ahead.clone()
     product_of_both = (residual * ahead).sum(1)
@@ -126,7 +137,12 @@ def conjugate_gradient(
     products = iterations * len(rhs)
     while True:
         norm = residual.norm(dim=1)
-        active = ~negative & (norm > tolerance * scale)
+        relative = torch.where(
+            negative | ~norm.isfinite(),
+            norm / scale,
+            torch.minimum(norm / scale, energy.growth(x)),
+        )
+        active = ~negative & (relative > tolerance)
         if iterations >= max_iterations or not active.any() or not norm.isfinite().all():
             break
         product = torch.zeros_like(direction)
@@ -141,12 +157,12 @@ def conjugate_gradient(
         alpha = torch.where(active, product_of_both / curvature, 0.0)
         x += alpha[:, None] * direction
         residual -= alpha[:, None] * product
+        energy.append(alpha * product_of_both)
         ahead = residual if preconditioner is None else preconditioner(residual)
         before, product_of_both = product_of_both, (residual * ahead).sum(1)
         beta = torch.where(active, product_of_both / before, 0.0)
         above, beside = beta * inverse, beta.sqrt() * inverse
         direction = torch.where(active[:, None], ahead + beta[:, None] * direction, direction)
-    relative = norm / scale
     status = _status(relative, negative, tolerance)
     return Solution(x, status, iterations, relative, lanczos.lowest(), products)
 
@@ -293,6 +309,25 @@ def nystrom(matvec: Matvec, like: Tensor, rank: int, damping: float) -> Matvec:
         return rest
 
     return product
+
+
+class _Energy:
+    # b·x of some right-hand sides, and by what share it has grown over the last iterations
+
+    def __init__(self, rhs: Tensor, yardsticks: int) -> None:
+        self._rhs, self._gains = rhs, deque[Tensor](maxlen=DELAY)
+        self._endless = torch.full_like(rhs[:, 0], math.inf)
+        self._asked = torch.arange(len(rhs), device=rhs.device) >= len(rhs) - yardsticks
+
+    def append(self, gain: Tensor) -> None:
+        self._gains.append(gain)
+
+    def growth(self, x: Tensor) -> Tensor:
+        if len(self._gains) < DELAY:
+            return self._endless
+        size = (self._rhs * x).sum(1).abs().clamp_min(torch.finfo(x.dtype).tiny)
+        grown = torch.stack(list(self._gains)).sum(0) / size
+        return torch.where(self._asked, grown, self._endless)
 
 
 class _Tridiagonal:
