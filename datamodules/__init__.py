@@ -19,6 +19,7 @@ from thermo_pl.datamodules.scales import Drift, Standardise
 from thermo_pl.datamodules.sources import GradualImages, GradualSource, ImageSource, Split
 from thermo_pl.datamodules.tables import BreastCancer
 from thermo_pl.datamodules.transforms import (
+    Binarise,
     Blur,
     Colour,
     GaussianNoise,
@@ -32,6 +33,7 @@ from thermo_pl.transport.couplings import Transport
 __all__ = [
     "MNIST",
     "ArraySource",
+    "Binarise",
     "Blur",
     "BreastCancer",
     "Colour",

@@ -186,6 +186,42 @@ class Inversion(nn.Module):
         return torch.as_tensor(functional.invert(images))
 
 
+class Binarise(nn.Module):
+    """Make every pixel black or white, once and for all: white with its grey value as probability.
+
+    The draw depends on ``seed`` and on the images given, on nothing else; so a split is always the
+    same. That is the statically binarised MNIST of the literature, drawn anew.
+
+    Source: Salakhutdinov & Murray, "On the quantitative analysis of deep belief networks", 2008.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        """Fix the seed.
+
+        Args:
+            seed: of the draw.
+
+        Raises:
+            ConfigError: if it is negative.
+        """
+        super().__init__()
+        require(seed >= 0, "seed", seed, "an integer from 0")
+        self.seed = seed
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Draw.
+
+        Args:
+            images: all images of a split, shape ``(n, channels, height, width)``.
+
+        Returns:
+            Zeros and ones, of the same shape.
+        """
+        _check_pictures(self, images)
+        drawn = generator_of(self.seed, images).random(tuple(images.shape), np.float32)
+        return (torch.from_numpy(drawn).to(images) < images).to(images)
+
+
 class Blur(nn.Module):
     """Blur every image with a Gaussian, cut off at three standard deviations."""
 

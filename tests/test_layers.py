@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LIGHTNING = {"pytorch_lightning", "lightning_fabric", "wandb", "torchvision"}
-ROOMS = ("laws", "path", "process", "reports", "response", "runs", "transport")
+ROOMS = ("laws", "path", "process", "reports", "response", "runs", "surface", "transport")
 LIGHT = ("cli.compare", "cli.report", "runs.page", "runs.report", "runs.reader")
 LIGHT += ("estimate", "text", "path.segments")
 

@@ -14,6 +14,7 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from thermo_pl.datamodules import (
+    Binarise,
     Blur,
     Digits,
     GaussianNoise,
@@ -236,6 +237,18 @@ def test_angles_grow_in_the_order_of_the_data() -> None:
 def test_inversion() -> None:
     images = random_images(5, 3, 8, 6)
     torch.testing.assert_close(Inversion()(images), 1 - images)
+
+
+def test_binarised_pixels_are_white_as_often_as_they_are_grey() -> None:
+    grey = torch.tensor([0.0, 0.2, 0.7, 1.0])
+    images = grey.reshape(1, 1, 2, 2).expand(40_000, 1, 2, 2)
+    drawn = Binarise(seed=1)(images)
+    assert set(drawn.unique().tolist()) == {0.0, 1.0}
+    found = drawn.mean(0).flatten()
+    assert found[[0, 3]].tolist() == [0.0, 1.0]
+    np.testing.assert_allclose(found, grey, atol=4 * 0.5 / 200)  # four standard errors
+    assert torch.equal(drawn, Binarise(seed=1)(images))
+    assert not torch.equal(drawn, Binarise(seed=2)(images))
 
 
 @pytest.mark.parametrize("sigma", [0.5, 1.0, 1.7])

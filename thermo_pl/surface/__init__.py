@@ -5,15 +5,17 @@ from typing import TYPE_CHECKING
 from thermo_pl.lazy import on_demand
 
 if TYPE_CHECKING:
+    from thermo_pl.surface.checks import Tally, check_surface
     from thermo_pl.surface.fit import Fit, State
     from thermo_pl.surface.table import read_table
     from thermo_pl.surface.walks import at, contour, geodesic
 else:
     __getattr__, __dir__ = on_demand(
         __name__,
+        checks=["Tally", "check_surface"],
         fit=["Fit", "State"],
         table=["read_table"],
         walks=["at", "contour", "geodesic"],
     )
 
-__all__ = ["Fit", "State", "at", "contour", "geodesic", "read_table"]
+__all__ = ["Fit", "State", "Tally", "at", "check_surface", "contour", "geodesic", "read_table"]
