@@ -25,7 +25,7 @@ ARROWS = {
     | {"path", "networks", "surface"},
     "datamodules": {"transport", "exact", "process", "networks"},
     "runs": {"reports", "path", "configs", "module", "surface", "process", "response"},
-    "reports": {"process", "laws", "path"},
+    "reports": {"process", "laws", "path", "surface"},
     "process": {"response", "laws", "path", "networks"},
     "response": {"networks"},
     "laws": {"path", "exact", "networks"},

@@ -6,22 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_fit import exact
 
+from support.exact_surface import exact_nodes
 from thermo_pl.surface.checks import check_surface, table
 
 LAM, GAM = np.geomspace(0.6, 3.0, 9), np.geomspace(0.5, 3.0, 9)
 
 
 def rows() -> list[dict[str, Any]]:
-    found = []
-    for gam in GAM:
-        for lam in LAM:
-            state = exact().state(lam, gam)
-            terms = {name: getattr(state, name) for name in "FRDC"}
-            errors = {"C_error": 1e-3, "D_error": 1e-3}
-            found.append({"lambda": lam, "gamma": gam, **terms, **errors})
-    return found
+    return exact_nodes(LAM, GAM)
 
 
 def tallies(nodes: list[dict[str, Any]], visits: Any = ()) -> dict[str, Any]:

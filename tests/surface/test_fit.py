@@ -8,28 +8,16 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-import torch
 
+from support.exact_surface import exact, exact_nodes
 from thermo_pl.errors import ConfigError, DataError
-from thermo_pl.exact.gaussian import LinearGaussian
 from thermo_pl.surface.fit import Fit
 from thermo_pl.surface.walks import at, contour, geodesic
 
-COVARIANCE = [[4.0, 0.6, 0.2], [0.6, 2.5, -0.3], [0.2, -0.3, 1.6]]
-LABELS = [[1.0, 0.3, -0.2], [0.1, -0.8, 0.4]]
-
-
-def exact() -> LinearGaussian:
-    noise = 0.125 * torch.eye(2, dtype=torch.float64)
-    covariance, labels = (torch.tensor(x, dtype=torch.float64) for x in (COVARIANCE, LABELS))
-    return LinearGaussian(covariance, None, labels, noise, 0.5, 0.3, 3)
-
 
 def fitted(lam: object, gam: object) -> Fit:
-    places = [(a, b) for b in np.atleast_1d(gam) for a in np.atleast_1d(lam)]
-    states = [exact().state(*place) for place in places]
-    columns = ([getattr(state, name) for state in states] for name in "FDC")
-    return Fit(*zip(*places, strict=True), *columns)
+    nodes = exact_nodes(lam, gam)
+    return Fit(*([row[name] for row in nodes] for name in ("lambda", "gamma", *"FDC")))
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from thermo_pl.path.columns import CLOSURE, PREPARATION
+from thermo_pl.path.columns import CLOSURE, PREPARATION, Row
 from thermo_pl.reports.ledger import TERMS, cycle_lines
 from thermo_pl.reports.web import Raw, html, table
+from thermo_pl.surface.checks import check_surface
 from thermo_pl.text import number
 
 
@@ -76,3 +77,32 @@ def laws_table(laws: Sequence[Mapping[str, Any]]) -> Raw:
         rows.append([law["law"], law["statement"], value, allowed, word, str(law["count"])])
     header = ("law", "what is checked", "value", "allowed", "verdict", "n")
     return table(header, rows, ("text", "text", "number", "number", "text", "number"))
+
+
+def tallies(nodes: Sequence[Row], visits: Sequence[Row]) -> Raw:
+    """The laws at the nodes of a map.
+
+    Args:
+        nodes: lines of surface.csv.
+        visits: rows of path.csv.
+
+    Returns:
+        A line for each law; nothing where there is none.
+    """
+    found = check_surface(nodes, visits) if nodes else []
+    if not found:
+        return Raw()
+    header = ("law", "what is small, or at least 0", "kept", "of", "median", "worst", "at λ, γ")
+    rows = [
+        (
+            tally.law,
+            tally.statement,
+            str(sum(tally.kept)),
+            str(len(tally.kept)),
+            f"{tally.median:.3g}",
+            f"{tally.values[tally.worst]:.3g}",
+            "{:.4g}, {:.4g}".format(*tally.places[tally.worst]),
+        )
+        for tally in found
+    ]
+    return table(header, rows, ("text", "text", *["number"] * 5))

@@ -14,6 +14,7 @@ from thermo_pl.errors import DataError
 from thermo_pl.files import read_csv
 from thermo_pl.runs.reader import Run, parse_yaml, read_file, read_run
 from thermo_pl.runs.wandb_content import portable
+from thermo_pl.surface.table import TABLE, read_table
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Record:
         checks: rows of equilibration.csv.
         epochs: rows of metrics.csv, of a training without a process.
         config: the text of config.yaml, without the places of this machine.
+        surface: lines of surface.csv, of a map.
         frames: of frames.json, with the ``image`` that it speaks of as a data URL.
     """
 
@@ -44,6 +46,7 @@ class Record:
     checks: list[dict[str, Any]]
     epochs: list[dict[str, Any]]
     config: str
+    surface: list[dict[str, Any]]
     frames: dict[str, Any]
 
 
@@ -79,6 +82,7 @@ def read_record(directory: Path) -> Record:
         rows("equilibration"),
         [] if (directory / "path.csv").exists() else rows("metrics"),
         _config(directory / "config.yaml"),
+        read_table(directory) if (directory / TABLE).exists() else [],
         _frames(directory, content("frames", dict)),
     )
 

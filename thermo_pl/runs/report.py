@@ -21,8 +21,9 @@ from thermo_pl.reports.path_plots import (
     space_figure,
 )
 from thermo_pl.reports.plots import axis, figure, line
+from thermo_pl.reports.surface_plots import surface_figures
 from thermo_pl.reports.web import Drawn, Raw, cards, html, page, plots, table, verdict
-from thermo_pl.reports.web_tables import cycle_table, laws_table, strokes_table
+from thermo_pl.reports.web_tables import cycle_table, laws_table, strokes_table, tallies
 from thermo_pl.runs.headline import key_numbers, told
 from thermo_pl.runs.record import Record, read_record
 
@@ -86,11 +87,17 @@ def report(record: Record) -> str:
     shown, first = _pictures(record)
     law_plot = laws_figure(record.laws)
     laws = [Drawn("laws", "Laws with their error bars", _LAWS, law_plot)] if law_plot else []
+    surface = _surface(record)
     body = [
         f"<h1>{html(name)}</h1>",
         verdict(*told(record)),
         cards(key_numbers(record)),
         _SYMBOLS,
+        *_section(
+            "The surface",
+            plots(surface) if surface else Raw(),
+            tallies(record.surface, record.run.path),
+        ),
         *first,
         *_section("Strokes and ledger", strokes_table(record.strokes), cycle_table(record.cycle)),
         *_section("Laws", plots(laws) if laws else Raw(), laws_table(record.laws)),
@@ -102,7 +109,9 @@ def report(record: Record) -> str:
         text = html(record.config)
         body.append(f"<details><summary>config.yaml</summary><pre>{text}</pre></details>")
     data = {"path": _path(record), "frames": record.frames if record.run.path else {}}
-    return page(name, "\n".join(body), [*shown, *laws], {k: v or None for k, v in data.items()})
+    return page(
+        name, "\n".join(body), [*surface, *shown, *laws], {k: v or None for k, v in data.items()}
+    )
 
 
 _SYMBOLS = (
@@ -114,6 +123,12 @@ _LAWS = (
     "On the scale of what is allowed without noise: the green band. An equality has to touch it, "
     "an inequality not to lie left of it."
 )
+
+
+def _surface(record: Record) -> list[Drawn]:
+    return (
+        [Drawn(*parts) for parts in surface_figures(record.surface)] if record.surface[1:] else []
+    )
 
 
 def _section(title: str, *parts: Raw) -> list[str]:
