@@ -7,7 +7,6 @@ every macro-step, and checkpoints fall between two of them.
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -94,7 +93,8 @@ class QuasiStatic(OwnSettings, CountsRelaxation, OwnPlace):
         """
         check_trainer(trainer)
         schedulers = tuple(config.scheduler for config in trainer.lr_scheduler_configs)
-        system = System(model_of(pl_module), data_of(trainer), trainer.optimizers[0], schedulers)
+        model, optimizer = model_of(pl_module), trainer.optimizers[0]
+        system = System(model, data_of(trainer), optimizer, schedulers, model.shared)
         name = type(self).__name__
         check_relaxation(trainer, self.settings)
         check_system(name, system, self.rule, self.settings)
@@ -109,9 +109,8 @@ class QuasiStatic(OwnSettings, CountsRelaxation, OwnPlace):
         self.check_settings(trainer, self._state)
         if self._state is None:
             self._state = self._process.start()
-        model_of(pl_module).takes_back = self._takes_back if trainer.world_size == 1 else None
-        self._since, self._told, self.ending = time.monotonic(), False, "running"
-        self._files = None
+        model.takes_back = self._takes_back
+        self._since, self._told, self.ending, self._files = time.monotonic(), False, "running", None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Do not train on where a finished run is resumed."""
@@ -123,7 +122,7 @@ class QuasiStatic(OwnSettings, CountsRelaxation, OwnPlace):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Predict."""
         self.enter(trainer, self._running.system)
-        seed_relaxation(self.state, trainer.global_rank)
+        seed_relaxation(self.state)
         data_of(trainer).begin_epoch(self.state.epoch)
         self._validated, self.relaxed = False, Relaxed()
         self._step = self._running.begin(self.state)
@@ -225,8 +224,8 @@ class QuasiStatic(OwnSettings, CountsRelaxation, OwnPlace):
         return self._step
 
     def _takes_back(self, fault: NonFinite) -> None:
-        # J of a batch is not finite; a step that can be taken back need not end the run
-        if self._under_way.proposal is None or math.isinf(self.rule.promise):
+        # J of a batch is not finite; an epoch that can be taken back need not end the run
+        if not self.rule.solves:
             raise fault
         self._step = replace(self._under_way, fault=fault)
         self.recover()

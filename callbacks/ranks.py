@@ -1,7 +1,8 @@
-"""A process on several ranks: all of them do the same, and that is checked, not hoped for.
+"""A process on several ranks: all of them take the same steps, and that is checked, not hoped for.
 
-Every rank draws the same probes from the same seeds, and solves the same systems on them. So θ
-stays the same on all ranks, and nothing needs to be sent. Only relaxation averages gradients.
+Every rank draws the same probes from the same seeds and holds its share of the particles. What is
+summed over particles, be it a mean, a gradient or a product with the curvature, is summed over the
+ranks. So all of them solve the same systems, and θ stays the same without being sent.
 """
 
 from __future__ import annotations

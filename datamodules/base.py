@@ -9,7 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler
 from typing_extensions import override
 
 from thermo_pl.datamodules.coupled import (
@@ -25,7 +25,7 @@ from thermo_pl.datamodules.coupled import (
 from thermo_pl.datamodules.legs import DataPath
 from thermo_pl.datamodules.sources import SPLITS
 from thermo_pl.errors import DataError, require
-from thermo_pl.particles import Batch, Particles, interpolate, mixed
+from thermo_pl.particles import ALONE, Batch, Particles, Reduction, interpolate, mixed
 from thermo_pl.process.data import Predictor
 from thermo_pl.progress import StageBar, shown
 
@@ -241,18 +241,19 @@ class PathDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Particles]:
         legs = self._built().legs["train"]
         if self.batch_size is None:
-            return self._loader(WholeLeg(legs, self._position, self.train_batches))
+            shared = self._shared
+            return self._loader(WholeLeg(legs, self._position, self.train_batches, shared), shared)
         if self._seed is None:
             self._seed = torch.initial_seed()
-        trainer = self.trainer
+        trainer, shared = self.trainer, self._shared
         data = CurrentLeg(legs, self._position)
         sampler = ParticleSampler(
             data,
             size=self.batch_size * self.train_batches,
             seed=self._seed,
             epoch=0 if trainer is None else trainer.current_epoch,
-            ranks=1 if trainer is None else trainer.world_size,
-            rank=0 if trainer is None else trainer.global_rank,
+            ranks=shared.ranks,
+            rank=shared.rank,
         )
         self._sampler = sampler
         return LateLoader(
@@ -265,15 +266,15 @@ class PathDataModule(pl.LightningDataModule):
 
     @override
     def val_dataloader(self) -> DataLoader[Particles]:
-        return self._eval_loader("val")
+        return self._eval_loader("val", self._shared)
 
     @override
     def test_dataloader(self) -> DataLoader[Particles]:
-        return self._eval_loader("test")
+        return self._eval_loader("test", self._shared)
 
     @override
     def predict_dataloader(self) -> DataLoader[Particles]:
-        return self._eval_loader("test")
+        return self._eval_loader("test", ALONE)
 
     # on the device, so that no worker forms x at a t that is past
     @override
@@ -305,13 +306,31 @@ class PathDataModule(pl.LightningDataModule):
             self._path = path
         return self._path
 
-    def _eval_loader(self, split: str) -> DataLoader[Particles]:
-        legs = self._built().legs[split]
-        return self._loader(CurrentLegBatches(legs, self._position, self.eval_batch_size))
+    @property
+    def _shared(self) -> Reduction:
+        # which of the particles are those of this rank
+        trainer = self.trainer
+        if trainer is None or trainer.world_size == 1:
+            return ALONE
+        allowed = "false on several ranks: the two ends of a pair are one example on each"
+        require(not self.mixture, "data.mixture", self.mixture, allowed)
+        return Reduction(trainer.global_rank, trainer.world_size)
 
-    def _loader(self, batches: Dataset[Particles]) -> DataLoader[Particles]:
+    def _eval_loader(self, split: str, shared: Reduction) -> DataLoader[Particles]:
+        legs, size = self._built().legs[split], self.eval_batch_size
+        return self._loader(CurrentLegBatches(legs, self._position, size, shared), shared)
+
+    def _loader(self, batches: Dataset[Particles], shared: Reduction) -> DataLoader[Particles]:
+        # shared out already: Lightning leaves a loader as it is that has such a sampler
+        sampler: Sampler[int] | None = None
+        if shared.ranks > 1:
+            sampler = DistributedSampler(batches, 1, 0, shuffle=False)
         return LateLoader(
-            batches, batch_size=None, num_workers=self.num_workers, collate_fn=as_it_is
+            batches,
+            batch_size=None,
+            sampler=sampler,
+            num_workers=self.num_workers,
+            collate_fn=as_it_is,
         )
 
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from thermo_pl.errors import ConfigError
-from thermo_pl.particles import Particles
+from thermo_pl.errors import ConfigError, require
+from thermo_pl.particles import ALONE, Particles, Reduction
 from thermo_pl.transport.couplings import Coupling, identity_coupling
 
 
@@ -188,15 +188,24 @@ class CurrentLeg(Dataset[Particles]):
 class WholeLeg(Dataset[Particles]):
     """Full batches: each one is all pairs of the current leg, with their masses."""
 
-    def __init__(self, legs: Sequence[CoupledImages], position: Position, count: int) -> None:
+    def __init__(
+        self,
+        legs: Sequence[CoupledImages],
+        position: Position,
+        count: int,
+        shared: Reduction = ALONE,
+    ) -> None:
         """Hold all legs, and how often the current one is given.
 
         Args:
             legs: one data set per leg.
             position: shared with the datamodule.
             count: batches in an epoch.
+            shared: the ranks, of which each gets its share of the pairs.
         """
         self._legs, self._position, self._count = legs, position, count
+        self._share = shared.share
+        check_shared(legs, 1, shared)
 
     def __len__(self) -> int:
         return self._count
@@ -204,7 +213,7 @@ class WholeLeg(Dataset[Particles]):
     def __getitem__(self, index: int) -> Particles:
         if not 0 <= index < self._count:
             raise IndexError(index)
-        return self._legs[self._position.leg].all()
+        return Particles(*(part[self._share] for part in self._legs[self._position.leg].all()))
 
 
 class CurrentLegBatches(Dataset[Particles]):
@@ -214,13 +223,20 @@ class CurrentLegBatches(Dataset[Particles]):
     leave some out. So every leg is cut into the same number of nearly equal batches.
     """
 
-    def __init__(self, legs: Sequence[CoupledImages], position: Position, batch_size: int) -> None:
+    def __init__(
+        self,
+        legs: Sequence[CoupledImages],
+        position: Position,
+        batch_size: int,
+        shared: Reduction = ALONE,
+    ) -> None:
         """Count the batches, the same number for every leg.
 
         Args:
             legs: one data set per leg.
             position: shared with the datamodule.
             batch_size: the largest allowed batch.
+            shared: the ranks, of which each gets its share of each batch.
 
         Raises:
             ConfigError: if the batch size is so small that some leg has fewer pairs than batches.
@@ -233,6 +249,8 @@ class CurrentLegBatches(Dataset[Particles]):
                 f"eval_batch_size: got {batch_size} for legs of {least} to {most} pairs; "
                 f"allowed: at least {-(-most // least)}"
             )
+        self._share = shared.share
+        check_shared(legs, self._count, shared)
 
     def __len__(self) -> int:
         return self._count
@@ -242,7 +260,20 @@ class CurrentLegBatches(Dataset[Particles]):
             raise IndexError(index)
         leg = self._legs[self._position.leg]
         start, stop = (len(leg) * k // self._count for k in (index, index + 1))
-        return leg.__getitems__(torch.arange(start, stop))
+        return leg.__getitems__(torch.arange(start, stop)[self._share])
+
+
+def check_shared(legs: Sequence[CoupledImages], batches: int, shared: Reduction) -> None:
+    """Refuse batches of which some rank would get nothing.
+
+    Args:
+        legs: one data set per leg.
+        batches: into which each is cut.
+        shared: the ranks.
+    """
+    least = min(map(len, legs)) // batches
+    allowed = f"at least {shared.ranks}, one for each rank; take larger batches or fewer ranks"
+    require(least >= shared.ranks, "data: examples of a batch", least, allowed)
 
 
 class ParticleSampler(DistributedSampler[int]):

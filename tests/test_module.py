@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.accelerators import MPSAccelerator
 from pytorch_lightning.callbacks import LearningRateFinder
 from pytorch_lightning.cli import ReduceLROnPlateau
 from torch import Tensor
@@ -199,6 +200,13 @@ def test_data_of_another_shape_are_refused(data: Any, message: str) -> None:
         datamodule=SimpleNamespace(image_shape=list(SHAPE), n_classes=CLASSES)
     )
     made.setup("fit")
+
+
+def test_a_device_without_float64_is_refused() -> None:
+    made = model()
+    made._trainer = SimpleNamespace(accelerator=MPSAccelerator(), datamodule=None)
+    with pytest.raises(ConfigError, match=r"trainer\.accelerator: got 'mps'; allowed: cpu or gpu"):
+        made.setup("fit")
 
 
 def test_a_loss_that_is_not_finite_stops_training() -> None:

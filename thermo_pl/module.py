@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.accelerators import MPSAccelerator
 from pytorch_lightning.callbacks import LearningRateFinder
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
@@ -36,7 +37,7 @@ from thermo_pl.networks import (
 from thermo_pl.networks.checks import check_values
 from thermo_pl.networks.training import training_loss
 from thermo_pl.optim import MacroStepCosine
-from thermo_pl.particles import Batch
+from thermo_pl.particles import ALONE, AllReduce, Batch, Reduction
 
 
 # Lightning's dtype has a setter, which does no more than refuse
@@ -137,7 +138,7 @@ class FreeEnergyModel(Networks, pl.LightningModule):  # type: ignore[misc]
             NonFinite: if J is not finite, and no process takes that on.
         """
         try:
-            loss, terms = training_loss(self, batch)
+            loss, terms = training_loss(self, batch, self.shared)
         except NonFinite as fault:
             if self.takes_back is None:
                 raise
@@ -229,6 +230,11 @@ class FreeEnergyModel(Networks, pl.LightningModule):  # type: ignore[misc]
     def setup(self, stage: str) -> None:
         """Check that the data fit the networks; an encoder that whitens learns their moments."""
         keep_whole(self.trainer)
+        apple = isinstance(getattr(self.trainer, "accelerator", None), MPSAccelerator)
+        allowed = (
+            "cpu or gpu: λ, γ and sums over particles are float64, which Apple's GPUs have not"
+        )
+        require(not apple, "trainer.accelerator", "mps", allowed)
         for callback in getattr(self.trainer, "callbacks", []):
             searches, name = isinstance(callback, LearningRateFinder), type(callback).__name__
             allowed = "none: it looks for model.lr, and the learning rate is model.optimizer.lr"
@@ -286,6 +292,14 @@ class FreeEnergyModel(Networks, pl.LightningModule):  # type: ignore[misc]
             *({name: str(value) for name, value in start.items()} for start in (self.start, saved))
         )
 
+    @property
+    def shared(self) -> Reduction:
+        """Adds up over the ranks of the trainer, of which each has some of the examples."""
+        trainer = self.trainer
+        if trainer.world_size == 1:
+            return ALONE
+        return AllReduce(trainer.global_rank, trainer.world_size, self.device)
+
     def take_precision(self, state: Mapping[str, Tensor]) -> None:
         """Cast the networks to the precision of weights that are about to be loaded.
 
@@ -312,7 +326,9 @@ class FreeEnergyModel(Networks, pl.LightningModule):  # type: ignore[misc]
 
     def _evaluate(self, metrics: MetricCollection, batch: Batch, batch_idx: int) -> None:
         generator = torch.Generator().manual_seed(batch_idx)  # the same noise at each evaluation
-        noise = self.noise(self.eval_samples, len(batch.x), generator)
+        shared = self.shared
+        noise = self.noise(self.eval_samples, shared.count(len(batch.x)), generator)
+        noise = noise[:, shared.share]
         terms = self.terms(self(batch.x, noise), batch.x, batch.y)
         self._update(metrics, terms, batch)
         if self.classifies:
@@ -322,7 +338,7 @@ class FreeEnergyModel(Networks, pl.LightningModule):  # type: ignore[misc]
             metrics["calibration"].update(probabilities, batch.y, batch.weight)
 
     def _log_and_reset(self, metrics: MetricCollection) -> None:
-        self.log_dict(metrics.compute())
+        self.log_dict(metrics.compute(), sync_dist=self.trainer.world_size > 1)
         metrics.reset()
 
 

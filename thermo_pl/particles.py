@@ -1,10 +1,12 @@
-"""Particles of a coupling, and the batches they become at a domain coordinate t."""
+"""Particles of a coupling, the batches they become at a coordinate t, and the ranks they lie on."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+import torch.distributed
 from torch import Tensor
 
 
@@ -88,3 +90,79 @@ def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
         Shape ``(...)``.
     """
     return (values * weight).sum(-1) / weight.sum()
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """Adds up what ranks have found; of one process that is what it has found itself.
+
+    Attributes:
+        rank: number of this process.
+        ranks: how many there are.
+
+    Example:
+        >>> import torch
+        >>> from thermo_pl.particles import Reduction
+        >>> torch.arange(5)[Reduction(rank=1, ranks=2).share].tolist()
+        [1, 3]
+        >>> Reduction().sum(torch.ones(2)).tolist()  # alone
+        [1.0, 1.0]
+    """
+
+    rank: int = 0
+    ranks: int = 1
+
+    @property
+    def share(self) -> slice:
+        """Which of the particles are those of this rank: every so many-th, from its number on."""
+        return slice(self.rank, None, self.ranks)
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Add up; to be called by all ranks, in the same order.
+
+        Args:
+            tensor: what this rank has found; no gradient goes through a sum over ranks.
+
+        Returns:
+            The sum, the same on every rank to the last bit.
+        """
+        return tensor
+
+    def count(self, number: int) -> int:
+        """Add up whole numbers.
+
+        Args:
+            number: that of this rank.
+
+        Returns:
+            The sum.
+        """
+        return int(self.sum(torch.tensor(number)))
+
+
+@dataclass(frozen=True)
+class AllReduce(Reduction):
+    """Sums over the processes of ``torch.distributed``.
+
+    Attributes:
+        device: where the backend can add up: that of the model.
+    """
+
+    device: torch.device | None = None
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Add up; to be called by all ranks, in the same order.
+
+        Args:
+            tensor: what this rank has found; no gradient goes through a sum over ranks.
+
+        Returns:
+            The sum, the same on every rank to the last bit.
+        """
+        total = tensor.detach().to(self.device, copy=True).contiguous()
+        torch.distributed.all_reduce(total)
+        return total.to(tensor.device)
+
+
+ALONE = Reduction()
+"""One process."""

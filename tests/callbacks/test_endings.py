@@ -86,7 +86,9 @@ def test_why_a_run_stopped_is_on_disk_before_the_first_row_too(tmp_path: Path, d
 
 def test_a_loss_that_is_not_finite_during_the_process(tmp_path: Path, data: Data) -> None:
     callbacks = Disturb(3, "diverge"), RunReport()
-    run = fit(tmp_path, data(), *callbacks, model=make_model(scheduler=None), fails=True)
+    process = make_process(min_step=1.0)  # no shorter step is tried
+    model = make_model(scheduler=None)
+    run = fit(tmp_path, data(), *callbacks, model=model, process=process, fails=True)
     assert isinstance(run.error, NonFinite)
     assert run.error.exit_code == 3
     assert [row["step"] for row in run.rows] == [0, 1]
@@ -129,7 +131,7 @@ def test_solves_that_fail(
         return Solution(solution.x, status, 17, bad)
 
     monkeypatch.setattr(response_module, "conjugate_gradient", solved)
-    run = fit(tmp_path, data(), fails=stops)
+    run = fit(tmp_path, data(), process=make_process(min_step=1.0), fails=stops)
     if stops:
         assert isinstance(run.error, SolverBreakdown)
         assert run.error.exit_code == 3
@@ -391,7 +393,7 @@ def test_resume_on_the_command_line(command_line: Callable[..., int]) -> None:
             ["stationarity", "after 2 epochs", "1e-09"],
             1,
         ),
-        ({"tolerance": float("inf")}, [DIVERGE], ["J: got nan in training"], 2),
+        ({"tolerance": float("inf"), "min_step": 1.0}, [DIVERGE], ["J: got nan in training"], 2),
         pytest.param(
             {"response": {"damping": 0.0, "curvature": "hessian"}},
             [],

@@ -16,7 +16,6 @@ import yaml
 from pytorch_lightning.strategies import DDPStrategy
 
 from support.command_line import CONFIG, PROCESS
-from support.process_runs import same_path
 from thermo_pl.callbacks.ranks import RanksDiffer, check_same, check_strategy, digest
 from thermo_pl.configs.layers import load
 from thermo_pl.errors import ConfigError
@@ -85,40 +84,38 @@ def exact(batches: int, tolerance: float = math.inf) -> dict[str, Any]:
     return config
 
 
+def shared_out(kind: str, cache: Path, ranks: int) -> dict[str, Any]:
+    """A run whose global batch is the same on any number of ranks."""
+    if kind == "exact":  # full batches, and z is summed over
+        return exact(20)
+    config = digits(cache, 64 // ranks)
+    if kind == "cubature":  # full batches
+        config["data"]["init_args"]["batch_size"] = None
+        config["model"]["init_args"]["cubature_seed"] = 0
+        process = config["trainer"]["callbacks"][0]["init_args"]
+        process |= {"probes": process["probes"] | {"solving_particles": 1024}, "tolerance": 0.2}
+    # else rounding grows to 2e-4 along the path, most of all in solves that are cut short
+    config["trainer"]["precision"] = "64-true"
+    response = {"damping": 0.5, "tolerance": 1e-8, "max_iterations": 500}
+    config["trainer"]["callbacks"][0]["init_args"] |= {"response": response}
+    return config
+
+
 @pytest.mark.slow
-def test_two_ranks_with_equal_gradients_take_the_path_of_one_bit_by_bit(tmp_path: Path) -> None:
-    # an epoch's batches are shared out, so there must be twice as many
+@pytest.mark.parametrize("kind", ["exact", "digits", "cubature"])
+def test_two_ranks_share_out_the_path_of_one(tmp_path: Path, cache: Path, kind: str) -> None:
     for ranks in (1, 2):
-        done = run(tmp_path / str(ranks), exact(20 * ranks), ranks)
+        done = run(tmp_path / str(ranks), shared_out(kind, cache, ranks), ranks)
         assert done.returncode == 0, done.stderr
     one, two = (path_of(tmp_path / str(ranks)) for ranks in (1, 2))
-    assert len(one) == 4
+    assert len(one) == len(two) == 4
     for a, b in zip(one, two, strict=True):
-        # each of the two ranks trains on all six points in 20 batches, with the four values of z
-        # that an exact encoder of two latents takes; solves count once
-        epochs = 2 if a["step"] == 0 else 1
-        assert b["gradients"] - a["gradients"] == 20 * 6 * 4 * epochs
-        a["gradients"] = b["gradients"]
-    assert same_path(one, two) == []
+        for name in set(a) - {"seconds", "solver_iterations", "gradients"}:
+            # what is a difference of two states may be small beside them
+            number = isinstance(a[name], float)
+            close = pytest.approx(a[name], rel=1e-4, abs=1e-5) if number else a[name]
+            assert b[name] == close, name
     assert torch.equal(*thetas(tmp_path / "2"))
-
-
-@pytest.mark.slow
-def test_two_ranks_on_digits_hold_c_as_one_does(tmp_path: Path, cache: Path) -> None:
-    # the same particles in the same batches, half of each on each rank; other noise draws
-    for ranks in (1, 2):
-        done = run(tmp_path / str(ranks), digits(cache, 64 // ranks), ranks)
-        assert done.returncode == 0, done.stderr
-        lines = done.stdout.splitlines()
-        assert sum(line.startswith("process") for line in lines) == 1  # one rank reports
-    one, two = (path_of(tmp_path / str(ranks)) for ranks in (1, 2))
-    assert [row["t"] for row in two] == pytest.approx([row["t"] for row in one][-len(two) :])
-    assert torch.equal(*thetas(tmp_path / "2"))
-    for rows in (one, two):
-        held = rows[0]["C_control"]
-        assert max(abs(row["C_control"] / held - 1) for row in rows) < 0.05
-    for name in ("R", "D", "J"):
-        assert two[-1][name] == pytest.approx(one[-1][name], rel=0.1)
     files = {path.name for path in (tmp_path / "2" / "runs").iterdir()}
     assert files == {"version_0"}
 

@@ -15,6 +15,7 @@ from support.process_runs import Run, fit, last_checkpoint, make_process, same_m
 from thermo_pl.callbacks import ProcessProgress
 from thermo_pl.callbacks.processes import find_process
 from thermo_pl.errors import ConstraintLost, NonFinite, SolverBreakdown
+from thermo_pl.files import read_csv
 from thermo_pl.process import measuring
 
 pytestmark = [
@@ -62,6 +63,10 @@ class Break(pl.Callback):
     def on_after_backward(self, trainer: Any, pl_module: Any) -> None:
         if self._now and self.where == "gradient":
             next(pl_module.parameters()).grad[0] = torch.nan
+
+
+def checks_of(run: Run) -> list[dict[str, Any]]:
+    return read_csv(run.directory / "equilibration.csv")
 
 
 def is_too_long(trainer: Any, longest: float = 0.6) -> bool:
@@ -124,6 +129,41 @@ def test_a_number_that_is_not_finite_is_taken_back_and_the_step_is_tried_shorter
     assert same_model(run.model, tried.model) == []
     assert remembered(run) == remembered(tried)
     assert [row["rejection"] for row in run.rows] == [None, "NonFinite, on the way", None]
+
+
+def test_a_process_that_promises_nothing_takes_back_what_is_not_finite(
+    tmp_path: Path, data: Data
+) -> None:
+    run = fit(tmp_path, data(), Break("theta", 3), process=make_process(steps=1))
+    assert [row["t"] for row in run.rows] == [0.0, 0.5, 1.0]
+    assert [row["rejection"] for row in run.rows] == [None, "NonFinite, on the way", None]
+
+
+@pytest.mark.parametrize("where", ["theta", "gradient"])
+def test_an_epoch_of_equilibration_is_taken_back_to_half_the_learning_rate(
+    tmp_path: Path, data: Data, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "is_too_long", lambda t, *_: t.current_epoch == 1)
+    run = fit(tmp_path, data(), Break(where, 3), process=make_process(steps=1))
+    checks = checks_of(run)
+    rates = [row["learning_rate"] for row in checks]
+    assert [rate / rates[0] for rate in rates] == [1.0, 0.5]
+    assert [row["epoch"] for row in checks] == [1, 2]  # an epoch that is taken back is none
+    assert (run.rows[0]["rejected"], run.rows[0]["rejection"]) == (1, "NonFinite, on the way")
+    assert run.rows[1]["rejected"] == 0
+
+
+def test_an_equilibration_that_stays_broken_ends_the_run_where_the_epoch_began(
+    tmp_path: Path, data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "is_too_long", lambda t, *_: t.current_epoch > 0)
+    process = make_process(min_step=0.5)
+    run = fit(tmp_path, data(), Break("theta", 3), process=process, fails=True)
+    assert isinstance(run.error, NonFinite)
+    assert run.trainer.current_epoch == 2  # once, and at half the learning rate
+    assert len(checks_of(run)) == 1
+    assert run.rows == []
+    assert all(p.isfinite().all() for p in run.model.parameters())
 
 
 @pytest.mark.parametrize("broken", ["response", "predictor", "measure"])

@@ -8,8 +8,9 @@ import torch
 from torch.nn.functional import one_hot
 
 from thermo_pl.datamodules import CoupledImages, ParticleSampler
-from thermo_pl.datamodules.coupled import CurrentLeg, CurrentLegBatches, Position
+from thermo_pl.datamodules.coupled import CurrentLeg, CurrentLegBatches, Position, WholeLeg
 from thermo_pl.errors import ConfigError
+from thermo_pl.particles import Reduction
 from thermo_pl.transport.couplings import Coupling
 
 
@@ -127,3 +128,18 @@ def test_batches_of_any_leg_are_complete_and_as_many(batch_size: int) -> None:
 def test_batches_smaller_than_the_legs_allow() -> None:
     with pytest.raises(ConfigError, match=r"eval_batch_size: got 1 .* allowed: at least 2"):
         CurrentLegBatches([pairs(UNEVEN), pairs([1 / 9] * 9)], Position(), 1)
+
+
+def test_ranks_share_out_whole_legs_and_batches() -> None:
+    legs, shares = [pairs(UNEVEN)], [Reduction(rank, 2) for rank in range(2)]
+    makers = (
+        lambda shared: WholeLeg(legs, Position(), 1, shared),
+        lambda shared: CurrentLegBatches(legs, Position(), 5, shared),
+    )
+    for make in makers:
+        parts = [make(shared)[0] for shared in shares]
+        assert [part.source.flatten().tolist() for part in parts] == [[0, 2, 4], [1, 3]]
+        for field, whole in zip(zip(*parts, strict=True), legs[0].all(), strict=True):
+            assert torch.equal(torch.cat(field), whole[[0, 2, 4, 1, 3]])
+        with pytest.raises(ConfigError, match=r"examples of a batch: got 5; allowed: at least 6"):
+            make(Reduction(0, 6))

@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Independent, Normal, kl_divergence
 from torch.nn.functional import one_hot
 
+from support.meeting import on_ranks
 from support.small_networks import CLASSES, CLOSE, SHAPE, K, batch, encoding, parts
-from thermo_pl.errors import ConfigError
+from thermo_pl.errors import ConfigError, NonFinite
 from thermo_pl.networks import (
     DiagonalGaussian,
     Encoder,
@@ -34,7 +35,8 @@ from thermo_pl.networks import (
 )
 from thermo_pl.networks import parts as parts_module
 from thermo_pl.networks.cubature import turned_cubature
-from thermo_pl.particles import Batch
+from thermo_pl.networks.training import training_loss
+from thermo_pl.particles import Batch, Reduction
 
 
 @pytest.fixture(autouse=True)
@@ -131,6 +133,38 @@ def test_a_cubature_stands_in_for_the_draws_of_training() -> None:
     drawn = model(samples=3)
     assert not torch.equal(drawn.training_noise(6), drawn.training_noise(6))
     assert drawn.training_draws == len(drawn.training_noise(6)) == 3
+
+
+@pytest.mark.parametrize("cubature", [None, 0])
+def test_ranks_share_out_j_and_its_gradient(cubature: int | None) -> None:
+    data, drawn = Batch(*(part.double() for part in batch(7))), torch.randn(1, 7, K).double()
+
+    def found(shared: Reduction, broken: int = -1) -> tuple[Tensor, Tensor]:
+        torch.manual_seed(0)
+        made = Networks(**parts(), cubature_seed=cubature).double()
+        if cubature is None:  # threads share the stream that it would be drawn from
+            made.training_noise = lambda n: drawn[:, :n]
+        here = Batch(*(part[shared.share].clone() for part in data))
+        if shared.rank == broken:
+            here.x[0] = torch.nan
+        loss, _ = training_loss(made, here, shared)
+        loss.backward()
+        return loss.detach(), torch.cat([p.grad.flatten() for p in made.parameters()])
+
+    loss, gradient = found(Reduction())
+    shares = on_ranks(3, found)
+    # a line search compares J: it is the same number on all ranks; their gradients are averaged
+    assert all(torch.equal(share[0], shares[0][0]) for share in shares)
+    torch.testing.assert_close(shares[0][0], loss, rtol=1e-12, atol=0.0)
+    mean = torch.stack([share[1] for share in shares]).mean(0)
+    torch.testing.assert_close(mean, gradient, rtol=1e-10, atol=1e-12)
+
+    def told(shared: Reduction) -> bool:
+        with pytest.raises(NonFinite, match="J: got nan"):
+            found(shared, broken=1)
+        return True
+
+    assert on_ranks(3, told) == [True] * 3
 
 
 @pytest.mark.parametrize("encoder", [IdentityEncoder(SHAPE), LinearGaussianEncoder(SHAPE, K)])

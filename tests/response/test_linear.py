@@ -20,6 +20,7 @@ from torch.nn.utils import parameters_to_vector
 
 from support import carnot_system
 from support.exact_runs import LABELS, NOISE, STILL, make_linear_model, make_system
+from support.meeting import on_ranks
 from support.numbers import eye, randn
 from thermo_pl.datamodules import GaussianDomains
 from thermo_pl.errors import ConfigError
@@ -45,7 +46,7 @@ from thermo_pl.networks import (
     Outputs,
     StandardNormal,
 )
-from thermo_pl.particles import Particles
+from thermo_pl.particles import Particles, Reduction, interpolate
 from thermo_pl.response.curvature import (
     PART,
     Curvature,
@@ -61,7 +62,7 @@ from thermo_pl.response.linear import (
     ResponseSystem,
     linear_response,
 )
-from thermo_pl.response.measurement import data_force, measure
+from thermo_pl.response.measurement import accuracy, data_force, latents_in_use, measure
 from thermo_pl.response.objective import Objective, Probe, shift_parameters, unflatten
 from thermo_pl.response.slopes import CONTROLS
 from thermo_pl.response.solvers import Matvec, Status
@@ -120,6 +121,11 @@ def probe_of(made: Networks, n: int, samples: int = 2, seed: int = 0) -> Probe:
 def force_of(made: Networks, probe: Probe) -> float:
     """∂_tJ at fixed θ on all draws of a probe."""
     return data_force(made, probe, T, decoded=len(probe.noise)).value
+
+
+def share_of(probe: Probe, shared: Reduction) -> Probe:
+    """The particles of one rank."""
+    return probe.take(shared.share)._replace(shared=shared)
 
 
 def objective_of(made: Networks, n: int = 5, seed: int = 0) -> Objective:
@@ -531,6 +537,54 @@ def test_parts_of_a_probe_add_up_to_the_whole(
     # the whole at once, and again, and row by row
     for found in (product(rows), product(rows), torch.cat([product(row[None]) for row in rows])):
         assert (found - whole).abs().max() <= 1e-12 * whole.abs().max()
+
+
+@pytest.mark.parametrize("make", [gauss_newton, hessian])
+def test_products_shared_out_over_ranks_equal_the_dense_matrix(
+    make: Callable[[Objective, float], Matvec],
+) -> None:
+    made = MODELS["all parts"]()
+    probe = probe_of(made, 7, samples=3)  # three particles, two and two
+    j = energy(made, probe, Point(made.lam.item(), made.gam.item(), T))
+    expected = (
+        dense_gauss_newton(made, probe, T) if make is gauss_newton else dense_hessian(j)(flat(made))
+    )
+    rows = eye(len(expected))
+
+    def product(shared: Reduction) -> Tensor:
+        return make(Objective(deepcopy(made), share_of(probe, shared)), T)(rows)
+
+    found = on_ranks(3, product)
+    assert all(torch.equal(one, found[0]) for one in found)
+    assert (found[0] - expected).abs().max() <= 1e-12 * expected.abs().max()
+
+
+@pytest.mark.parametrize("changes", [{}, {"curvature": "hessian", "damping": 100.0}, {"rank": 8}])
+def test_ranks_that_share_a_probe_find_its_response_and_state(changes: dict[str, Any]) -> None:
+    probe, other = probe_of(small(), 8), probe_of(small(), 7, seed=50)
+    chosen = ResponseSettings(
+        **{"damping": 0.3, "tolerance": 1e-12, "max_iterations": 900} | changes
+    )
+
+    def found(shared: Reduction) -> tuple[Tensor, ...]:
+        made = small()  # a rank has networks of its own
+        here, witness = (share_of(each, shared) for each in (probe, other))
+        response = linear_response(Objective(made, here), T, chosen, Objective(made, witness))
+        held = slopes_on(Objective(made, witness), T, response.directions)
+        state, force = measure(made, here, T, decoded=2), data_force(made, here, T, decoded=2)
+        terms = [state.rate, state.distortion, state.classification, state.free_energy, force]
+        numbers = [part for term in terms for part in (term.value, term.error)]
+        hits = accuracy(made, interpolate(here.particles, T), shared)
+        numbers += [response.stationarity, hits, latents_in_use(made, here, T), here.draws]
+        told = torch.tensor(numbers, dtype=torch.float64)
+        return response.directions, response.slopes.tensor(), held.tensor(), told
+
+    whole, shares = found(Reduction()), on_ranks(3, found)
+    for share in shares:
+        assert all(map(torch.equal, share, shares[0]))
+        for here, there in zip(share, whole, strict=True):
+            # residuals of 1e-12 over a damping of 0.3
+            torch.testing.assert_close(here, there, rtol=1e-9, atol=1e-10)
 
 
 def test_a_graph_that_was_measured_is_freed() -> None:

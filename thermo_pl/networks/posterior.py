@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from thermo_pl.functionals import sample_latent
 from thermo_pl.networks.layers import Axes
+from thermo_pl.particles import ALONE, Reduction
 
 
 class GaussianPosterior(NamedTuple):
@@ -77,7 +78,7 @@ class GaussianPosterior(NamedTuple):
         """
         return values
 
-    def in_use(self, weight: Tensor) -> float:
+    def in_use(self, weight: Tensor, shared: Reduction = ALONE) -> float:
         """Axes of z that tell the particles apart: those with the prior's z for all of them do not.
 
         An axis counts if more than a hundredth of its variance is that of its mean over the
@@ -85,13 +86,15 @@ class GaussianPosterior(NamedTuple):
 
         Args:
             weight: of the particles, shape ``(n,)``.
+            shared: adds up over the ranks, of which each has some of the particles.
 
         Returns:
             Their number.
         """
-        share = weight / weight.sum()
-        between = share @ (self.mean - share @ self.mean).square()
-        within = share @ self.log_var.exp()
+        share = weight / shared.sum(weight.sum())
+        centre = shared.sum(share @ self.mean)
+        between = shared.sum(share @ (self.mean - centre).square())
+        within = shared.sum(share @ self.log_var.exp())
         return float((between > 0.01 * (between + within)).sum())
 
 
@@ -145,16 +148,17 @@ class CategoricalPosterior(NamedTuple):
         weight = self.logits.shape[-1] * self.logits.softmax(-1).T
         return weight.reshape(*weight.shape, *[1] * (values.ndim - 2)) * values
 
-    def in_use(self, weight: Tensor) -> float:
+    def in_use(self, weight: Tensor, shared: Reduction = ALONE) -> float:
         """Codes that are in use: the exponential of the entropy of their frequencies.
 
         Args:
             weight: of the particles, shape ``(n,)``.
+            shared: adds up over the ranks, of which each has some of the particles.
 
         Returns:
             Between 1 and K.
         """
-        frequency = (weight / weight.sum()) @ self.centre
+        frequency = shared.sum((weight / shared.sum(weight.sum())) @ self.centre)
         return float(torch.special.entr(frequency).sum().exp())
 
     def rate(self, log_marginal: Tensor) -> Tensor:

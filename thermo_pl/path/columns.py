@@ -216,7 +216,7 @@ SCHEMA = (
         "process",
         "response",
         "longer steps that were tried first and taken back, after the predictor or after "
-        "relaxation and correction",
+        "relaxation and correction; of the first row, epochs of equilibration",
     ),
     Column(
         "rejection",

@@ -35,11 +35,10 @@ from thermo_pl.process.probing import seed_relaxation, stream
 from thermo_pl.process.recording import measured_row, placed_row
 from thermo_pl.process.rule import Equilibrium, Relaxed, Rule, Seen
 from thermo_pl.process.settings import Settings
-from thermo_pl.process.state import C, Control, Knowledge, State
+from thermo_pl.process.state import C, Control, State
 from thermo_pl.process.steps import Result, Step
 from thermo_pl.process.system import System
 from thermo_pl.process.transitions import SADDLE, TransitionMet, kick
-from thermo_pl.response.metric import metric
 
 NOTHING_SEEN = Seen()
 UNTRIED: dict[str, Any] = {"gradients": 0, "rejected": 0, "rejection": "", "origin": None}
@@ -147,10 +146,9 @@ class Continuation(Generic[C]):
         """
         if state.step is not None:
             return state.step
-        proposal = state.proposal
+        state, proposal = self._at_the_origin(state), state.proposal
         if state.phase != "process" or proposal is None or state.course is None:
             return Step(state, None, state.course, state.stand, state.known)
-        state = self._at_the_origin(state)
         if proposal.place is not None:
             self.system.settle(*proposal.place)
         if not self.rule.solves or proposal.theta is not None:
@@ -209,26 +207,18 @@ class Continuation(Generic[C]):
         state = step.relaxed_state
         if step.fault is not None:
             return self._faulted(step, step.fault)
-        if state.phase == "equilibration":
-            return self._equilibrated(step, state, seen)
         if step.course is not None:
             more = self.rule.more(step.course, float(self.system.networks.lam), seen)
             if more is not None:
                 return Result(replace(state, proposal=more))
             if step.infeasible is not None:
+                if math.isinf(self.rule.promise):
+                    return Result(step.state, failure=step.infeasible)
                 return self._taken_back(step, "gamma has to leave its range", step.infeasible)
-            miss = self._moves.missed(step)
-            try:
-                before = self._moves.falling(step)
-            except NonFinite as fault:
-                return self._faulted(step, fault)
-            if step.rounds < ROUNDS and (miss or before):
-                following = step.next_round(self._moves.control_here(), before)
-                return Result(replace(state, step=following))
-            if miss is not None:
-                return self._lost(step, miss)
         try:
-            return self._measured(step, state, self._solve(step), seen)
+            if state.phase == "equilibration":
+                return self._equilibrated(step, replace(state, origin=None), seen)
+            return self._settled(step, state, seen)
         except (NonFinite, SolverBreakdown) as fault:
             return self._faulted(step, fault)
 
@@ -259,26 +249,31 @@ class Continuation(Generic[C]):
             return step
         if self.settings.newton:
             self.system.shift(-solved.response.newton)
-        known = self._knowledge(solved, step.known)
+        known = solved.knowledge(step.known)
         return replace(step, known=known, spent=step.spent + solved.gradients)
 
     def _solve(self, step: Step[C]) -> Solved | None:
         return self._respond(step) if self.rule.solves else None
 
-    def _knowledge(self, solved: Solved, before: Knowledge | None) -> Knowledge:
-        # rows alone have a metric; in the middle of a step that of the last one is handed on
-        response = solved.response
-        known = metric(response) if before is None else before.metric
-        return Knowledge(response.directions, response.slopes, solved.steering, known)
-
     def _at_the_origin(self, state: State[C]) -> State[C]:
-        # where the last row was measured: noted before a first try, returned to before any other
-        if math.isinf(self.rule.promise):
+        # where the last row was measured, or an epoch of equilibration begins: noted before a
+        # first try, returned to before any other
+        if not self.rule.solves:
             return state
         if state.origin is None:
             return replace(state, origin=self.system.snapshot())
         self.system.restore(state.origin)
         return state
+
+    def _settled(self, step: Step[C], state: State[C], seen: Seen) -> Result[C]:
+        # another round of relaxation and correction, as long as it is needed and there is one
+        miss, before = self._moves.missed(step), self._moves.falling(step)
+        if step.rounds < ROUNDS and (miss or before):
+            following = step.next_round(self._moves.control_here(), before)
+            return Result(replace(state, step=following))
+        if miss is not None:
+            return self._lost(step, miss)
+        return self._measured(step, state, self._solve(step), seen)
 
     def _lost(self, step: Step[C], miss: Miss) -> Result[C]:
         # after the last round the step is taken back, and tried shorter
@@ -289,8 +284,6 @@ class Continuation(Generic[C]):
 
     def _taken_back(self, step: Step[C], why: str, failure: ProcessStopped) -> Result[C]:
         # everything is as at the last row, and half the step comes next; or the process ends there
-        if math.isinf(self.rule.promise):
-            return Result(step.state, failure=failure)
         state = replace(
             self._at_the_origin(step.state),
             gradients=step.gradients,
@@ -306,10 +299,18 @@ class Continuation(Generic[C]):
             return Result(state, failure=stopped)
 
     def _faulted(self, step: Step[C], fault: ProcessStopped) -> Result[C]:
-        # numbers that are none: from the last row a shorter step may lead on
-        if step.course is None or math.isinf(self.rule.promise):
+        # numbers that are none: from the last row a shorter step may lead on, and an epoch of
+        # equilibration at half the learning rate
+        if not self.rule.solves:
             return Result(step.state, failure=fault)
-        return self._taken_back(step, f"{type(fault).__name__}, on the way", fault)
+        why = f"{type(fault).__name__}, on the way"
+        if step.course is not None:
+            return self._taken_back(step, why, fault)
+        state, tried = self._at_the_origin(step.state), step.state.rejected + 1
+        self.system.halve_learning_rate()
+        spent = step.gradients
+        state = replace(state, origin=None, gradients=spent, rejected=tried, rejection=why)
+        return Result(state, failure=fault if 0.5**tried < self.settings.min_step else None)
 
     def _proposed(self, state: State[C]) -> State[C]:
         # what the rule proposes; a shorter step where a whole one leads out of its range
@@ -351,7 +352,7 @@ class Continuation(Generic[C]):
     ) -> Result[C]:
         # append the row, and ask the rule what comes next
         stand = self._measuring.stand()
-        known = None if solved is None else self._knowledge(solved, None)
+        known = None if solved is None else solved.knowledge()
         asked = self.rule.solves or self.rule.watches
         control = step.control or (self._measuring.control(self.rule) if asked else Control())
         spent = state.gradients + (0 if solved is None else solved.gradients)

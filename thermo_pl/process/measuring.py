@@ -15,7 +15,7 @@ from thermo_pl.process.probing import Kind, ProbeSource
 from thermo_pl.process.rows import Stand
 from thermo_pl.process.rule import Rule
 from thermo_pl.process.settings import Settings
-from thermo_pl.process.state import Control, Motion
+from thermo_pl.process.state import Control, Knowledge, Motion
 from thermo_pl.process.system import System
 from thermo_pl.response.damping import relaxation_damping
 from thermo_pl.response.held_out import slopes_on
@@ -32,6 +32,7 @@ from thermo_pl.response.measurement import (
     latents_in_use,
     measure,
 )
+from thermo_pl.response.metric import metric
 from thermo_pl.response.objective import Objective, Probe
 from thermo_pl.response.slopes import Slopes
 from thermo_pl.response.solvers import Status
@@ -58,6 +59,19 @@ class Solved(NamedTuple):
     saddle: bool
     gradients: int
 
+    def knowledge(self, before: Knowledge | None = None) -> Knowledge:
+        """What the next step goes by.
+
+        Args:
+            before: in the middle of a step, what the last row has found: its metric is handed on.
+
+        Returns:
+            Directions, slopes and metric.
+        """
+        response = self.response
+        known = metric(response) if before is None else before.metric
+        return Knowledge(response.directions, response.slopes, self.steering, known)
+
 
 class Instruments:
     """Measures a system on the probes of a process."""
@@ -71,7 +85,7 @@ class Instruments:
             seed: root of its random streams.
         """
         self._system, self._settings, self._seed = system, settings, seed
-        self._source = ProbeSource(settings.probes, settings.hold)
+        self._source = ProbeSource(settings.probes, settings.hold, system.shared)
 
     def state(self) -> Measurement:
         """R, D and C on the measuring probe of the leg.
@@ -144,7 +158,8 @@ class Instruments:
         if rule.steers_distortion:
             found = found._replace(D=distortion(networks, probe, t, draws_to_decode(probe)))
         if rule.asks_accuracy:
-            found = found._replace(accuracy=accuracy(networks, interpolate(probe.particles, t)))
+            batch = interpolate(probe.particles, t)
+            found = found._replace(accuracy=accuracy(networks, batch, probe.shared))
         return found
 
     def respond(
@@ -181,7 +196,7 @@ class Instruments:
         unusable = negative or solution.status is Status.NON_FINITE or not finite
         if not saddle and (unusable or max(response.residuals) > UNSOLVED):
             raise SolverBreakdown(f"linear response at t = {data.t:.4g}: {solution.message}")
-        gradients = objective.probe.noise.shape[:2].numel() * response.gradients
+        gradients = objective.probe.draws * response.gradients
         return Solved(response, self._steering(response), saddle, gradients)
 
     def drive(self, epoch: int, motion: Motion, guess: Tensor) -> tuple[Tensor, int]:
@@ -210,7 +225,7 @@ class Instruments:
         tried = [whole, guess, torch.zeros_like(guess)]
         left = [_energy_after(objective, t, motion, drive - guess / 2) for drive in tried]
         best = tried[left.index(min(left))]
-        return best, objective.probe.noise.shape[:2].numel() * (gradients + len(tried))
+        return best, objective.probe.draws * (gradients + len(tried))
 
     def _solving(self, kind: Kind, epoch: int) -> Objective:
         networks, key = self._system.networks, epoch if self._settings.probes.redraw else 0
@@ -277,6 +292,7 @@ def _check(finite: bool, kind: Kind, found: str, t: float) -> None:
 @torch.no_grad()
 def _energy_after(objective: Objective, t: float, motion: Motion, shift: Tensor) -> float:
     # J at the end of a motion that is half done, with θ shifted
-    means = objective.means(objective.theta + shift.to(objective.theta), t + motion.t / 2)
+    here = objective.means(objective.theta + shift.to(objective.theta), t + motion.t / 2)
+    means = objective.probe.shared.sum(here)
     change = objective.weights.new_tensor([0.0, motion.lam / 2, motion.gam / 2])
     return float((objective.weights + change) @ means.to(objective.weights))

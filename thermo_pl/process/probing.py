@@ -10,7 +10,7 @@ import torch
 from thermo_pl.errors import require
 from thermo_pl.networks.checks import check_values
 from thermo_pl.networks.parts import Networks
-from thermo_pl.particles import Particles
+from thermo_pl.particles import ALONE, Particles, Reduction
 from thermo_pl.process.data import MovingData
 from thermo_pl.process.settings import Hold, Probes
 from thermo_pl.process.state import State
@@ -23,15 +23,16 @@ Kind = Literal["control", "held", "measuring", "solving", "witness"]
 class ProbeSource:
     """Draws probes from random streams of their own, and keeps those that stay on a leg."""
 
-    def __init__(self, settings: Probes, hold: Hold = "train") -> None:
+    def __init__(self, settings: Probes, hold: Hold = "train", shared: Reduction = ALONE) -> None:
         """Begin without a probe.
 
         Args:
             settings: sizes of the probes.
             hold: the particles on which C is held. On those of training, what is measured is what
                 is held.
+            shared: adds up over the ranks, of which each gets its share of a probe.
         """
-        self.settings, self._hold = settings, hold
+        self.settings, self._hold, self._shared = settings, hold, shared
         self._kept: dict[str, tuple[int, Probe]] = {}
 
     def kept(self, kind: Kind, model: Networks, data: MovingData, seed: int) -> Probe:
@@ -66,7 +67,7 @@ class ProbeSource:
             seed: root of the random streams.
 
         Returns:
-            The probe, on the device of the model.
+            The probe, on the device of the model; of several ranks each has its share of it.
         """
         size = {"witness": "solving", "held": "measuring"}.get(kind, kind)
         count = getattr(self.settings, f"{size}_particles")
@@ -94,8 +95,12 @@ class ProbeSource:
             noise = model.cubature(samples, n, noise_seed)
         else:
             noise, points = model.noise(samples, n, generator), 1
-        moved = Particles(*(tensor.to(model.device, noise.dtype) for tensor in drawn))
-        return Probe(moved, noise, points)
+        shared = self._shared
+        allowed = f"at least {shared.ranks}, one for each rank; take fewer ranks"
+        require(n >= shared.ranks, f"probes: particles of the {kind} probe", n, allowed)
+        here = (tensor[shared.share] for tensor in drawn)
+        moved = Particles(*(tensor.to(model.device, noise.dtype) for tensor in here))
+        return Probe(moved, noise[:, shared.share], points, shared)
 
     def _turns(self, kind: str, particles: int, model: Networks) -> bool:
         gaussian = model.encoder.gaussian_draws
@@ -117,12 +122,10 @@ def stream(seed: int, name: str, *keys: int) -> int:
     return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
 
 
-def seed_relaxation(state: State[Any], rank: int = 0) -> None:
+def seed_relaxation(state: State[Any]) -> None:
     """Give an epoch its own stream of noise: a resumed run draws what this one would have.
 
     Args:
         state: where the process stands.
-        rank: of this process among several.
     """
-    keys = (rank,) if rank else ()
-    torch.manual_seed(stream(state.seed, "relax", state.epoch, *keys))
+    torch.manual_seed(stream(state.seed, "relax", state.epoch))

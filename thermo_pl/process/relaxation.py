@@ -58,10 +58,12 @@ class Relaxation:
             What it took.
 
         Raises:
-            ConfigError: if the system has no optimizer.
+            ConfigError: if the system has no optimizer, or several ranks.
             NonFinite: if J is not finite.
         """
         networks, optimizer = self.system.networks, self.system.optimizer
+        ranks = self.system.shared.ranks
+        require(ranks == 1, "ranks", ranks, "1: gradients of several are averaged by a trainer")
         if optimizer is None:
             raise ConfigError(
                 "optimizer: got None; allowed: System(networks, data, optimizer) to relax with it"

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
 from thermo_pl.networks.parts import Networks
+from thermo_pl.particles import ALONE, Reduction
 from thermo_pl.process.data import MovingData
 from thermo_pl.process.state import Motion, Snapshot
 from thermo_pl.response.objective import flatten, shift_parameters, unflatten
@@ -26,6 +27,7 @@ class System:
         optimizer: what relaxes θ. Its state is put back with θ, and it is asked where the damping
             of the response is its own (``response.damping: auto``).
         schedulers: of its learning rate; likewise put back.
+        shared: adds up over the ranks that move the same system together.
 
     Example:
         >>> import torch
@@ -48,6 +50,7 @@ class System:
     data: MovingData
     optimizer: torch.optim.Optimizer | None = None
     schedulers: tuple[LRScheduler, ...] = ()
+    shared: Reduction = ALONE
 
     @property
     def learning_rate(self) -> float:

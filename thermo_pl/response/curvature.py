@@ -81,7 +81,7 @@ class Products:
                 for piece, place in zip(pieces, unflatten(into, shapes), strict=True):
                     place.add_(piece)
         self.gradients += len(rows)
-        return total
+        return self._objective.probe.shared.sum(total)
 
     def _linearised(self, part: Objective) -> Linearisation:
         self.gradients += len(part) / len(self._objective)

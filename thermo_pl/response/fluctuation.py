@@ -87,6 +87,8 @@ def fluctuation_response(
     require(ok, "fluctuation_response: encoder", type(model.encoder).__name__, allowed)
     draws = len(probe.noise)
     require(coded or draws >= 3, "fluctuation_response: noise draws", draws, "3 or more")
+    ranks = probe.shared.ranks
+    require(ranks == 1, "fluctuation_response: ranks of the probe", ranks, "1: a whole probe")
     bias = _bias(model, probe, t)
     allowed = (
         "an encoder of codes that is free for each particle, nothing else trained; take "

@@ -50,5 +50,5 @@ def slopes_on(objective: Objective, t: float, directions: Tensor, memory: int = 
             with torch.no_grad():
                 change = jvp(part.means, (part.theta, at), (direction, moving))[1]
             total += change.double().cpu()
-        columns.append(total)
+        columns.append(objective.probe.shared.sum(total))
     return Slopes.of(torch.stack(columns, 1))

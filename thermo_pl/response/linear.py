@@ -318,7 +318,8 @@ class ResponseSystem:
     def _preconditioner(self, damping: float) -> Matvec:
         # of the Gauss-Newton matrix on a few particles, at random: a probe can be in some order
         generator = torch.Generator().manual_seed(0)
-        some = torch.randperm(len(self._objective), generator=generator)[:SKETCHED]
+        here = math.ceil(SKETCHED / self._objective.probe.shared.ranks)
+        some = torch.randperm(len(self._objective), generator=generator)[:here]
         matrix = gauss_newton(self._objective.subset(some), self._t, self._settings.memory)
         scaled = _scaled(matrix, self._units)
         inverse = nystrom(scaled, self._objective.theta, self._settings.rank, damping)

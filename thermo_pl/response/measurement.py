@@ -17,7 +17,7 @@ from torch import Tensor
 
 from thermo_pl.estimate import Estimate
 from thermo_pl.networks import DiagonalGaussian, Networks, StandardNormal
-from thermo_pl.particles import Batch, interpolate, weighted_mean
+from thermo_pl.particles import ALONE, Batch, Reduction, interpolate, weighted_mean
 from thermo_pl.response.objective import Objective, Probe, with_t_derivative
 
 NOTHING = torch.zeros(1, dtype=torch.float64)
@@ -83,7 +83,7 @@ def measure(model: Networks, probe: Probe, t: float, decoded: int) -> Measuremen
     """
     few = Objective(model, _decoded(model, probe, decoded))
     with torch.no_grad():
-        rate, distortion, _ = _draws(few, few.theta, t)
+        rate, distortion, _ = probe.shared.sum(_draws(few, few.theta, t))
     return Measurement(
         Estimate.of_draws(_collapsed(model, few.probe, rate), NOTHING),
         Estimate.of_draws(_collapsed(model, few.probe, distortion), NOTHING),
@@ -108,7 +108,7 @@ def distortion(model: Networks, probe: Probe, t: float, decoded: int) -> float:
         Nats.
     """
     few = Objective(model, _decoded(model, probe, decoded))
-    return float(_draws(few, few.theta, t)[1].mean())
+    return float(probe.shared.sum(_draws(few, few.theta, t))[1].mean())
 
 
 def data_force(model: Networks, probe: Probe, t: float, decoded: int) -> Estimate:
@@ -126,7 +126,7 @@ def data_force(model: Networks, probe: Probe, t: float, decoded: int) -> Estimat
     objective = Objective(model, _decoded(model, probe, decoded))
     with torch.no_grad():
         slopes = with_t_derivative(lambda s: _draws(objective, objective.theta, s), t)[1]
-    forces = objective.weights.cpu() @ slopes
+    forces = objective.weights.cpu() @ probe.shared.sum(slopes)
     return Estimate.of_draws(_collapsed(model, objective.probe, forces), NOTHING)
 
 
@@ -181,24 +181,25 @@ def classification_draws(model: Networks, probe: Probe, t: float) -> Tensor:
             loss = posterior.weigh(model.classifier.nll(logits, batch.y))
             sums.append(loss @ batch.weight)
         total += torch.cat(sums).double().cpu()
-    return _collapsed(model, probe, total / float(probe.particles.weight.sum()))
+    return _collapsed(model, probe, probe.shared.sum(total) / float(probe.mass))
 
 
 @torch.no_grad()
-def accuracy(model: Networks, batch: Batch) -> float:
+def accuracy(model: Networks, batch: Batch, shared: Reduction = ALONE) -> float:
     """Share of the mass that is classified right at the encoder's mean.
 
     Args:
         model: the model, with a classifier of classes.
         batch: samples.
+        shared: adds up over the ranks, of which each has some of the samples.
 
     Returns:
         A number in [0, 1].
     """
     parts = torch.split(batch.x.to(model.device, model.dtype), PARTICLES_AT_ONCE)
     named = torch.cat([model.predict(x).probabilities.argmax(-1) for x in parts])
-    right = named.to(batch.y.device) == batch.y.argmax(-1)
-    return float(weighted_mean(right.to(batch.weight), batch.weight))
+    right = (named.to(batch.y.device) == batch.y.argmax(-1)).to(batch.weight)
+    return float(shared.sum((right * batch.weight).sum()) / shared.sum(batch.weight.sum()))
 
 
 @torch.no_grad()
@@ -217,7 +218,7 @@ def latents_in_use(model: Networks, probe: Probe, t: float) -> float:
     axes = model.axes()
     parts = [model.encode(x, axes) for x in torch.split(batch.x, PARTICLES_AT_ONCE)]
     whole = type(parts[0])(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
-    return whole.in_use(batch.weight)
+    return whole.in_use(batch.weight, probe.shared)
 
 
 @torch.no_grad()
@@ -272,12 +273,12 @@ def draws_to_decode(probe: Probe) -> int:
         8, and fewer for a probe of many particles, but two, so that an error is known.
     """
     points = probe.points if _whole(probe) else 1
-    return max(2, min(DECODED, ENOUGH // (points * len(probe.particles.weight))))
+    return max(2, min(DECODED, ENOUGH // (points * probe.size)))
 
 
 def _whole(probe: Probe) -> bool:
     # whether two rotations of a cubature can be decoded with all their points
-    return 2 * probe.points * len(probe.particles.weight) <= WHOLE or probe.points == 1
+    return 2 * probe.points * probe.size <= WHOLE or probe.points == 1
 
 
 def _decoded(model: Networks, probe: Probe, count: int) -> Probe:
@@ -286,7 +287,7 @@ def _decoded(model: Networks, probe: Probe, count: int) -> Probe:
 
 
 def _draws(objective: Objective, theta: Tensor, t: float | Tensor) -> Tensor:
-    # R, D and C for each noise draw, shape (3, samples)
+    # R, D and C for each noise draw, shape (3, samples); of a shared probe the part of this rank
     sums = []
     for part in objective.parts(PARTICLES_AT_ONCE):
         batch = interpolate(part.probe.particles, t)

@@ -14,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from thermo_pl.functionals import free_energy
 from thermo_pl.networks import Networks, Outputs
-from thermo_pl.particles import Particles, interpolate
+from thermo_pl.particles import ALONE, Particles, Reduction, interpolate
 from thermo_pl.response.fused import SmoothWeightNorm, has_weight_norm
 
 
@@ -26,6 +26,7 @@ class Probe(NamedTuple):
         noise: what the encoder is drawn with, shape ``(samples, n, k)``; ``samples`` is free here.
         points: how many of the samples, one after the other, make one independent draw: 1, or the
             points of a cubature, of which only the mean means anything.
+        shared: adds up over the ranks, of which each holds a part of the particles.
 
     Example:
         >>> import torch
@@ -39,6 +40,22 @@ class Probe(NamedTuple):
     particles: Particles
     noise: Tensor
     points: int = 1
+    shared: Reduction = ALONE
+
+    @property
+    def size(self) -> int:
+        """Particles on all ranks."""
+        return self.shared.count(len(self.particles.weight))
+
+    @property
+    def draws(self) -> int:
+        """Pairs of a particle and a noise draw, on all ranks."""
+        return len(self.noise) * self.size
+
+    @property
+    def mass(self) -> Tensor:
+        """What the particles of all ranks weigh."""
+        return self.shared.sum(self.particles.weight.sum())
 
     def take(self, index: slice | Tensor) -> Probe:
         """Some of the particles, with their noise.
@@ -50,7 +67,7 @@ class Probe(NamedTuple):
             The smaller probe.
         """
         particles = Particles(*(part[index] for part in self.particles))
-        return Probe(particles, self.noise[:, index], self.points)
+        return self._replace(particles=particles, noise=self.noise[:, index])
 
 
 class Objective:
@@ -59,7 +76,7 @@ class Objective:
     Attributes:
         theta: the trainable parameters as one vector, shape ``(p,)``.
         weights: what J = R + λD + γC weighs its terms with, shape ``(3,)``.
-        mass: what sums over the particles are divided by.
+        mass: what sums over the particles are divided by: that of all ranks.
 
     Example:
         >>> import torch
@@ -90,21 +107,21 @@ class Objective:
         if dtype is not None:
             self.theta = self.theta.to(dtype)
             particles = Particles(*(x.to(dtype) for x in probe.particles))
-            probe = Probe(particles, probe.noise.to(dtype), probe.points)
+            probe = probe._replace(particles=particles, noise=probe.noise.to(dtype))
             fixed = ((n, p) for n, p in model.named_parameters() if not p.requires_grad)
             self.frozen = {n: p.to(dtype) for n, p in fixed}
             # λ and γ are numbers, and change no precision
             arrays = ((n, b) for n, b in model.named_buffers() if b.is_floating_point() and b.ndim)
             self.frozen |= {n: b.to(dtype) for n, b in arrays}
         self.probe = probe
-        self.mass = probe.particles.weight.sum()
+        self.mass = probe.mass
         self._weight_norm = any(map(has_weight_norm, model.modules()))
 
     def __len__(self) -> int:
         """Count the particles.
 
         Returns:
-            Number of particles.
+            Number of particles; of a shared probe that on this rank.
         """
         return len(self.probe.particles.weight)
 
@@ -132,7 +149,7 @@ class Objective:
             The smaller objective, with the mass of its own particles.
         """
         subset = self._on(self.probe.take(index))
-        subset.mass = subset.probe.particles.weight.sum()
+        subset.mass = subset.probe.mass
         return subset
 
     def leaves(self) -> list[Tensor]:
@@ -184,7 +201,7 @@ class Objective:
             t: domain coordinate.
 
         Returns:
-            Nats, shape ``(3,)``; of a part of a probe its share in them.
+            Nats, shape ``(3,)``; of a part of a probe, or that of one rank, its share in them.
         """
         return self.terms_of(outputs, t) @ (self.probe.particles.weight / self.mass)
 
@@ -196,7 +213,7 @@ class Objective:
             t: domain coordinate.
 
         Returns:
-            Nats, shape ``(3,)``; of a part of a probe its share in them.
+            Nats, shape ``(3,)``; of a part of a probe, or that of one rank, its share in them.
         """
         return self.means_of(self.outputs(theta, t), t)
 

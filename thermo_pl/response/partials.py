@@ -44,7 +44,7 @@ def partials(objective: Objective, t: float, memory: int = MEMORY) -> Partials:
     for part in objective.parts(part_size(objective, t, memory)):
         for sum_, term in zip(total, _partials_of(part, t), strict=True):
             sum_ += term
-    return total
+    return Partials(*map(objective.probe.shared.sum, total))
 
 
 def _partials_of(part: Objective, t: float) -> Partials:
@@ -82,4 +82,4 @@ def gradient_of(objective: Objective, t: float, memory: int = MEMORY) -> Tensor:
     for part in objective.parts(part_size(objective, t, memory)):
         theta = part.theta.clone().requires_grad_()
         total += grad(part.value(part.means(theta, t)), theta)[0]
-    return total
+    return objective.probe.shared.sum(total)
