@@ -14,7 +14,7 @@ from thermo_pl.errors import require
 from thermo_pl.process.equilibration import Equilibration
 from thermo_pl.process.protocols import Protocol
 from thermo_pl.process.settings import Probes, Settings
-from thermo_pl.process.surface import Nodes, SurfaceCourse, SurfaceRule
+from thermo_pl.process.surface import Nodes, RelaxedSurfaceRule, SurfaceCourse, SurfaceRule
 from thermo_pl.process.transitions import OnTransition
 from thermo_pl.response.linear import ResponseSettings
 
@@ -52,6 +52,7 @@ class FreeEnergySurface(QuasiStatic):
         passes: int = 2,
         gain: float = 1e-4,
         revisits: float = 1.0,
+        responses: bool = True,
     ) -> None:
         """Lay out the nodes: a grid of ``lam`` and ``gam``, or a list.
 
@@ -73,6 +74,9 @@ class FreeEnergySurface(QuasiStatic):
             passes: 2 to come to each node from two sides, or 1.
             gain: fall of J in nats below which a visit is no better than another.
             revisits: visits after the passes, at most, as a multiple of the number of nodes.
+            responses: solve the linear response at each node. Without it θ stays between two nodes
+                and relaxation does all; derivatives and stationarity are not known. The first node
+                then has ``equilibration.check_every`` epochs.
         """
         settings = Settings.of(
             equilibration,
@@ -84,7 +88,8 @@ class FreeEnergySurface(QuasiStatic):
             drives=drives,
         )
         limits = {name: _pair(name, values) for name, values in (within or {}).items()}
-        rule = SurfaceRule(_nodes(lam, gam, nodes), passes, gain, limits, revisits)
+        kind = SurfaceRule if responses else RelaxedSurfaceRule
+        rule = kind(_nodes(lam, gam, nodes), passes, gain, limits, revisits)
         super().__init__(rule, settings)
         self._surface: SurfaceFiles | None = None
 

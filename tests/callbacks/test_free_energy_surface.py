@@ -250,12 +250,14 @@ def codes_model() -> FreeEnergyModel:
     )
 
 
-def codes_run(directory: Path, *callbacks: Any, **settings: Any) -> Run:
+def codes_run(directory: Path, *callbacks: Any, responses: bool = True, **settings: Any) -> Run:
     process: Any = FreeEnergySurface(
         LAM,
         GAM,
         Equilibration(stationarity=1e-13, max_epochs=20, check_every=1),
         response=ResponseSettings(1e-8, "hessian", 1e-8, 500),
+        passes=2 if responses else 1,
+        responses=responses,
     )
     data: Any = FiniteAlphabet(P_X, P_Y_GIVEN_X, train_batches=1)
     arguments: dict[str, Any] = {"model": codes_model(), "precision": "64-true"} | settings
@@ -341,6 +343,18 @@ def test_no_law_is_violated_on_the_exact_surface(codes: Run) -> None:
     }
     assert laws["second law, total dissipation"]["value"] > 0
     assert all(check["error"] == 0 for check in laws.values())
+
+
+def test_without_responses_relaxation_alone_finds_the_surface(tmp_path: Path) -> None:
+    exact = exact_surface()
+    run = codes_run(tmp_path, responses=False)
+    rows = read_table(run.directory)
+    assert len(rows) == len(run.rows) == 9
+    for row in rows:
+        state = exact(row["lambda"], row["gamma"])
+        assert row["F"] == pytest.approx(float(state.F), abs=1e-6)
+        assert math.isnan(row["D_lambda"])
+        assert math.isnan(row["stationarity"])
 
 
 def test_a_map_that_is_cut_goes_on_where_it_was(tmp_path: Path, codes: Run) -> None:

@@ -276,6 +276,13 @@ class SurfaceRule(Rule[SurfaceCourse]):
                     yield there["J"] - promised(here, *self.nodes.places[node]), start, node
 
 
+@dataclass(frozen=True)
+class RelaxedSurfaceRule(SurfaceRule):
+    """The same without a linear response: for networks too large for it, or steps too long."""
+
+    solves: ClassVar[bool] = False
+
+
 def promised(row: Row, lam: float, gam: float) -> float:
     """J at another λ and γ, as an equilibrium promises it.
 

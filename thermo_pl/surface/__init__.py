@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from thermo_pl.surface.checks import Tally, check_surface
     from thermo_pl.surface.fit import Fit, State
     from thermo_pl.surface.table import read_table
+    from thermo_pl.surface.transitions import Jump, Switch, round_trip, switches
     from thermo_pl.surface.walks import at, contour, geodesic
 else:
     __getattr__, __dir__ = on_demand(
@@ -15,7 +16,21 @@ else:
         checks=["Tally", "check_surface"],
         fit=["Fit", "State"],
         table=["read_table"],
+        transitions=["Jump", "Switch", "round_trip", "switches"],
         walks=["at", "contour", "geodesic"],
     )
 
-__all__ = ["Fit", "State", "Tally", "at", "check_surface", "contour", "geodesic", "read_table"]
+__all__ = [
+    "Fit",
+    "Jump",
+    "State",
+    "Switch",
+    "Tally",
+    "at",
+    "check_surface",
+    "contour",
+    "geodesic",
+    "read_table",
+    "round_trip",
+    "switches",
+]
