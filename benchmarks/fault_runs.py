@@ -72,7 +72,7 @@ def run(
     out, err = folder / "out.txt", folder / "err.txt"
     child = os.fork()
     if child == 0:
-        _in_the_fork(words, folder, out, err, before)
+        in_the_fork(words, folder, out, err, before)
     start, status = time.monotonic(), None
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
@@ -94,9 +94,18 @@ def run(
     return Ran(code, *texts, seconds)
 
 
-def _in_the_fork(
+def in_the_fork(
     words: list[str], folder: Path, out: Path, err: Path, before: Callable[[], None] | None
 ) -> None:
+    """Run a command in a process that was forked for it, and end with its exit code.
+
+    Args:
+        words: of the command line.
+        folder: where.
+        out: file for what it prints.
+        err: file for what it complains of.
+        before: done before the command.
+    """
     from thermo_pl.cli import main
 
     os.setsid()

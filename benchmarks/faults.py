@@ -20,6 +20,7 @@ from typing import Any
 KINDS = {
     "kills": ("kill -9, then --ckpt_path last: identical", 100),
     "nans": ("numbers that are none: no row of them, exit 0 or 3", 50),
+    "ranks": ("one of two ranks killed: the other ends in a minute, and not with 0", 20),
     "long": ("2,000 macro-steps: seconds of the last rows ≤ 1.2 × the first ones", 1),
     "configs": ("changed configs: 0, 2 or 3, six lines, no traceback, in time", 2000),
     "files": ("torn, foreign and hostile files: told in a line, or of no effect", 200),

@@ -27,6 +27,10 @@ class DataError(ThermoError, ValueError):
     exit_code = 2
 
 
+class RankLost(ThermoError):
+    """Another rank of the run has gone."""
+
+
 class TransportError(ThermoError):
     """A coupling that does not have the marginals it must have."""
 

@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import Protocol, cast
 
 from thermo_pl import __version__
-from thermo_pl.errors import ConfigError, ThermoError
+from thermo_pl.errors import ConfigError, RankLost, ThermoError
 
 STORAGE = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO),
@@ -95,7 +95,7 @@ def main(args: list[str] | None = None) -> int:
         return _command(first)(words)
     except ThermoError as error:
         # Exactly one line, whatever a library put into the message, and from one process only.
-        if os.environ.get("LOCAL_RANK", "0") == "0":
+        if os.environ.get("LOCAL_RANK", "0") == "0" or isinstance(error, RankLost):
             print("error:", " ".join(str(error).split()), file=sys.stderr)
         return error.exit_code
     except OSError as error:

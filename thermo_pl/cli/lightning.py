@@ -33,11 +33,11 @@ from thermo_pl.callbacks import (
     ReportPage,
 )
 from thermo_pl.callbacks.checks import check_trainer
-from thermo_pl.cli import resuming
+from thermo_pl.cli import ranks, resuming
 from thermo_pl.cli.flags import read_flags, split, with_flags, without_replaced_lists
 from thermo_pl.configs import layers, mistakes
 from thermo_pl.configs.tree import check
-from thermo_pl.errors import ConfigError, ThermoError, require
+from thermo_pl.errors import ConfigError, ProcessStopped, RankLost, ThermoError, require
 from thermo_pl.files import write_atomic, write_json
 from thermo_pl.module import FreeEnergyModel
 from thermo_pl.runs.directory import create_run_directory, versions
@@ -224,6 +224,8 @@ class ThermoCLI(LightningCLI):
             os.environ[RUN_DIR_VARIABLE] = str(self.run_dir)
             os.environ[CHECKPOINT_VARIABLE] = str(self._ckpt_path or "")
         else:
+            if RUN_DIR_VARIABLE in os.environ:
+                ranks.watch_the_first()
             # Under other launchers a rank is on its own; only rank zero writes.
             self.run_dir = Path(os.environ.get(RUN_DIR_VARIABLE, self._root))
         loggers = settings.trainer.logger
@@ -262,9 +264,11 @@ class ThermoCLI(LightningCLI):
                 "model: got several optimisers; allowed: one, of all its parameters"
             ) from error
         except (TypeError, ValueError) as error:
-            # An optimiser is built from the config too, but only once the fit has begun.
-            names = {frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)}
-            ours = "configure_optimizers" in names
+            # An optimiser is built from the config too, but only once the fit has begun, and some
+            # look at their arguments only when they step.
+            frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+            ours = "configure_optimizers" in {frame.f_code.co_name for frame in frames}
+            ours |= str(frames[-1].f_globals.get("__name__")).startswith("torch.optim")
             told = mistakes.refusal(error, self._plain) if ours else error
             raise told from told.__cause__
 
@@ -305,6 +309,8 @@ def run(args: list[str]) -> int:
 
     Raises:
         ConfigError: for a mistake in flags or config.
+        ProcessStopped: if a process cannot go on.
+        RankLost: if another rank has gone.
     """
     for message in _NOISE:
         warnings.filterwarnings("ignore", message)
@@ -318,6 +324,7 @@ def run(args: list[str]) -> int:
             save_config_callback=None,  # config.yaml is written before anything can fail
             trainer_defaults={
                 "default_root_dir": "runs",
+                "enable_model_summary": False,
                 # for predict, for validate, and the others for fit
                 "callbacks": [PredictionWriter(), EntropyReport(), ReportPage(), PathLogger()],
             },
@@ -329,7 +336,17 @@ def run(args: list[str]) -> int:
         raise ConfigError(str(error)) from error
     except SIGTERMException:  # an exit without a code, as if the run were done
         return 128 + signal.SIGTERM
+    except ProcessStopped:  # raised by all ranks at once
+        if _rank() and RUN_DIR_VARIABLE in os.environ:
+            ranks.wait_for_the_first()
+        raise
     except Exception as error:
+        if ranks.is_lost(error):
+            raise RankLost(
+                f"rank {_rank()}: got no answer of another rank, which has ended or lost its "
+                "connection; allowed: all ranks to the end; what was measured is on disk: "
+                "--ckpt_path last goes on"
+            ) from error
         names = {frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)}
         if isinstance(error, ThermoError) or not names & _RESTORING:
             raise

@@ -28,8 +28,9 @@ def checkpoint(given: Any, root: Path) -> Any:
         The file; what is remote or a directory of shards as it is; None for none.
 
     Raises:
-        ConfigError: if there is none, or it is not whole.
+        ConfigError: if there is none, or it is not whole, or the path is empty.
     """
+    require(given is None or str(given).strip(".") != "", "ckpt_path", given, "a file, or null")
     if given is None or "://" in str(given) or Path(given).is_dir():
         return given
     if str(given) == LAST:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
+import textwrap
 import traceback
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -66,14 +67,17 @@ def refusal(error: Exception, config: Any) -> ThermoError:
             and rest.startswith((f"{value!r};", f"{value};"))
         ]
         return type(error)(f"{places[0]}: got {rest}") if len(places) == 1 else error
+    # an optimiser may look at its arguments only in its first step, and then it names all of them
+    steps = by.startswith("torch.optim") and "step" in {frame.f_code.co_name for frame, _ in frames}
     built = [
         type(frame.f_locals["self"]).__name__
         for frame, _ in frames
-        if frame.f_code.co_name == "__init__" and "self" in frame.f_locals
+        if frame.f_code.co_name == ("step" if steps else "__init__") and "self" in frame.f_locals
     ]
     frame, line = frames[-1]
     where = f"{Path(frame.f_code.co_filename).name}:{line}"
-    return ConfigError(f"{_place(built, text, config)}: {text} ({where})")
+    told = textwrap.shorten(text, 200, placeholder=" …")
+    return ConfigError(f"{_place(built, '' if steps else text, config)}: {told} ({where})")
 
 
 def _place(built: list[str], text: str, config: Any) -> str:
