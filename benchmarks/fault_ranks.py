@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fault_runs import in_the_fork, run
+from lightning_utilities.core.rank_zero import rank_zero_only
 
 CONFIG = Path(__file__).resolve().parent / "small_configs" / "iso.yaml"
 WORDS = ["fit", "--config", str(CONFIG)]
@@ -70,6 +71,7 @@ class Ranks:
     def _tell(self, rank: int) -> None:
         told = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": self.port, "WORLD_SIZE": "2"}
         os.environ.update(told | {"NODE_RANK": "0", "LOCAL_RANK": str(rank), "RANK": str(rank)})
+        rank_zero_only.rank = rank  # Lightning has looked when it was imported
 
     def pids(self) -> list[int]:
         """Of all ranks that have been started so far, in their order."""
