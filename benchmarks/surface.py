@@ -17,6 +17,7 @@ goes on. Then it prints
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -44,12 +45,18 @@ STARTS = 3
 
 def mapped(root: Path) -> Path:
     """The run directory of the map; it is begun, or gone on with, where it is not whole."""
-    file, run = written(root, shipped("surface_digits")), root / "version_0"
-    if not run.exists():
+    file = written(root, shipped("surface_digits"))
+    runs = sorted(root.glob("version_*"), key=lambda path: path.stat().st_mtime)
+    if not runs:
         command("fit", "--config", str(file))
-    elif "done" not in (run / "strokes.json").read_text():
+    elif not all(stroke["status"] == "done" for stroke in json.loads(_strokes(runs[-1]))):
         command("fit", "--config", str(file), "--ckpt_path", "last")
     return max(root.glob("version_*"), key=lambda path: path.stat().st_mtime)
+
+
+def _strokes(run: Path) -> str:
+    file = run / "strokes.json"
+    return file.read_text() if file.exists() else '[{"status": "none"}]'
 
 
 @torch.no_grad()
