@@ -173,6 +173,8 @@ class Surface:
     ) -> tuple[FreeEnergyModel, int]:
         """A trained model at any point: from the nearest node along its response, then relaxed.
 
+        Without a response, as in a map with ``responses: false``, relaxation does all.
+
         Args:
             lam: λ.
             gam: γ.
@@ -190,8 +192,10 @@ class Surface:
         system, batch_size = self.system(model)
         motion = Motion(lam - float(model.lam), gam - float(model.gam))
         count = steps or (1 if batch_size is None else STEPS)
-        directions, spent = self._response(system, count)
-        system.follow(motion, directions)
+        settings, spent = self._settings(), 0
+        if settings is not None:
+            directions, spent = self._response(system, settings, count)
+            system.follow(motion, directions)
         system.move(motion)
         took = Relaxation(system, count, batch_size)(0, 1)
         return model.eval(), took.gradients + spent
@@ -217,10 +221,11 @@ class Surface:
         optimizer = model.optimizer(model.parameters())
         return System(model.train(), moving, optimizer), moving.batch_size
 
-    def _response(self, system: System, steps: int) -> tuple[Tensor, int]:
-        # of a node, by the settings of its process: θ_λ, θ_γ, θ_t, and what they took
-        settings, networks = self._settings(), system.networks
-        damping = None
+    def _response(
+        self, system: System, settings: ResponseSettings, steps: int
+    ) -> tuple[Tensor, int]:
+        # of a node: θ_λ, θ_γ, θ_t, and what they took
+        networks, damping = system.networks, None
         if settings.damping == "auto" and system.optimizer is not None:
             damping = relaxation_damping(networks, system.optimizer, steps * system.learning_rate)
         pairs = system.data.coupling("train")
@@ -235,12 +240,15 @@ class Surface:
         found = linear_response(objective, system.data.t, settings, damping=damping)
         return found.directions, found.gradients * noise.shape[:2].numel()
 
-    def _settings(self) -> ResponseSettings:
+    def _settings(self) -> ResponseSettings | None:
+        # of the process of the run; None where it solves no response
         trainer = read_file(self._run() / CONFIG, parse_yaml, dict).get("trainer") or {}
         for callback in trainer.get("callbacks") or []:
             if str(callback.get("class_path", "")).endswith("FreeEnergySurface"):
-                given = callback.get("init_args", {}).get("response")
-                return ResponseSettings(**(given or {}))
+                given = callback.get("init_args") or {}
+                if not given.get("responses", True):
+                    return None
+                return ResponseSettings(**(given.get("response") or {}))
         return ResponseSettings()
 
     def _run(self) -> Path:
