@@ -30,6 +30,7 @@ class StrokeProcess(QuasiStatic):
         correct_above: float = 1e-3,
         parts: int = 1,
         newton: bool = False,
+        descents: int = 0,
         equilibration: Equilibration | None = None,
         probes: Probes | None = None,
         response: ResponseSettings | None = None,
@@ -52,6 +53,8 @@ class StrokeProcess(QuasiStatic):
             parts: parts into which each relaxation is cut; a correction follows each of them.
             newton: after each part solve the response anew, and take a Newton step in θ before the
                 corrections. It leads to the last digits where there is no sampling noise.
+            descents: Newton steps between the motion and the relaxation of a macro-step, where J is
+                the same on the solving probe as in training; see :class:`Settings`.
             equilibration: how the run is brought to equilibrium first.
             probes: the solving, the control and the measuring probe.
             response: how the linear response is solved.
@@ -76,6 +79,7 @@ class StrokeProcess(QuasiStatic):
             on_transition=on_transition,
             parts=parts,
             newton=newton,
+            descents=descents,
             min_step=min_step,
             protocol=protocol,
             drives=drives,

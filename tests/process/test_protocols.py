@@ -10,16 +10,26 @@ import pytest
 import torch
 from torch import Tensor
 
-from support.carnot_system import CHANGES, course
+from support.carnot_system import CHANGES, LEGS, course
 from support.cycle_process import RESPONSE, dissipated, make_system, run_strokes, settle
 from thermo_pl.errors import ConfigError
 from thermo_pl.particles import interpolate
 from thermo_pl.path.columns import Row
-from thermo_pl.process import Probes, Settings, Stroke
+from thermo_pl.process import (
+    Continuation,
+    Equilibration,
+    Probes,
+    Relaxed,
+    Settings,
+    Stroke,
+    StrokeRule,
+)
 from thermo_pl.process.measuring import Instruments
 from thermo_pl.process.probing import ProbeSource
 from thermo_pl.process.protocols import Carrier
 from thermo_pl.process.state import Motion
+from thermo_pl.process.stroke_rule import StrokeCourse
+from thermo_pl.response import ResponseSettings
 from thermo_pl.response.measurement import measure
 
 PLACES = [(lams[0], gams[0]) for lams, gams, _ in course(*CHANGES)]
@@ -204,6 +214,20 @@ def after(
     return energy(system, *end)
 
 
+def test_descents_come_down_where_nothing_else_relaxes() -> None:
+    system, leg = make_system([0], *HOT), LEGS[0]
+    settle(system, 0)
+    rule = StrokeRule[StrokeCourse]((Stroke("hot", 3, lam=0.3, gam=0.2),))
+    settings = Settings(Equilibration(1e-9, 4, 1), Probes(), RESPONSE, descents=3)
+    process = Continuation(system, rule, settings, seed=0)
+    rows = [r.row for r in process.run(process.start(), lambda part, parts: Relaxed(1)) if r.row]
+    assert rows[-1]["t"] == 1
+    for row in rows[1:]:
+        least = leg.state(row["lambda"], row["gamma"], row["t"]).F
+        assert row["J"] == pytest.approx(least, abs=1e-9)
+        assert row["relaxation"] > 1e-3  # what they come down by is given off
+
+
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
@@ -211,6 +235,8 @@ def after(
         ({"protocol": "shortcut", "predictor": False}, "predictor is off"),
         ({"drives": 2}, "drives: got 2; allowed: 1, or 2 with protocol: shortcut"),
         ({"protocol": "shortcut", "drives": 3}, "drives: got 3"),
+        ({"descents": -1}, "descents: got -1; allowed: a whole number"),
+        ({"descents": 2, "response": ResponseSettings("auto")}, "descents: got 2; allowed: 0 with"),
     ],
 )
 def test_what_is_no_protocol_is_refused(settings: dict[str, Any], told: str) -> None:

@@ -55,6 +55,7 @@ from thermo_pl.response.curvature import (
     hessian,
     part_size,
 )
+from thermo_pl.response.descent import SOFTER, newton_step
 from thermo_pl.response.held_out import slopes_on
 from thermo_pl.response.linear import (
     Response,
@@ -64,6 +65,7 @@ from thermo_pl.response.linear import (
 )
 from thermo_pl.response.measurement import accuracy, data_force, latents_in_use, measure
 from thermo_pl.response.objective import Objective, Probe, shift_parameters, unflatten
+from thermo_pl.response.partials import gradient_of
 from thermo_pl.response.slopes import CONTROLS
 from thermo_pl.response.solvers import Matvec, Status
 
@@ -1077,3 +1079,33 @@ def test_settings_that_do_not_fit_are_refused(changes: dict[str, Any], message: 
     with pytest.raises(ConfigError) as caught:
         ResponseSettings(**changes)
     assert str(caught.value) == message
+
+
+# -- Newton steps -------------------------------------------------------------------------------
+
+
+def descent_of(objective: Objective, damping: float) -> Tensor:
+    settings = ResponseSettings(damping, "hessian", 1e-12, 1000)
+    return newton_step(objective, objective, T, settings).change
+
+
+def test_a_descent_is_newtons_step_with_a_softer_damping() -> None:
+    objective = objective_of(small(), n=11)
+    matrix = hessian(objective, T)(eye(len(objective.theta)))
+    damped = matrix + SOFTER * 1e3 * eye(len(matrix))
+    assert float(torch.linalg.eigvalsh(damped)[0]) > 0
+    expected = -torch.linalg.solve(damped, gradient_of(objective, T))
+    torch.testing.assert_close(descent_of(objective, 1e3), expected, rtol=1e-5, atol=1e-10)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_descent_leads_down_wherever_it_starts(seed: int) -> None:
+    # with so little damping the Hessian is indefinite here, and a whole step may lead up
+    objective = objective_of(small(seed), n=11)
+    step = descent_of(objective, 1e-2)
+    assert float(gradient_of(objective, T) @ step) < 0
+    after, before = (
+        float(objective.value(objective.means(theta, T)))
+        for theta in (objective.theta + step, objective.theta)
+    )
+    assert after < before

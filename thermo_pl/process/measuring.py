@@ -18,6 +18,7 @@ from thermo_pl.process.settings import Settings
 from thermo_pl.process.state import Control, Knowledge, Motion
 from thermo_pl.process.system import System
 from thermo_pl.response.damping import relaxation_damping
+from thermo_pl.response.descent import newton_step
 from thermo_pl.response.held_out import slopes_on
 from thermo_pl.response.linear import Response, ResponseSystem, linear_response
 from thermo_pl.response.measurement import (
@@ -227,10 +228,28 @@ class Instruments:
         best = tried[left.index(min(left))]
         return best, objective.probe.draws * (gradients + len(tried))
 
-    def _solving(self, kind: Kind, epoch: int) -> Objective:
+    def descend(self, epoch: int) -> int:
+        """Take the Newton steps that come between a motion and its relaxation.
+
+        Args:
+            epoch: tells solving probes apart that are drawn anew.
+
+        Returns:
+            The gradient evaluations.
+        """
+        t, spent = self._system.data.t, 0
+        for _ in range(self._settings.descents):
+            objective, exact = (self._solving("solving", epoch, single) for single in (True, False))
+            step = newton_step(objective, exact, t, self._settings.response)
+            self._system.shift(step.change)
+            spent += objective.probe.draws * step.gradients
+        return spent
+
+    def _solving(self, kind: Kind, epoch: int, single: bool = True) -> Objective:
         networks, key = self._system.networks, epoch if self._settings.probes.redraw else 0
         probe = self._source.drawn(kind, key, networks, self._system.data, self._seed)
-        return Objective(networks, probe, torch.float32 if self._settings.response.single else None)
+        single = single and self._settings.response.single
+        return Objective(networks, probe, torch.float32 if single else None)
 
     def _steering(self, response: Response) -> Slopes:
         # On held-out particles C follows the same θ, but in its own way.

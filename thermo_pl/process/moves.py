@@ -140,6 +140,7 @@ class PredictorCorrector(Generic[C]):
             why = f"after the predictor: C misses C* by {miss:.2%}"
             proposal = self._proposed(course, self.here(state))
         predicted = self._measuring.loss("held").value
+        spent += self._measuring.descend(state.epoch)
         return Step(
             state,
             proposal,

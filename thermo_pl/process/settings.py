@@ -135,6 +135,10 @@ class Settings:
         parts: parts into which a relaxation is cut; each one is followed by corrections.
         newton: after each part solve the response anew, and take a Newton step in θ before the
             corrections. It leads to the last digits where there is no sampling noise.
+        descents: Newton steps in θ on the solving probe between the motion and the relaxation of a
+            macro-step, for models whose J is the same on that probe as in training, as on a
+            cubature of all particles: they come most of the way down, and the optimiser takes what
+            is left. They ask for a damping that is a number.
         min_step: share of the process's own step below which none is tried. Where a macro-step does
             not hold what it must, it is taken back, and one of half the size is tried.
         hold: the particles on which C is held: those that θ is trained on, or ``validation``. θ
@@ -163,6 +167,7 @@ class Settings:
     on_transition: OnTransition = "mark"
     parts: int = 1
     newton: bool = False
+    descents: int = 0
     min_step: float = 1 / 16
     hold: Hold = "train"
     protocol: Protocol = "sudden"
@@ -180,6 +185,10 @@ class Settings:
         require(self.predictor or sudden, "protocol", self.protocol, allowed)
         allowed = "1, or 2 with protocol: shortcut"
         require(self.drives in ((1,) if sudden else (1, 2)), "drives", self.drives, allowed)
+        require(self.descents >= 0, "descents", self.descents, "a whole number ≥ 0")
+        known = self.descents == 0 or self.response.damping != "auto"
+        allowed = "0 with response.damping: auto, which is known after a relaxation"
+        require(known, "descents", self.descents, allowed)
         allowed = "1 with response.damping: auto, which is known after a relaxation"
         require(self.drives == 1 or self.response.damping != "auto", "drives", self.drives, allowed)
 
