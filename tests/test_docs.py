@@ -155,7 +155,13 @@ def check_tutorial(name: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", ["isotherm", "carnot", "own_network", "surface"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("isotherm", "carnot"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("own_network", "surface")),
+    ],
+)
 def test_a_tutorial_prints_what_it_shows(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
