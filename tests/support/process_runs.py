@@ -250,10 +250,10 @@ def recorded_probes() -> Any:
         measuring.append(probe)
         return measure(model, probe, *rest)
 
-    def solved(objective: Any, t: float, settings: Any, other: Any, **rest: Any) -> Any:
+    def solved(objective: Any, t: float, settings: Any, other: Any, *rest: Any) -> Any:
         solving.append(objective.probe)
         witness.append(other.probe)
-        return solve(objective, t, settings, other, **rest)
+        return solve(objective, t, settings, other, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measuring_of, "measure", measured)
