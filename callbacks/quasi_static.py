@@ -30,7 +30,7 @@ from thermo_pl.process.continuation import Continuation
 from thermo_pl.process.probing import seed_relaxation
 from thermo_pl.process.rule import Relaxed, Rule, Seen
 from thermo_pl.process.settings import Settings
-from thermo_pl.process.state import State, from_plain, to_plain
+from thermo_pl.process.state import RowBlocks, State, from_plain, to_plain
 from thermo_pl.process.steps import Step
 from thermo_pl.process.system import System
 
@@ -65,7 +65,7 @@ class QuasiStatic(OwnSettings, CountsRelaxation, OwnPlace):
         self._process: Continuation[Any] | None = None
         self._step: Step[Any] | None = None
         self._files: RunFiles | None = None
-        self._since = 0.0
+        self._since, self._blocks = 0.0, RowBlocks()
         self._validated = False
         self._told = False
 
@@ -205,7 +205,7 @@ class QuasiStatic(OwnSettings, CountsRelaxation, OwnPlace):
 
     @override
     def state_dict(self) -> dict[str, Any]:
-        return {} if self._state is None else to_plain(self._state)
+        return {} if self._state is None else to_plain(self._state, self._blocks)
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from thermo_pl.errors import DataError
@@ -183,15 +182,43 @@ class State(Generic[C]):
     step: Step[C] | None = field(default=None, compare=False)
 
 
+BLOCK = 50
+"""Rows that are told together."""
 UNSAVED = ("stand", "step")
 """What a resumed run finds again by itself."""
 
 
-def to_plain(state: State[Any]) -> dict[str, Any]:
+class RowBlocks:
+    """Rows as text, in blocks, so that a long path is not told anew at each checkpoint of it."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._told: list[tuple[Row, Row, str]] = []
+
+    def told(self, rows: list[Row]) -> list[str]:
+        """The rows as JSON, which gives each number back to the last bit.
+
+        Args:
+            rows: those of before, the same objects, and new ones.
+
+        Returns:
+            The blocks; of those that are full each is told once.
+        """
+        full = len(rows) // BLOCK
+        for number in range(full):
+            block = rows[number * BLOCK : (number + 1) * BLOCK]
+            known = self._told[number : number + 1]
+            if not known or known[0][0] is not block[0] or known[0][1] is not block[-1]:
+                self._told[number:] = [(block[0], block[-1], _told(block))]
+        return [text for *_, text in self._told[:full]] + [_told(rows[full * BLOCK :])]
+
+
+def to_plain(state: State[Any], blocks: RowBlocks | None = None) -> dict[str, Any]:
     """A state as plain values and tensors, which a weights-only load takes.
 
     Args:
         state: the state.
+        blocks: what it has told of the rows before.
 
     Returns:
         Nested dictionaries, tuples and tensors.
@@ -201,7 +228,7 @@ def to_plain(state: State[Any]) -> dict[str, Any]:
     plain: dict[str, Any] = _plain(replace(state, rows=[], stand=None, step=None))
     for name in UNSAVED:
         del plain[name]
-    return plain | {"rows": _as_columns(state.rows)}
+    return plain | {"rows": (RowBlocks() if blocks is None else blocks).told(state.rows)}
 
 
 def from_plain(plain: dict[str, Any], course: type[C]) -> State[C]:
@@ -218,7 +245,8 @@ def from_plain(plain: dict[str, Any], course: type[C]) -> State[C]:
         DataError: if it was saved by another version.
     """
     names = {f.name for f in fields(State)}.difference(UNSAVED)
-    if set(plain) != names or not isinstance(plain["rows"], dict):
+    rows = plain.get("rows")
+    if set(plain) != names or not (isinstance(rows, list) and rows and isinstance(rows[0], str)):
         raise DataError(
             f"checkpoint: got a process with {', '.join(sorted(plain)) or 'nothing'}; allowed: one "
             "saved by this version; start anew from its weights with model.initial_weights"
@@ -227,7 +255,7 @@ def from_plain(plain: dict[str, Any], course: type[C]) -> State[C]:
     origin = plain["origin"]
     restored: dict[str, Any] = {
         **plain,
-        "rows": _as_rows(plain["rows"]),
+        "rows": [row for block in rows for row in _read(block)],
         "control": Control(*plain["control"]),
         "course": None if here is None else course(**here),
         "proposal": None,
@@ -245,25 +273,16 @@ def from_plain(plain: dict[str, Any], course: type[C]) -> State[C]:
     return State(**restored)
 
 
-def _as_columns(rows: list[Row]) -> dict[str, Tensor | list[Any]]:
-    # a checkpoint holds all rows, at each of them: tensors are written faster than numbers
-    if not rows:
-        return {}
-    names = list(rows[0])
-    columns = zip(*map(itemgetter(*names), rows), strict=True)
-    return {name: _column(values) for name, values in zip(names, columns, strict=True)}
+def _told(rows: list[Row]) -> str:
+    # the names once, and the values of each row
+    names = list(rows[0]) if rows else []
+    return json.dumps([names, *([row[name] for name in names] for row in rows)])
 
 
-def _column(values: tuple[Any, ...]) -> Tensor | list[Any]:
-    kinds = set(map(type, values))
-    if kinds in ({float}, {int}):
-        return torch.from_numpy(np.array(values))
-    return list(values)
-
-
-def _as_rows(columns: dict[str, Tensor | list[Any]]) -> list[Row]:
-    plain = (x.tolist() if isinstance(x, Tensor) else x for x in columns.values())
-    return [dict(zip(columns, values, strict=True)) for values in zip(*plain, strict=True)]
+def _read(block: str) -> Iterator[Row]:
+    names, *rows = json.loads(block)
+    for values in rows:
+        yield dict(zip(names, values, strict=True))
 
 
 def _plain(value: Any) -> Any:
