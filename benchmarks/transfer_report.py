@@ -27,6 +27,8 @@ FIELD = (
 SUMS = {"sum of one response": RESPONSE, "sum of the field's": FIELD}
 STATIC, BEATEN = "static ranking", "k-NN"
 DRAWS, UNSIGNED = 2000, 0.005
+ENOUGH = 60
+"""Pairs that a report asks for."""
 
 
 class Line(NamedTuple):
@@ -188,6 +190,9 @@ def report(table: Path, figure: Path | None) -> None:
     panels = picture.subplots(1, 2)
     for panel, budget in zip(panels, ("few", "many"), strict=True):
         everything = lines(table, budget, False)
+        if len(everything) < ENOUGH:
+            print(f"\n{budget} labels: {len(everything)} pairs, too few")
+            continue
         gains = np.array([line.gain for line in everything])
         pays, loses = (gains > UNSIGNED).sum(), (gains < -UNSIGNED).sum()
         print(f"\n{budget} labels: {len(gains)} pairs; transfer pays in {pays}, loses in {loses}")

@@ -213,8 +213,8 @@ def run(table: Path, seeds: list[int]) -> None:
             done = {tuple(row[key] for key in keys) for row in reader}
     table.parent.mkdir(parents=True, exist_ok=True)
     for seed in seeds:
-        for pair in all_pairs():
-            for budget in BUDGETS:
+        for budget in BUDGETS:
+            for pair in all_pairs():
                 if (pair.source, pair.target, pair.kind, budget, str(seed)) in done:
                     continue
                 row = transfer(pair, budget, seed)
