@@ -24,7 +24,8 @@ ARROWS = {
     "callbacks": {"datamodules", "module", "runs", "reports", "process", "response", "laws"}
     | {"path", "networks", "surface"},
     "datamodules": {"transport", "exact", "process", "networks"},
-    "runs": {"reports", "path", "configs", "module", "surface", "process", "response"},
+    "runs": {"reports", "path", "configs", "module", "surface", "process", "response"}
+    | {"networks"},
     "reports": {"process", "laws", "path", "surface"},
     "process": {"response", "laws", "path", "networks"},
     "response": {"networks"},

@@ -65,6 +65,20 @@ def test_at_its_nodes_it_is_what_was_measured(fit: Fit) -> None:
         assert pytest.approx((state.F, state.D, state.C), rel=1e-6) == (found.F, found.D, found.C)
 
 
+def test_a_point_lies_between_its_corners(fit: Fit) -> None:
+    for place in inner(20, 3):
+        corners = fit.corners(place)
+        assert sum(weight for _, weight in corners) == pytest.approx(1.0)
+        assert min(weight for _, weight in corners) >= -1e-9
+        between = sum(weight * np.log(fit.places[n]) for n, weight in corners)
+        assert np.exp(between) == pytest.approx(place)
+        assert max(np.ptp(np.log(fit.places[[n for n, _ in corners]]), axis=0)) < 0.3  # one cell
+    line = fitted(np.geomspace(0.2, 2.0, 9), 1.0)
+    assert sum(w * math.log(line.places[n, 0]) for n, w in line.corners([0.77, 1.0])) == (
+        pytest.approx(math.log(0.77))
+    )
+
+
 def test_a_single_gamma_has_no_derivative_in_it() -> None:
     fit = fitted(np.geomspace(0.2, 2.0, 9), 1.0)
     found, state = fit(0.77), exact().state(0.77, 1.0)

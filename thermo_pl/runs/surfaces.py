@@ -13,7 +13,8 @@ from torch import Tensor
 
 from thermo_pl.errors import ConfigError, require
 from thermo_pl.module import FreeEnergyModel
-from thermo_pl.particles import Particles
+from thermo_pl.networks.training import training_loss
+from thermo_pl.particles import Batch, Particles, interpolate
 from thermo_pl.path.columns import Row
 from thermo_pl.process import Motion, Relaxation, System
 from thermo_pl.response import (
@@ -23,6 +24,7 @@ from thermo_pl.response import (
     linear_response,
     relaxation_damping,
 )
+from thermo_pl.response.objective import flatten
 from thermo_pl.runs.reader import parse_yaml, read_file
 from thermo_pl.runs.trained import CONFIG, built, load
 from thermo_pl.surface.fit import Array, Fit, State
@@ -31,6 +33,8 @@ from thermo_pl.surface.walks import at, contour, geodesic
 
 SOLVING = 2048
 """Particles on which the response of a node is solved, unless the model trains on a cubature."""
+PART = 1000
+"""Examples on which J is taken at a time."""
 STEPS = 100
 """Batches of the short relaxation, unless all particles are in each."""
 
@@ -171,9 +175,10 @@ class Surface:
     def model_at(
         self, lam: float, gam: float, steps: int | None = None
     ) -> tuple[FreeEnergyModel, int]:
-        """A trained model at any point: from the nearest node along its response, then relaxed.
+        """A trained model at any point, shortly relaxed from where J is lowest before.
 
-        Without a response, as in a map with ``responses: false``, relaxation does all.
+        Tried are θ of the nearest node, θ between those of the nodes around, and, where the map
+        solves responses, θ of the nearest node carried along its own.
 
         Args:
             lam: λ.
@@ -192,13 +197,46 @@ class Surface:
         system, batch_size = self.system(model)
         motion = Motion(lam - float(model.lam), gam - float(model.gam))
         count = steps or (1 if batch_size is None else STEPS)
-        settings, spent = self._settings(), 0
+        settings, spent, starts = self._settings(), 0, [system.theta(), self._blend(lam, gam)]
         if settings is not None:
             directions, spent = self._response(system, settings, count)
             system.follow(motion, directions)
+            starts.append(system.theta())
         system.move(motion)
-        took = Relaxation(system, count, batch_size)(0, 1)
-        return model.eval(), took.gradients + spent
+        relax = Relaxation(system, count, batch_size)
+        system.place(min(starts, key=lambda theta: self._energy(system, theta)))
+        took = relax(0, 1)
+        tried = len(starts) * len(system.data.coupling("train")) * model.training_draws
+        return model.eval(), took.gradients + spent + tried
+
+    def _blend(self, lam: float, gam: float) -> Tensor:
+        # θ between those of the nodes around: neighbours were reached from each other
+        corners = self.fit.corners([lam, gam])
+        return sum((w * self._theta(n) for n, w in corners), torch.zeros(()))
+
+    def _theta(self, index: int) -> Tensor:
+        return flatten(self.node(index).parameters())
+
+    @torch.no_grad()
+    def _energy(self, system: System, theta: Tensor) -> float:
+        # J on all training examples, the same noise for each θ
+        system.place(theta)
+        networks, pairs = system.networks, system.data.coupling("train").all()
+        batch = interpolate(pairs, system.data.t)
+        torch.manual_seed(0)
+        total = weight = 0.0
+        if networks.cubature_seed is not None:
+            parts = [batch]
+        else:
+            parts = [
+                Batch(*part) for part in zip(*(torch.split(x, PART) for x in batch), strict=True)
+            ]
+        for part in parts:
+            moved = Batch(*(x.to(networks.device, networks.dtype) for x in part))
+            mass = float(moved.weight.sum())
+            total += mass * float(training_loss(networks, moved)[0])
+            weight += mass
+        return total / weight
 
     def system(self, model: FreeEnergyModel) -> tuple[System, int | None]:
         """A model with the data and the optimizer of the run, for a process of one's own.

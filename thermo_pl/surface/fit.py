@@ -194,6 +194,30 @@ class Fit:
             within[within] = found >= 0
         return within
 
+    def corners(self, place: Sequence[float] | Array) -> list[tuple[int, float]]:
+        """The nodes around a point, and how much each of them counts there.
+
+        Args:
+            place: λ and γ, in the mapped region.
+
+        Returns:
+            Numbers of nodes and weights, which add up to 1: linear in the coordinates of the fit.
+        """
+        x = self._scaled(np.asarray(place, float)[None])[0]
+        if self._hull is None:
+            order = self._x[:, 0].argsort()
+            right = int(np.searchsorted(self._x[order, 0], x[0]).clip(1, len(order) - 1))
+            low, high = order[right - 1], order[right]
+            share = float((x[0] - self._x[low, 0]) / (self._x[high, 0] - self._x[low, 0]))
+            return [(int(low), 1 - share), (int(high), share)]
+        cell = int(self._hull.find_simplex(x[None], tol=EDGE)[0])
+        transform = self._hull.transform[cell]
+        part = transform[:-1] @ (x - transform[-1])
+        weights = [*part, 1 - part.sum()]
+        return [
+            (int(n), float(w)) for n, w in zip(self._hull.simplices[cell], weights, strict=True)
+        ]
+
     def derivatives(self, places: Array) -> tuple[Array, Array, Array]:
         """F and its derivatives in those of λ and γ that vary, whether inside or not.
 
