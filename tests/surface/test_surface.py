@@ -30,6 +30,7 @@ def run_of(directory: Path, process: str, settings: dict[str, Any]) -> Path:
     kept = {"equilibration": callback["init_args"]["equilibration"]}
     kept["response"] = callback["init_args"]["response"]
     callback["class_path"], callback["init_args"] = process, kept | settings
+    config["data"]["init_args"]["train_batches"] = 1
     config["trainer"] |= {"logger": False, "default_root_dir": str(directory)}
     config["trainer"]["callbacks"] = [callback]
     file = directory / "asked.yaml"
