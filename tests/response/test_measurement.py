@@ -22,6 +22,7 @@ from thermo_pl.networks import (
     CategoricalEncoder,
     CategoricalMarginal,
     CategoricalPosterior,
+    DiagonalGaussian,
     GaussianClassifier,
     GaussianMixture,
     LinearGaussianEncoder,
@@ -32,7 +33,7 @@ from thermo_pl.networks import (
     StandardNormal,
 )
 from thermo_pl.networks.cubature import turned_cubature
-from thermo_pl.particles import Particles
+from thermo_pl.particles import Batch, Particles
 from thermo_pl.path.segments import first_law_residual
 from thermo_pl.response import measurement
 from thermo_pl.response.measurement import (
@@ -42,6 +43,7 @@ from thermo_pl.response.measurement import (
     draws_to_decode,
     few_draws,
     first_law,
+    latent_rates,
     latents_in_use,
     measure,
 )
@@ -341,3 +343,26 @@ def test_codes_in_use_are_counted_by_their_entropy() -> None:
     posterior = CategoricalPosterior(torch.tensor([[9.0, 0, 0, 0], [0, 9, 9, 0]]).double() * 99)
     assert posterior.in_use(torch.tensor([2.0, 2.0]).double()) == pytest.approx(2**1.5)
     assert posterior.in_use(torch.tensor([1.0, 0.0]).double()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("marginal", [StandardNormal(3), DiagonalGaussian(3)])
+def test_rates_of_the_axes_add_up_to_the_rate(marginal: Any) -> None:
+    torch.manual_seed(3)
+    encoder, decoder = MLPEncoder((1, 2, 2), 3), MLPDecoder((1, 2, 2), 3)
+    model = Networks(encoder, decoder=decoder, marginal=marginal, lam=1.0, gam=0.0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.5 * torch.randn_like(parameter))
+    x, weight = torch.rand(400, 1, 2, 2), torch.rand(400)
+    batch = Batch(x, torch.zeros(400, 2), weight)
+    rates = latent_rates(model, batch)
+    terms = model.terms(model(x, model.noise(1, 400)), x, batch.y)
+    expected = float((terms.rate * weight).sum() / weight.sum())
+    assert sum(rates) == pytest.approx(expected, rel=1e-5)
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_rates_of_the_axes_are_not_known_of_a_mixture() -> None:
+    model = Networks(MLPEncoder((4,), 2), marginal=GaussianMixture(2), lam=0.0, gam=0.0)
+    batch = Batch(torch.rand(5, 4), torch.zeros(5, 2), torch.ones(5))
+    assert latent_rates(model, batch) == []
