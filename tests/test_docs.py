@@ -32,6 +32,8 @@ RUN_ELSEWHERE = {
     "python -m pytest -m slow": ".ci/run",
     "python -m thermo_pl --version": ".ci/run",
     "python -m thermo_pl compare runs/carnot_digits": "real_runs_are_compared",
+    "python -m thermo_pl compare runs/iso_digits --sort C "
+    "--columns k,gam,status,steps,gamma,C,drift_max,val_C": "columns_are_those_asked_for",
     "python -m thermo_pl report runs/iso_digits/version_0": "report",
 }
 """The command, and the part of a test's name or the script that runs it, there on a shorter run."""
@@ -46,6 +48,7 @@ NOT_RUN = {
     'python -c "import torch, torchvision; print(torch.__version__, torchvision.__version__)"': (
         "shows versions"
     ),
+    "dask scheduler": "a server",
     "wandb leet runs/iso_digits/version_0/wandb": "a screen of W&B's",
     "for k in 0.5 0.25; do": "a loop of the shell",
     "done": "a loop of the shell",
@@ -69,14 +72,21 @@ NOT_RUN = {
 """The command, and why no test runs it."""
 
 
+PATTERN = re.compile(r"\b(FILE|RUN|DIRECTORY|CONFIG|ADDRESS)\b")
+"""What a reader puts something in place of; tests of the command line run such commands."""
+INDENTED = re.compile(r"^    (?:\$ )?((?:[A-Z_]+=\S+ )?(?:python|torchrun|dask|srun) .+)$", re.M)
+
+
 def commands() -> set[str]:
-    """Every line of every block of shell on the pages, without comments."""
+    """Every line of every block of shell on the pages, without comments, patterns left out."""
     found = set()
     for page in PAGES:
-        for block in re.findall(r"^```sh\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.M):
-            for line in block.replace("\\\n", " ").splitlines():
-                found.add(" ".join(re.sub(r"\s#.*", "", line).split()))
-    return found - {""}
+        text = page.read_text("utf-8").replace("\\\n", " ")
+        lines = INDENTED.findall(text)
+        for block in re.findall(r"^```(?:sh|bash)\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+            lines += block.splitlines()
+        found |= {" ".join(re.sub(r"(^|\s)#.*", "", line).split()) for line in lines}
+    return {line for line in found if line and not PATTERN.search(line)}
 
 
 SHOWN = commands()
