@@ -62,12 +62,6 @@ NOT_RUN = {
     "wandb sync runs/*/version_*/wandb/*run-*": "asks for an account",
     "wandb sweep lightning_configs/sweep.yaml": "asks for an account; test_wandb.py parses it",
     "wandb agent …": "asks for an account",
-    "torchrun --nproc_per_node 2 -m thermo_pl fit --config FILE --trainer.devices 2 "
-    "--trainer.strategy ddp": "tried by hand; test_ranks.py has Lightning start the processes",
-    "dask scheduler": "test_at_scale.py has a cluster of its own",
-    "dask worker ADDRESS:8786 --nthreads 1": "test_at_scale.py has a cluster of its own",
-    "DASK_SCHEDULER_ADDRESS=tcp://ADDRESS:8786 python -m thermo_pl fit --config FILE "
-    "--data.transport.backend dask": "test_at_scale.py has a cluster of its own",
 }
 """The command, and why no test runs it."""
 
