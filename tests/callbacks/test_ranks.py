@@ -134,6 +134,16 @@ def test_a_rank_that_fails_fails_the_run(tmp_path: Path, fails: str) -> None:
         assert "for theta" in lines[0]
 
 
+@pytest.mark.slow
+def test_a_number_that_is_not_finite_on_one_rank_is_taken_back_on_all(tmp_path: Path) -> None:
+    done = run(tmp_path / "run", exact(20), 2, "nan")
+    assert done.returncode == 0, done.stderr
+    path = path_of(tmp_path / "run")
+    assert [row["rejection"] for row in path if row["rejected"]] == ["NonFinite, on the way"]
+    assert path[-1]["t"] == pytest.approx(1.0)
+    assert torch.equal(*thetas(tmp_path / "run"))
+
+
 # --- without launching anything ---
 
 

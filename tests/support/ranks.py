@@ -25,9 +25,10 @@ class Witness(pl.Callback):
             return
         if self.fails == "batch":
             raise ValueError("this rank fails")
-        if self.fails == "theta":
+        if self.fails in {"theta", "nan"}:
             with torch.no_grad():
-                next(pl_module.parameters()).view(-1)[0] += 1e-6
+                wrong = 1e-6 if self.fails == "theta" else torch.nan
+                next(pl_module.parameters()).view(-1)[0] += wrong
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.fails == "end" and trainer.global_rank == self.rank:
