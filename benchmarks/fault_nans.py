@@ -7,6 +7,7 @@ import json
 import math
 import random
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -151,10 +152,16 @@ def _spoil(spoiler: Spoiler) -> None:
         "control": (measuring, "classification_draws", times),
         "measured": (measuring, "data_force", times),
         "response": (measuring, "linear_response", directions),
-        "J": (Networks, "objective", times),
     }
     if spoiler.what == "J":
-        spoiler.epoch *= 2  # of two calls for a batch the second one is that of metrics
+        whole = Networks.objective
+        spoilt = spoiler.sometimes(whole, times)
+
+        def objective(self: Networks, terms: Any) -> Any:
+            trains = sys._getframe(1).f_code.co_name == "training_loss"  # and not metrics
+            return (spoilt if trains else whole)(self, terms)
+
+        Networks.objective = objective  # type: ignore[method-assign]
     if spoiler.what in functions:
         module, name, spoil = functions[spoiler.what]
         setattr(module, name, spoiler.sometimes(getattr(module, name), spoil))
