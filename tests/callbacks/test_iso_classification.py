@@ -84,8 +84,8 @@ def legs(tmp_path_factory: pytest.TempPathFactory, data: Data) -> tuple[Run, Any
 def test_path_has_the_columns_of_the_schema_and_a_value_in_each(whole: Run) -> None:
     header = (whole.directory / "path.csv").read_text().splitlines()[0].split(",")
     assert header == list(COLUMNS)
-    # no transition was met, no step was taken back, and S is not held
-    empty = {"transition", "rejection", "S_target"}
+    # no transition was met, no step was taken back, S is not held, and there is no Retention
+    empty = {"transition", "rejection", "S_target", "kept_C", "kept_accuracy"}
     for row in whole.rows[1:]:
         assert {name for name in COLUMNS if row[name] is None} == empty
 
