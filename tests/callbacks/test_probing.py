@@ -65,6 +65,19 @@ def test_they_steer_and_measure_and_do_not_solve(data: Data) -> None:
     assert (plain.points, len(plain.noise)) == (1, 3)
 
 
+def test_a_map_is_measured_on_the_points_that_are_trained_on(data: Data) -> None:
+    made = prepared(data)
+    source = ProbeSource(Probes(10**6, measuring_points="training"))
+    model = make_model(cubature_seed=3, samples=2)
+    measuring, control = (source.kept(kind, model, made, 0) for kind in ("measuring", "control"))
+    assert torch.equal(measuring.noise, model.training_noise(len(measuring.particles.weight)))
+    assert measuring.points == POINTS
+    assert not torch.equal(control.noise[:POINTS], measuring.noise[:POINTS])  # steers by others
+    allowed = "got 'training'; allowed: fresh, or training with model.cubature_seed"
+    with pytest.raises(ConfigError, match="probes.measuring_points: " + allowed):
+        source.drawn("measuring", 0, make_model(), made, 0)
+
+
 def test_they_give_the_same_expectation_with_less_than_half_the_variance(data: Data) -> None:
     made = prepared(data)
     turned, stated = values(made, 4, cubature=True)

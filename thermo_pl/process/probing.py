@@ -83,12 +83,17 @@ class ProbeSource:
         n = len(drawn.weight)
         trains_on_cubature = model.cubature_seed is not None
         points = model.cubature_points
+        trained_on = size == "solving" and trains_on_cubature
+        if kind == "measuring" and self.settings.measuring_points == "training":
+            allowed = "fresh, or training with model.cubature_seed"
+            require(trains_on_cubature, "probes.measuring_points", "training", allowed)
+            trained_on = True
         turned = size != "solving" and (trains_on_cubature or self._turns(size, n, model))
         samples = self.settings.samples(size, n, points if turned else 1)
-        if size == "solving" and trains_on_cubature:
+        if trained_on:
             # what J is made of in training
             allowed = f"at least {len(coupling)}, all: with a cubature J is that of all particles"
-            require(everything, "probes.solving_particles", count, allowed)
+            require(everything, f"probes.{size}_particles", count, allowed)
             noise = model.training_noise(n)
         elif turned:
             # what training never saw

@@ -57,6 +57,9 @@ class Probes:
         measuring_samples: noise draws for each of them, or ``auto``.
         cubature: steer and measure on rotations of the cubature in place of independent draws, for
             encoders of a Gaussian z; or ``auto``.
+        measuring_points: ``fresh`` measures on noise that training never saw. ``training``, for a
+            model that trains on a cubature, measures on the very points that it trains on: J is
+            then the function that is minimised, and dF = D dλ + C dγ holds on it.
 
     Example:
         >>> import thermo_pl as tp
@@ -74,9 +77,14 @@ class Probes:
     measuring_particles: int = 65_536
     measuring_samples: int | Literal["auto"] = "auto"
     cubature: bool | Literal["auto"] = "auto"
+    measuring_points: Literal["fresh", "training"] = "fresh"
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
+        numbers = asdict(self)
+        points = numbers.pop("measuring_points")
+        ok = points in {"fresh", "training"}
+        require(ok, "probes.measuring_points", points, "fresh, training")
+        for name, value in numbers.items():
             auto = (name.endswith("_samples") or name == "cubature") and value == "auto"
             ok = auto or isinstance(value, bool) or (isinstance(value, int) and value > 0)
             require(ok, f"probes.{name}", value, "a whole number > 0, or auto for draws")
