@@ -210,13 +210,16 @@ def report(table: Path, figure: Path | None) -> None:
             one, thermal = found[name], name in RESPONSE or name == "sum of one response"
             colour = ORANGE if thermal else BLUE
             panel.plot([one.low, one.high], [place, place], color=colour, lw=1.5)
-            panel.plot(one.rho, place, "o", color=colour, ms=5)
+            panel.plot(one.rho, place, "s" if thermal else "o", color=colour, ms=5)
         panel.set_title(f"{budget} labels", fontsize="medium")
         panel.set_xlim(-1, 1)
         panel.set_yticks(range(len(order)), order, fontsize="x-small")
         panel.axvline(0, color="0.7", lw=0.8)
         panel.set_xlabel("Spearman's ρ, data set left out")
         panel.grid(axis="x", alpha=0.3)
+    for label, colour, marker in (("thermodynamic", ORANGE, "s"), ("of the field", BLUE, "o")):
+        panels[0].plot([], [], marker, color=colour, ms=5, label=label)
+    panels[0].legend(loc="lower left", fontsize="x-small")
     if figure is not None:
         picture.savefig(figure, dpi=DPI)
 

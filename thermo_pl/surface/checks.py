@@ -127,8 +127,9 @@ def envelope(nodes: Sequence[Row]) -> list[Tally]:
 def maxwell(nodes: Sequence[Row]) -> Tally:
     """∂C/∂λ = ∂D/∂γ, within two standard errors.
 
-    The errors are those of C and D over the noise draws. As all nodes are measured on the same
-    draws, those of their differences are smaller.
+    A derivative has two errors. One is that of C and D over the noise draws; as all nodes are
+    measured on the same draws, that of their differences is smaller. The other is that of the
+    polynomial between nodes that lie apart: what it changes by from the three nearest nodes to all.
 
     Args:
         nodes: lines of surface.csv.
@@ -139,10 +140,10 @@ def maxwell(nodes: Sequence[Row]) -> Tally:
     values, kept, places = [], [], []
     for along, across in _crosses(nodes):
         by_lam, by_gam = along.slope("C"), across.slope("D")
-        errors = along.here["C_error"] / along.span, across.here["D_error"] / across.span
+        error = math.hypot(along.error("C"), across.error("D"))
         gap = abs(by_lam - by_gam)
         values.append(gap / ((abs(by_lam) + abs(by_gam)) / 2))
-        kept.append(gap <= ERRORS * math.sqrt(2) * math.hypot(*errors))
+        kept.append(gap <= ERRORS * error)
         places.append(along.place)
     statement = "|∂C/∂λ - ∂D/∂γ| / mean ≤ 2 standard errors"
     return Tally("Maxwell", statement, tuple(values), tuple(kept), tuple(places))
@@ -267,22 +268,38 @@ class Window(NamedTuple):
         i = self.rows.index(self.here)
         return float(self.rows[i + 1][self.axis] - self.rows[i - 1][self.axis])
 
-    def slope(self, name: str) -> float:
-        """The derivative at the node of the polynomial through all rows.
+    def slope(self, name: str, beside: int = POINTS) -> float:
+        """The derivative at the node of the polynomial through the rows.
 
         In the logarithm of λ or γ, unless one of them is 0.
 
         Args:
             name: of the column.
+            beside: rows on either side to take, at most.
 
         Returns:
             With respect to λ or γ.
         """
-        x = np.array([row[self.axis] for row in self.rows], float)
+        i = self.rows.index(self.here)
+        rows = self.rows[max(0, i - beside) : i + beside + 1]
+        x = np.array([row[self.axis] for row in rows], float)
         scale = 1.0
         if x.min() > 0:
             x, scale = np.log(x), self.here[self.axis]
-        x = x - x[self.rows.index(self.here)]
+        x = x - x[rows.index(self.here)]
         powers = np.vander(x, increasing=True)
-        values = np.array([row[name] for row in self.rows], float)
+        values = np.array([row[name] for row in rows], float)
         return float(np.linalg.solve(powers, values)[1] / scale)
+
+    def error(self, name: str) -> float:
+        """Standard error of the derivative: of the noise draws, and of the polynomial.
+
+        Args:
+            name: ``R``, ``D`` or ``C``.
+
+        Returns:
+            With respect to λ or γ; points that are no sample have no noise.
+        """
+        noise = self.here[f"{name}_error"]
+        noise = 0.0 if math.isnan(noise) else math.sqrt(2) * noise / self.span
+        return math.hypot(noise, self.slope(name) - self.slope(name, beside=1))
