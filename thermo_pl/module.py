@@ -12,7 +12,7 @@ import torch
 from pytorch_lightning.accelerators import MPSAccelerator
 from pytorch_lightning.callbacks import LearningRateFinder
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MeanMetric, Metric, MetricCollection
 
@@ -294,11 +294,10 @@ class FreeEnergyModel(Networks, pl.LightningModule):  # type: ignore[misc]
 
     @property
     def shared(self) -> Reduction:
-        """Adds up over the ranks of the trainer, of which each has some of the examples."""
-        trainer = self.trainer
-        if trainer.world_size == 1:
+        """Adds up over the ranks, of which each has some of the examples."""
+        if not (distributed.is_available() and distributed.is_initialized()):
             return ALONE
-        return AllReduce(trainer.global_rank, trainer.world_size, self.device)
+        return AllReduce(distributed.get_rank(), distributed.get_world_size(), self.device)
 
     def take_precision(self, state: Mapping[str, Tensor]) -> None:
         """Cast the networks to the precision of weights that are about to be loaded.
@@ -338,7 +337,7 @@ class FreeEnergyModel(Networks, pl.LightningModule):  # type: ignore[misc]
             metrics["calibration"].update(probabilities, batch.y, batch.weight)
 
     def _log_and_reset(self, metrics: MetricCollection) -> None:
-        self.log_dict(metrics.compute(), sync_dist=self.trainer.world_size > 1)
+        self.log_dict(metrics.compute(), sync_dist=self.shared.ranks > 1)
         metrics.reset()
 
 
