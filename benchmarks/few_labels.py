@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from kept_runs import command, summary_of
+from kept_runs import summary_of, tested
 from shipped_configs import shipped
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
@@ -147,19 +147,16 @@ def config_of(method: str, labels: int, seed: int, strength: float | None = None
 
 def trained(folder: Path, config: dict[str, Any]) -> Result | None:
     """Run a config if need be, test it on 5-9, and read what came of it."""
-    summary, run = summary_of(folder, config), folder / "version_0"
+    summary = summary_of(folder, config)
     if summary is None:
         return None
-    if not (folder / "version_1").exists():
-        checkpoint = str(run / "checkpoints" / "last.ckpt")
-        command("test", "--config", str(folder / "config.yaml"), "--ckpt_path", checkpoint)
-    tested = read_csv(folder / "version_1" / "metrics.csv")[-1]
+    metrics = tested(folder)
     alone = len(config["data"]["init_args"]["waypoints"]) == 1
     return Result(
-        tested["test/accuracy"],
+        metrics["test/accuracy"],
         NAN if alone else summary["accuracy"]["A"][1],
         NAN if alone else summary["drift_max"],
-        tested["test/calibration"],
+        metrics["test/calibration"],
         summary["gradients"],
         summary["seconds"],
     )

@@ -14,6 +14,8 @@ from typing import Any
 
 import yaml
 
+from thermo_pl.files import read_csv
+
 
 def command(*words: str) -> None:
     """Run thermo_pl; what it prints goes to this program's error stream."""
@@ -98,3 +100,47 @@ def summary_of(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
     if summary["ending"] != "done":
         print(f"{folder.name}: {summary['ending']}", file=sys.stderr)
     return summary
+
+
+def tested(folder: Path) -> dict[str, Any]:
+    """Test the model at the end of a run on the target, if that was not done yet.
+
+    Args:
+        folder: of the run alone, as :func:`fitted` leaves it.
+
+    Returns:
+        The metrics by name.
+    """
+    if not (folder / "version_1").exists():
+        checkpoint = str(folder / "version_0" / "checkpoints" / "last.ckpt")
+        command("test", "--config", str(folder / "config.yaml"), "--ckpt_path", checkpoint)
+    metrics: dict[str, Any] = read_csv(folder / "version_1" / "metrics.csv")[-1]
+    return metrics
+
+
+def gone_on(folder: Path, config: dict[str, Any]) -> Path:
+    """Begin a run, or go on with it, where it is not whole.
+
+    Args:
+        folder: where its run directories lie.
+        config: the config.
+
+    Returns:
+        The newest run directory.
+    """
+    file = written(folder, config)
+    runs = _by_age(folder)
+    if not runs:
+        command("fit", "--config", str(file))
+    elif not _whole(runs[-1]):
+        command("fit", "--config", str(file), "--ckpt_path", "last")
+    return _by_age(folder)[-1]
+
+
+def _by_age(folder: Path) -> list[Path]:
+    return sorted(folder.glob("version_*"), key=lambda path: path.stat().st_mtime)
+
+
+def _whole(run: Path) -> bool:
+    file = run / "strokes.json"
+    return file.exists() and all(s["status"] == "done" for s in json.loads(file.read_text()))

@@ -15,12 +15,11 @@ ICLR 2023: one network for all β, and separately trained β-VAEs. Their binaris
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from pathlib import Path
 
 import torch
-from kept_runs import command, written
+from kept_runs import gone_on
 from pytorch_lightning import LightningDataModule
 from shipped_configs import shipped
 
@@ -38,19 +37,6 @@ REFERENCES = {
 }
 """R and D by β: of the multi-rate VAE, and of separately trained ones."""
 DRAWS = 4
-
-
-def run_of(root: Path, name: str) -> Path:
-    """The run directory; it is begun, or gone on with, where it is not whole."""
-    file = written(root, shipped(name))
-    runs = sorted(root.glob("version_*"), key=lambda path: path.stat().st_mtime)
-    if not runs:
-        command("fit", "--config", str(file))
-    elif not all(
-        s["status"] == "done" for s in json.loads((runs[-1] / "strokes.json").read_text())
-    ):
-        command("fit", "--config", str(file), "--ckpt_path", "last")
-    return max(root.glob("version_*"), key=lambda path: path.stat().st_mtime)
 
 
 @torch.no_grad()
@@ -73,7 +59,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=Path("runs/rate_distortion"))
     parser.add_argument("--config", default="rd_mnist")
     arguments = parser.parse_args()
-    run = run_of(arguments.root, arguments.config)
+    run = gone_on(arguments.root, shipped(arguments.config))
     surface = tp.Surface.load(run)
     data = built(run, "data", LightningDataModule)
     data.prepare_data()

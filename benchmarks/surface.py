@@ -17,7 +17,6 @@ goes on. Then it prints
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +24,7 @@ from statistics import median
 
 import numpy as np
 import torch
-from kept_runs import command, written
+from kept_runs import gone_on
 from shipped_configs import shipped
 
 import thermo_pl as tp
@@ -50,18 +49,7 @@ def mapped(root: Path, nodes: int) -> Path:
     config = shipped("surface_digits")
     process = config["trainer"]["callbacks"][-1]["init_args"]
     process |= {axis: process[axis][:nodes] for axis in ("lam", "gam")}
-    file = written(root, config)
-    runs = sorted(root.glob("version_*"), key=lambda path: path.stat().st_mtime)
-    if not runs:
-        command("fit", "--config", str(file))
-    elif not all(stroke["status"] == "done" for stroke in json.loads(_strokes(runs[-1]))):
-        command("fit", "--config", str(file), "--ckpt_path", "last")
-    return max(root.glob("version_*"), key=lambda path: path.stat().st_mtime)
-
-
-def _strokes(run: Path) -> str:
-    file = run / "strokes.json"
-    return file.read_text() if file.exists() else '[{"status": "none"}]'
+    return gone_on(root, config)
 
 
 @torch.no_grad()

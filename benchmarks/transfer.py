@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from kept_runs import command, fitted, summary_of
+from kept_runs import fitted, summary_of, tested
 from matplotlib.figure import Figure
 from shipped_configs import shipped
 
@@ -117,18 +117,15 @@ def result(folder: Path, config: dict[str, Any]) -> Result | None:
     summary, run = summary_of(folder, config), folder / "version_0"
     if summary is None:
         return None
-    if not (folder / "version_1").exists():
-        checkpoint = str(run / "checkpoints" / "last.ckpt")
-        command("test", "--config", str(folder / "config.yaml"), "--ckpt_path", checkpoint)
-    tested = read_csv(folder / "version_1" / "metrics.csv")[-1]
+    metrics = tested(folder)
     rows = moving(read_csv(run / "path.csv"))
     alone = len(rows) == 1  # on the target from the start
     place = [row["leg"] + row["t"] for row in rows]
     return Result(
         math.nan if alone else summary["drift_max"],
         float(np.trapezoid([row["C"] for row in rows], place)) if len(rows) > 2 else math.nan,
-        tested["test/accuracy"],
-        tested["test/C"],
+        metrics["test/accuracy"],
+        metrics["test/C"],
         math.nan if alone else summary["accuracy"]["A"][1],
         summary["gradients"],
         summary["seconds"],

@@ -12,8 +12,7 @@ from thermo_pl.callbacks.quasi_static import QuasiStatic
 from thermo_pl.callbacks.surface_files import SurfaceFiles
 from thermo_pl.errors import require
 from thermo_pl.process.equilibration import Equilibration
-from thermo_pl.process.protocols import Protocol
-from thermo_pl.process.settings import Probes, Settings
+from thermo_pl.process.settings import Probes, Protocol, Settings
 from thermo_pl.process.surface import Nodes, RelaxedSurfaceRule, SurfaceCourse, SurfaceRule
 from thermo_pl.process.transitions import OnTransition
 from thermo_pl.response.linear import ResponseSettings

@@ -5,8 +5,7 @@ from __future__ import annotations
 from thermo_pl.callbacks.quasi_static import QuasiStatic
 from thermo_pl.process.equilibration import Equilibration
 from thermo_pl.process.iso_classification import Accuracy, IsoClassificationRule
-from thermo_pl.process.protocols import Protocol
-from thermo_pl.process.settings import Hold, Length, Probes, Settings
+from thermo_pl.process.settings import Hold, Length, Probes, Protocol, Settings
 from thermo_pl.process.step_control import ConstantSteps, StepControl
 from thermo_pl.process.transitions import OnTransition
 from thermo_pl.response.linear import ResponseSettings

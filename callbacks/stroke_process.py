@@ -7,8 +7,7 @@ from typing import Any
 from thermo_pl.callbacks.quasi_static import QuasiStatic
 from thermo_pl.errors import require
 from thermo_pl.process.equilibration import Equilibration
-from thermo_pl.process.protocols import Protocol
-from thermo_pl.process.settings import Length, Probes, Settings
+from thermo_pl.process.settings import Length, Probes, Protocol, Settings
 from thermo_pl.process.stroke_rule import StrokeCourse, StrokeRule
 from thermo_pl.process.strokes import Stroke
 from thermo_pl.process.transitions import OnTransition

@@ -18,17 +18,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from thermo_pl.process.rows import Work
+from thermo_pl.process.settings import Protocol
 from thermo_pl.process.state import Motion
 from thermo_pl.process.system import System
 from thermo_pl.response.measurement import Measurement
 
-Protocol = Literal["sudden", "shortcut"]
 Ahead = Callable[[Motion, Tensor], tuple[Tensor, int]]
 """Solves where θ goes along a motion, from a guess of it: θ'Δw, and the gradient evaluations."""
 

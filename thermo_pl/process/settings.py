@@ -7,7 +7,6 @@ from typing import Any, Literal, get_args
 
 from thermo_pl.errors import require
 from thermo_pl.process.equilibration import Equilibration
-from thermo_pl.process.protocols import Protocol
 from thermo_pl.process.transitions import OnTransition
 from thermo_pl.response.linear import ResponseSettings
 
@@ -19,6 +18,8 @@ ROTATIONS, ROTATED = 4, 2**24
 """Rotations that a probe has then at least, and the encodings they may come to at most."""
 Hold = Literal["train", "validation"]
 """Which particles a process holds its C on."""
+Protocol = Literal["sudden", "shortcut"]
+"""In which order a macro-step moves; see :mod:`thermo_pl.process.protocols`."""
 Length = Literal["epoch", "auto"]
 """How long a macro-step relaxes."""
 
