@@ -12,7 +12,6 @@ On the iso strokes λ̇ = k; the two k are what closes the cycle.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -41,7 +40,7 @@ class CarnotCycle(Cycle):
         steps: int | list[int] = 10,
         closing: Literal["shooting", "one_pass"] = "shooting",
         clock: float = 1.0,
-        eased: Sequence[str] = (),
+        eased: dict[str, int] | None = None,
         **settings: Any,
     ) -> None:
         """Lay out the four strokes.
@@ -54,7 +53,7 @@ class CarnotCycle(Cycle):
                 ``one_pass`` ends the cold stroke where γ returns and the last one where λ returns:
                 then the S of the last stroke is the closure defect.
             clock: |λ̇| on the adiabats.
-            eased: strokes that begin with a short step, see
+            eased: how many short steps a stroke begins with, by its name: ``ease`` of
                 :class:`~thermo_pl.process.strokes.Stroke`.
             **settings: of any :class:`Cycle`.
         """
@@ -76,6 +75,7 @@ class CarnotCycle(Cycle):
             else Stroke("heating", each[3], lam=RETURN, gam=0.0),
         ]
         names = [stroke.name for stroke in strokes]
+        eased = eased or {}
         require(set(eased) <= set(names), "eased", list(eased), f"some of {', '.join(names)}")
-        strokes = [replace(stroke, ease=stroke.name in eased) for stroke in strokes]
+        strokes = [replace(stroke, ease=eased.get(stroke.name, 0)) for stroke in strokes]
         super().__init__(strokes, **settings)

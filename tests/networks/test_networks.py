@@ -31,6 +31,7 @@ from thermo_pl.networks import (
     MLPClassifier,
     MLPDecoder,
     MLPEncoder,
+    Networks,
     StandardNormal,
 )
 from thermo_pl.networks import Categorical as CategoricalPixels
@@ -149,6 +150,23 @@ def test_a_likelihood_with_a_loss_of_its_own_is_not_taken_for_quadratic() -> Non
     decoded, scatter = decoder.of_posterior(posterior, z, Axes(None))
     assert scatter is None
     torch.testing.assert_close(decoded, decoder(z))
+
+
+@pytest.mark.parametrize("base", [StandardNormal, DiagonalGaussian])
+def test_a_rate_of_its_own_gets_draws_where_everything_else_has_a_closed_form(
+    base: type[Marginal],
+) -> None:
+    def drawn(self: Marginal, posterior: GaussianPosterior, z: Tensor) -> Tensor:
+        del self, posterior
+        return z.square().sum(-1)
+
+    own = type("Own", (base,), {"forward": drawn})
+    parts = MLPEncoder((5,), 2, ()), LinearClassifier(2, 3), MLPDecoder((5,), 2, (), Gaussian())
+    made = Networks(*parts, own(2), lam=1.0, gam=1.0)
+    x, noise = torch.randn(4, 5), torch.randn(3, 4, 2)
+    mean, log_var = made.encoder(x)
+    rate = (mean + torch.exp(log_var / 2) * noise).square().sum(-1).mean(0)
+    torch.testing.assert_close(made.terms(made(x, noise), x, torch.eye(3)[[0, 1, 2, 0]]).rate, rate)
 
 
 @pytest.mark.parametrize("where", ["network", "layer", "sequence"])

@@ -303,9 +303,12 @@ def test_a_corner_at_which_an_adiabat_breaks_down_stops_the_closing() -> None:
 # --- the grid of a stroke ---
 
 
-@pytest.mark.parametrize(("ease", "first"), [(False, []), (True, [1 / 16])])
-def test_a_stroke_goes_along_its_grid_and_may_begin_with_a_short_step(
-    ease: bool, first: list[float]
+@pytest.mark.parametrize(
+    ("ease", "first"),
+    [(0, []), (1, [1 / 16]), (2, [1 / 16, 1 / 8]), (3, [4**-2, 4 ** (-5 / 3), 4 ** (-4 / 3)])],
+)
+def test_a_stroke_goes_along_its_grid_and_may_begin_with_short_steps(
+    ease: int, first: list[float]
 ) -> None:
     stroke, found = Stroke("any", 4, lam=0.5, C=0.0, ease=ease), [0.0]
     while found[-1] < 1:

@@ -181,10 +181,11 @@ def _run(
     # the sums and cubatures of exact encoders have up to twice as many points as z has entries
     draws = max(samples, 2 * model.encoder.latent_dim if model.encoder.exact else 0)
     for piece in _pieces(batch, draws):
-        outputs = model(piece.x, noise(samples, len(piece.x), generator))
+        drawn = noise(samples, len(piece.x), generator)
+        outputs = model(piece.x, drawn)
         terms.append(model.draws(outputs, piece.x, piece.y))
         posteriors.append(outputs.posterior)
-        points.append(outputs.z)
+        points.append(outputs.posterior.draw(drawn))
     family = type(posteriors[0])
     return (
         Terms(*(_joined(parts, 1) for parts in zip(*terms, strict=True))),

@@ -41,6 +41,11 @@ class Classifier(nn.Module):
         """The linear layer that the classifier is, if it is no more than one."""
         return None
 
+    @property
+    def affine(self) -> bool:
+        """Whether the scores are affine in z."""
+        return self.layer is not None and not hooked(self)
+
     def forward(self, z: Tensor) -> Tensor:
         """Score the classes.
 
@@ -63,7 +68,7 @@ class Classifier(nn.Module):
         Returns:
             Logits, shape ``(samples, n, classes)``.
         """
-        layer = None if hooked(self) else self.layer
+        layer = self.layer if self.affine else None
         if layer is not None and isinstance(posterior, GaussianPosterior):
             return posterior.draw_affine(axes.turned(layer.weight), layer.bias, noise)
         logits: Tensor = self(axes.seen(posterior.draw(noise)))

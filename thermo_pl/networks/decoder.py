@@ -45,6 +45,11 @@ class Decoder(nn.Module):
         """The linear layer that the decoder is, if it is no more than one."""
         return None
 
+    @property
+    def closed(self) -> bool:
+        """Whether D of a Gaussian e(z|x) has a closed form, for which no z is drawn."""
+        return self.layer is not None and self.likelihood.quadratic and not hooked(self)
+
     def forward(self, z: Tensor) -> Tensor:
         """Decode latent samples.
 
@@ -71,7 +76,7 @@ class Decoder(nn.Module):
             decoder with a quadratic likelihood: those at the mean of e(z|x), shape
             ``(1, n, *image)``, and how the decoded examples lie around them.
         """
-        layer = self.layer if self.likelihood.quadratic and not hooked(self) else None
+        layer = self.layer if self.closed else None
         if layer is None or not isinstance(posterior, GaussianPosterior):
             return self(axes.seen(z)), None
         columns = axes.turned(layer.weight)

@@ -18,6 +18,7 @@ from thermo_pl.functionals import (
     monte_carlo_rate,
     sample_latent,
 )
+from thermo_pl.networks.layers import hooked
 from thermo_pl.networks.posterior import GaussianPosterior, Posterior
 
 
@@ -40,6 +41,11 @@ class Marginal(nn.Module):
         super().__init__()
         require(latent_dim > 0, "latent_dim", latent_dim, "a whole number > 0")
         self.latent_dim = latent_dim
+
+    @property
+    def closed(self) -> bool:
+        """Whether the rate has a closed form, for which no z is drawn."""
+        return False
 
     @abstractmethod
     def log_prob(self, z: Tensor) -> Tensor:
@@ -128,6 +134,11 @@ class StandardNormal(Marginal):
         2.0
     """
 
+    @property
+    def closed(self) -> bool:
+        """Whether the rate has a closed form; a subclass may have a rate of its own."""
+        return type(self).forward is StandardNormal.forward and not hooked(self)
+
     def log_prob(self, z: Tensor) -> Tensor:
         """Log density of N(0, I).
 
@@ -177,6 +188,11 @@ class DiagonalGaussian(Marginal):
         super().__init__(latent_dim)
         self.mean = nn.Parameter(torch.zeros(latent_dim))
         self.log_var = nn.Parameter(torch.zeros(latent_dim))
+
+    @property
+    def closed(self) -> bool:
+        """Whether the rate has a closed form; a subclass may have a rate of its own."""
+        return type(self).forward is DiagonalGaussian.forward and not hooked(self)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log density of the Gaussian.

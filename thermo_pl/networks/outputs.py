@@ -15,7 +15,7 @@ class Outputs(NamedTuple):
 
     Attributes:
         posterior: e(z|x) of each image.
-        z: draws from it, shape ``(samples, n, k)``.
+        z: draws from it, shape ``(samples, n, k)``; ``(samples, n, 0)`` where no term needs them.
         decoded: parameters of d(x|z), ``(samples, n, *image)``; where D has a closed form at the
             mean of e(z|x) alone, ``(1, n, *image)``; empty without a decoder.
         logits: class scores, ``(samples, n, classes)``; empty without a classifier.

@@ -201,7 +201,7 @@ class Networks(nn.Module):
         """
         axes = self.axes()
         posterior = self.encode(x, axes)
-        z = posterior.draw(noise)
+        z = noise[..., :0] if self.affine else posterior.draw(noise)
         decoded = logits = z.new_zeros(0)
         scatter = None
         if self.decoder is not None:
@@ -214,6 +214,13 @@ class Networks(nn.Module):
             for key, parameter in part.named_parameters()
         }
         return Outputs(posterior, z, decoded, logits, direct, scatter)
+
+    @property
+    def affine(self) -> bool:
+        """Whether R and D have closed forms and the scores are affine in the noise."""
+        parts = self.marginal, self.decoder
+        closed = all(part is None or part.closed for part in parts) and self.marginal is not None
+        return closed and (self.classifier is None or self.classifier.affine)
 
     def axes(self) -> Axes:
         """How the axes of z are turned against those of the networks; taken once for many calls.

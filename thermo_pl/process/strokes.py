@@ -55,8 +55,9 @@ class Stroke:
         S: change ΔR - ΔF = -Δ(λD + γC), nats; held at 0.
         moves: whether the data move to the next domain meanwhile.
         adjust: which of the changes the closing of a cycle may adjust, if any.
-        ease: whether a step of 1/steps² comes before the first one. Directions of θ that the data
-            of a corner leave undetermined, such as weights of pixels that are black in all of its
+        ease: how many short steps come before the first one. They end at 1/n² of a stroke of n
+            steps, and at even ratios from there up to 1/n. Directions of θ that the data of a
+            corner leave undetermined, such as weights of pixels that are black in all of its
             images, jump as soon as the data move. J is then off by the square of the step: after
             so short a one by too little to spoil the order of a shortcut.
         clock: |λ̇| where λ sets the clock, as on the adiabats of the slides; if not given, the
@@ -72,7 +73,7 @@ class Stroke:
     moves: bool = True
     adjust: Literal["lam", "gam", "C", "S"] | None = None
     clock: float | None = None
-    ease: bool = False
+    ease: int = 0
 
     def __post_init__(self) -> None:
         require(bool(self.name), "name", self.name, "a name")
@@ -84,6 +85,7 @@ class Stroke:
             ok = change == RETURN or math.isfinite(change)
             require(ok, f"{self.name}.{name}", change, "a finite number, or return")
         require("S" not in given or given["S"] != RETURN, f"{self.name}.S", RETURN, "a number")
+        require(self.ease >= 0, f"{self.name}.ease", self.ease, "a whole number ≥ 0")
         ok = self.adjust is None or isinstance(given.get(self.adjust), float | int)
         require(ok, f"{self.name}.adjust", self.adjust, "one of the changes given as numbers")
         ok = self.clock is None or 0 < self.clock < math.inf
@@ -101,10 +103,9 @@ class Stroke:
         Returns:
             The next node of the grid.
         """
-        first = self.steps**-2
-        if self.ease and u < first * (1 - ROUNDING):
-            return first
-        return (math.floor(u * self.steps + ROUNDING) + 1) / self.steps
+        short = (self.steps ** (i / self.ease - 2) for i in range(self.ease))
+        ahead = (node for node in short if u < node * (1 - ROUNDING))
+        return next(ahead, None) or (math.floor(u * self.steps + ROUNDING) + 1) / self.steps
 
     @property
     def changes(self) -> dict[str, Change]:
