@@ -25,7 +25,6 @@ import torch
 from kept_runs import fitted
 from matplotlib.figure import Figure
 from shipped_configs import shipped
-from torch import nn
 
 from thermo_pl.datamodules import GaussianDomains
 from thermo_pl.exact.gaussian import LinearGaussian
@@ -89,7 +88,7 @@ def cycle(changes: Sequence[float], steps: int, shoots: bool, **settings: Any) -
     legs, moving = legs_of(data), GaussianDomains(**{**data, "train_batches": 1})
     moving.setup()
     torch.manual_seed(0)
-    made: Any = Networks(
+    made = Networks(
         LinearGaussianEncoder([1, 1, 3], 2),
         GaussianClassifier(2, 2, 0.2, label_noise=0.04),
         MLPDecoder([1, 1, 3], 2, [], Gaussian(0.5)),
@@ -97,21 +96,9 @@ def cycle(changes: Sequence[float], steps: int, shoots: bool, **settings: Any) -
         lam=model["lam"],
         gam=model["gam"],
     ).double()
-    decoder, classifier = (
-        next(m for m in part.modules() if isinstance(m, nn.Linear))
-        for part in (made.decoder, made.classifier)
-    )
 
     def relax(part: int, parts: int) -> Relaxed:
-        best = legs[moving.leg].optimum(float(made.lam), float(made.gam), moving.t)
-        sign = torch.where((best.decoder * decoder.weight).sum(0) < 0, -1.0, 1.0)
-        with torch.no_grad():
-            made.encoder.log_var.copy_(best.encoder_log_var)
-            made.encoder.net.weight.copy_(sign[:, None] * best.encoder)
-            decoder.weight.copy_(best.decoder * sign)
-            classifier.weight.copy_(best.classifier * sign)
-            for layer in (made.encoder.net, decoder, classifier):
-                layer.bias.zero_()
+        legs[moving.leg].optimum(float(made.lam), float(made.gam), moving.t).put(made)
         return Relaxed(1)
 
     hot, cold = changes

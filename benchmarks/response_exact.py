@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from response_accuracy import built
 from shipped_configs import shipped
-from torch import Tensor, nn
+from torch import Tensor
 
 from thermo_pl.exact.gaussian import LinearGaussian
 from thermo_pl.module import FreeEnergyModel
@@ -48,16 +48,9 @@ def system() -> LinearGaussian:
 @torch.no_grad()
 def place(model: FreeEnergyModel, exact: LinearGaussian, lam: float, gam: float, t: float) -> None:
     """Put the model at the minimum of J."""
-    encoder, log_var, decoder, classifier = exact.optimum(lam, gam, t)
     model.lam.fill_(lam)
     model.gam.fill_(gam)
-    for name, parameter in model.named_parameters():
-        if name.endswith("bias"):
-            nn.init.zeros_(parameter)
-    model.encoder.net.weight.copy_(encoder)
-    model.encoder.log_var.copy_(log_var)
-    model.decoder.net[0].weight.copy_(decoder)
-    model.classifier.net[0].weight.copy_(classifier)
+    exact.optimum(lam, gam, t).put(model)
 
 
 def main() -> None:

@@ -106,7 +106,7 @@ def shorten_processes(config: dict[str, Any], turned: bool) -> None:
                 "probes": {
                     f"{kind}_{what}": number
                     for kind in ("solving", "control", "measuring")
-                    for what, number in (("particles", 64), ("samples", 4))
+                    for what, number in (("particles", 64), ("samples", 1 if turned else 4))
                     if not turned or what == "samples"
                 },
             }

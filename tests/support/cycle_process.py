@@ -7,7 +7,6 @@ from itertools import pairwise
 from typing import Any, cast
 
 import torch
-from torch import nn
 
 from support.carnot_system import COVARIANCES, LABELS, LEGS, NOISE, make_leg, tensor
 from thermo_pl.datamodules import GaussianDomains
@@ -68,20 +67,8 @@ def settle(system: System, leg: int) -> None:
 
 def settle_on(system: System, leg: LinearGaussian) -> None:
     """The same on a leg whose closed form is given."""
-    networks: Any = system.networks
-    weights = leg.optimum(float(networks.lam), float(networks.gam), system.data.t)
-    decoder, classifier = (
-        next(m for m in part.modules() if isinstance(m, nn.Linear))
-        for part in (networks.decoder, networks.classifier)
-    )
-    sign = torch.where((weights.decoder * decoder.weight).sum(0) < 0, -1.0, 1.0)
-    with torch.no_grad():
-        networks.encoder.log_var.copy_(weights.encoder_log_var)
-        networks.encoder.net.weight.copy_(sign[:, None] * weights.encoder)
-        decoder.weight.copy_(weights.decoder * sign)
-        classifier.weight.copy_(weights.classifier * sign)
-        for layer in (networks.encoder.net, decoder, classifier):
-            layer.bias.zero_()
+    networks = system.networks
+    leg.optimum(float(networks.lam), float(networks.gam), system.data.t).put(networks)
 
 
 def run_strokes(

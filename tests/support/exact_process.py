@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
 
 from support.exact_runs import LABELS, MOVING, NOISE, make_linear_model, make_system
 from thermo_pl.datamodules import GaussianDomains
@@ -35,17 +34,7 @@ def make_process(**rule: Any) -> tuple[Process, Callable[[int, int], Relaxed]]:
     data.setup()
 
     def relax(part: int, parts: int) -> Relaxed:
-        weights = exact.optimum(float(model.lam), float(model.gam), data.t)
-        layers: list[Any] = [
-            model.encoder.net,
-            *(m for m in model.decoder.modules() if isinstance(m, nn.Linear)),  # type: ignore[union-attr]
-            *(m for m in model.classifier.modules() if isinstance(m, nn.Linear)),  # type: ignore[union-attr]
-        ]
-        found = weights.encoder, weights.decoder, weights.classifier
-        with torch.no_grad():
-            model.encoder.log_var.copy_(weights.encoder_log_var)  # type: ignore[operator]
-            for layer, matrix in zip(layers, found, strict=True):
-                layer.weight.copy_(matrix)
+        exact.optimum(float(model.lam), float(model.gam), data.t).put(model)
         return Relaxed(gradients=1)
 
     settings = Settings(

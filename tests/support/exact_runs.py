@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from support.process_runs import Run, fit
 from thermo_pl.callbacks import Equilibration, IsoClassification
@@ -63,17 +63,7 @@ def make_linear_model(system: LinearGaussian, lam: float, gam: float) -> FreeEne
     classifier = GaussianClassifier(
         latents, len(system.label_map), system.label_variance, label_noise=noise
     )
-    weights = system.optimum(lam, gam)
-    linear = [module for module in decoder.modules() if isinstance(module, nn.Linear)]
-    readout = [module for module in classifier.modules() if isinstance(module, nn.Linear)]
-    layers = [encoder.net, linear[0], readout[0]]
-    matrices = [weights.encoder, weights.decoder, weights.classifier]
-    with torch.no_grad():
-        encoder.log_var.copy_(weights.encoder_log_var)
-        for layer, matrix in zip(layers, matrices, strict=True):
-            layer.weight.copy_(matrix + 1e-6 * torch.randn_like(matrix))
-            layer.bias.zero_()
-    return FreeEnergyModel(
+    made = FreeEnergyModel(
         encoder,
         classifier,
         decoder,
@@ -82,6 +72,12 @@ def make_linear_model(system: LinearGaussian, lam: float, gam: float) -> FreeEne
         gam=gam,
         optimizer=optimizer,
     )
+    system.optimum(lam, gam).put(made)
+    with torch.no_grad():
+        for name, parameter in made.named_parameters():
+            if name.endswith("weight"):
+                parameter.add_(1e-6 * torch.randn_like(parameter))
+    return made
 
 
 def fit_exact(

@@ -16,10 +16,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from thermo_pl.errors import SolverBreakdown, require
 from thermo_pl.exact.bures import covariance_matrix, power, transport_map
@@ -39,6 +39,26 @@ class Weights(NamedTuple):
     encoder_log_var: Tensor
     decoder: Tensor
     classifier: Tensor
+
+    @torch.no_grad()
+    def put(self, networks: Any) -> None:
+        """Put networks at this minimum; their latents keep the signs that they have.
+
+        Args:
+            networks: a linear-Gaussian encoder, a linear decoder and a linear classifier, of
+                these sizes. Anything with these three parts will do.
+        """
+        decoder, classifier = (
+            next(layer for layer in part.modules() if isinstance(layer, nn.Linear))
+            for part in (networks.decoder, networks.classifier)
+        )
+        sign = torch.where((self.decoder * decoder.weight).sum(0) < 0, -1.0, 1.0)
+        networks.encoder.log_var.copy_(self.encoder_log_var)
+        networks.encoder.net.weight.copy_(sign[:, None] * self.encoder)
+        decoder.weight.copy_(self.decoder * sign)
+        classifier.weight.copy_(self.classifier * sign)
+        for layer in (networks.encoder.net, decoder, classifier):
+            layer.bias.zero_()
 
 
 @dataclass(frozen=True, eq=False)
