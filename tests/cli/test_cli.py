@@ -354,6 +354,7 @@ IN_YAML: list[tuple[str, Any, str]] = [
     ("trainers", {"a": 1}, "no such key"),
     ("trainer.max_epoch", 3, "max_epochs"),
     ("trainer.max_epochs", "abc", "int, null"),
+    ("trainer.max_epochs", None, "max_steps, max_time, or a process in trainer.callbacks"),
     ("trainer", 3, "max_epochs"),
     ("trainer.precision", "17", "'16-mixed'"),
     ("trainer.accelerator", "gpux", "cpu"),
@@ -501,6 +502,24 @@ def test_a_mistake_around_the_file_is_told_in_one_line(
     if content is not None:
         Path("x.yaml").write_text(content)
     check_mistake(main(words), capsys.readouterr().err, parts)
+
+
+@pytest.mark.parametrize(
+    "flag", [["max_steps", "1"], ["max_time", "00:00:00:01"], ["fast_dev_run", "true"]], ids=str
+)
+def test_a_fit_without_epochs_may_end_otherwise(flag: list[str]) -> None:
+    name, value = flag
+    assert call(f"--trainer.{name}", value, config=changed("trainer.max_epochs", to=None)) == 0
+
+
+def test_a_process_is_an_end(capsys: pytest.CaptureFixture[str]) -> None:
+    config = changed("trainer", to={"accelerator": "cpu", "min_epochs": 3})
+    assert call(config=config) == 2
+    assert "error: trainer.max_epochs: got None" in capsys.readouterr().err
+    process = {"class_path": "IsoClassification", "init_args": {"k": 1.0, "steps": 1}}
+    config["trainer"]["callbacks"] = [process]
+    assert call(config=config) == 2  # the next thing that is wrong with it
+    assert "error: trainer.min_epochs: got 3; allowed: none" in capsys.readouterr().err
 
 
 def test_several_optimisers_are_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:

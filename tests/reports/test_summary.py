@@ -306,3 +306,10 @@ def test_classes_that_are_carried_along_are_lines_of_the_table() -> None:
     assert [label for label, _ in lines] == ["classes", ""]
     assert max(len(text) for _, text in lines) <= 80
     assert carried_classes({"classes": ["0", "1"]}) == carried_classes({}) == []
+
+
+def test_what_is_held_is_not_hidden_under_the_frame() -> None:
+    rows = [row(i, "iso_classification", t, 1.43, val_C=1.43) for i, t in enumerate((0.0, 0.5, 1))]
+    _, loss, gamma, _ = control_figure(rows).axes
+    assert loss.get_ylim()[1] > 1.03 * 1.43
+    assert gamma.get_ylim()[1] > 1.03 * 3

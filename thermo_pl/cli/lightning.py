@@ -20,7 +20,7 @@ import yaml
 from jsonargparse.typing import PositiveInt
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from lightning_utilities.core.rank_zero import rank_zero_only
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import ModelCheckpoint, Timer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities.exceptions import SIGTERMException
@@ -249,9 +249,11 @@ class ThermoCLI(LightningCLI):
         """Train; LightningCLI calls this in place of the trainer's method.
 
         Raises:
-            ConfigError: if the model has several optimisers, which Lightning tells as a bug.
+            ConfigError: if nothing ends the fit, or if the model has several optimisers, which
+                Lightning tells as a bug.
             RuntimeError: any other, as it is.
         """
+        self._check_end()
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, QuasiStatic):
                 check_trainer(self.trainer)  # before other processes are launched
@@ -271,6 +273,15 @@ class ThermoCLI(LightningCLI):
             ours |= str(frames[-1].f_globals.get("__name__")).startswith("torch.optim")
             told = mistakes.refusal(error, self._plain) if ours else error
             raise told from told.__cause__
+
+    def _check_end(self) -> None:
+        # Lightning would train for 1,000 epochs.
+        asked = self._plain["trainer"]
+        ends = asked["max_epochs"] is not None or asked["max_steps"] != -1 or asked["fast_dev_run"]
+        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
+        ends = ends or any(isinstance(c, QuasiStatic | Timer) for c in callbacks)  # max_time too
+        allowed = "a number of epochs; or max_steps, max_time, or a process in trainer.callbacks"
+        require(bool(ends), "trainer.max_epochs", None, f"{allowed}, which ends the fit by itself")
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Build the trainer, with everything it writes in the run directory.

@@ -19,6 +19,7 @@ from thermo_pl.reports.figures import (
     GREY,
     ORANGE,
     column,
+    from_zero,
     mark_transitions,
     path_coordinate,
     strip_figure,
@@ -201,7 +202,7 @@ def adiabat_figure(rows: Sequence[Row]) -> Figure:
     lam.set_ylabel("λ")
     gamma.plot(s, strength, ".-", color=BLUE)
     gamma.set_ylabel("γ")
-    gamma.set_ylim(bottom=0)
+    from_zero(gamma)
     measured, error = column(rows, "C"), column(rows, "C_error")
     loss.fill_between(s, measured - error, measured + error, color=BLUE, alpha=0.25, lw=0)
     loss.plot(s, measured, ".-", color=BLUE)

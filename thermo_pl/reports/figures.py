@@ -56,17 +56,26 @@ def control_figure(rows: Sequence[Row]) -> Figure:
     loss.fill_between(s, measured - error, measured + error, color=BLUE, alpha=0.25, lw=0)
     loss.plot(s, measured, color=BLUE, label="measuring probe (± standard error)")
     loss.plot(s, column(rows, "val_C"), "--", color=ORANGE, label="validation examples")
-    loss.set_ylim(bottom=0)
+    from_zero(loss)
     loss.set_ylabel("C (nats)")
     loss.legend(fontsize="small")
     gamma.plot(s, column(rows, "gamma"), ".-", color=BLUE)
     gamma.set_ylabel("γ")
-    gamma.set_ylim(bottom=0)
+    from_zero(gamma)
     lam.plot(s, column(rows, "lambda"), ".-", color=BLUE)
     lam.set_ylabel("λ")
     lam.set_xlabel(path_coordinate(rows))
     mark_transitions(rows, (held, loss, gamma, lam))
     return figure
+
+
+def from_zero(axes: Axes) -> None:
+    """Show a panel from zero up, with room above what is largest: it may be constant.
+
+    Args:
+        axes: the panel, with its lines.
+    """
+    axes.set_ylim(0, 1.1 * axes.get_ylim()[1])
 
 
 def mark_transitions(rows: Sequence[Row], panels: Sequence[Axes]) -> None:
