@@ -7,6 +7,7 @@ import io
 import re
 import runpy
 import shlex
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,7 +28,7 @@ RUN_ELSEWHERE = {
     "pip install '.[dev]'": ".ci/run",
     "ruff check . && ruff format --check .": ".ci/run",
     "mypy --strict -p thermo_pl": ".ci/run",
-    "python -m build && twine check dist/*": ".ci/run",
+    "python -m build && twine check --strict dist/*": ".ci/run",
     "python -m pytest": ".ci/run",
     "python -m pytest -m slow": ".ci/run",
     "python -m thermo_pl --version": ".ci/run",
@@ -45,6 +46,10 @@ NOT_RUN = {
     "pre-commit install": "changes the checkout; its hooks are steps of .ci/run",
     "python -m pytest -n 0 tests/laws": "a part of the tests",
     "pip install uv && uv pip install --system --torch-backend cpu .": "asks PyTorch's own index",
+    "sudo apt install python3-venv python3-torch python3-torchvision": "changes the machine",
+    "python3 -m venv --system-site-packages .venv && .venv/bin/pip install .": "after it",
+    r"printf 'triton\nnvidia-cusolver\nnvidia-nvtx\ncuda-bindings\n' > excludes.txt": "a list",
+    "uv pip install --system --excludes excludes.txt .": "downloads gigabytes; run by hand",
     'python -c "import torch, torchvision; print(torch.__version__, torchvision.__version__)"': (
         "shows versions"
     ),
@@ -100,12 +105,27 @@ def test_every_command_is_run_or_says_why_not() -> None:
     assert all(where == ".ci/run" or where in names for where in RUN_ELSEWHERE.values())
 
 
-def test_every_config_has_its_command_on_the_page_of_configs() -> None:
-    page = (REPO / "docs/configs.md").read_text("utf-8")
-    shown = set(re.findall(r"lightning_configs/(\S+\.yaml)", page))
-    folder = REPO / "lightning_configs"
-    shipped = {str(path.relative_to(folder)) for path in folder.rglob("*.yaml")}
-    assert {name for name in shipped if not name.startswith(("base/", "sweep"))} == shown
+def test_every_config_has_its_page() -> None:
+    folder, pages = REPO / "lightning_configs", REPO / "docs/configs"
+    shipped = {str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml")}
+    shipped = {name for name in shipped if not name.startswith(("base/", "sweep"))}
+    found = {str(path.relative_to(pages).with_suffix("")) for path in pages.rglob("*.md")}
+    assert found == shipped
+    index = (REPO / "docs/configs.md").read_text("utf-8")
+    for name in shipped:
+        file = rf"lightning_configs/{name}\.yaml"
+        form = rf"""# \S+\n
+\*\*.*\?\*\*\n
+```sh\n{FIT}.*--config {file}\n```\n
+(?:.+\n)+
+(?:!\[.+\n\n)?\*\*Time\*\*: (?:.+\n)+
+## The file\n
+```yaml\n--8<-- "{file}"\n```\n"""
+        assert re.fullmatch(form, (pages / f"{name}.md").read_text("utf-8")), name
+        assert f"(configs/{name}.md)" in index
+
+
+def test_a_command_names_configs_that_are_there() -> None:
     for line in PLAIN:
         words = shlex.split(line.removeprefix(FIT))
         assert all((REPO / word).is_file() for word in words if word != "--config"), line
@@ -124,6 +144,8 @@ def test_every_file_that_a_page_includes_or_names_is_there() -> None:
     assert "--8 <" not in text  # what a formatter of Python makes of the line that includes a file
     assert all((REPO / name).is_file() for name in re.findall(r'--8<-- "(.*)"', text))
     assert all((REPO / name).is_file() for name in re.findall(r"benchmarks/\w+\.py", text))
+    links = re.findall(r"\]\(([^)#:]+)", (REPO / "README.md").read_text("utf-8"))  # not of the site
+    assert [name for name in links if not (REPO / name).is_file()] == []
 
 
 def test_every_slide_has_its_row_and_every_row_its_test() -> None:
@@ -146,6 +168,9 @@ def test_the_version_is_the_same_wherever_it_stands() -> None:
     cited = yaml.safe_load((REPO / "CITATION.cff").read_text())["version"]
     assert cited == tp.__version__
     assert f"\n## {tp.__version__}" in (REPO / "CHANGELOG.md").read_text("utf-8")
+    git = ["git", "tag", "--points-at", "HEAD", "--list", "v[0-9]*"]
+    tags = subprocess.run(git, cwd=REPO, capture_output=True, text=True, check=False).stdout.split()
+    assert tags in ([], [f"v{tp.__version__}"])
 
 
 def shown_by(script: Path) -> Iterator[str]:

@@ -22,6 +22,7 @@ from thermo_pl.reports.cycle_figures import (
     styles,
     terms_figure,
 )
+from thermo_pl.reports.path_plots import plane_figure
 from thermo_pl.reports.summary import strokes_of_pass
 
 NAN = float("nan")
@@ -106,6 +107,9 @@ def test_what_rounding_does_to_a_held_loss_does_not_choose_where_the_arrow_is() 
     arrows = [text for text in cycle_figure(rows, None, 0).axes[0].texts if not text.get_text()]
     assert arrows[0].xy == pytest.approx((1 + 0.6 * 0.9, 0.8))
     assert arrows[0].xyann == (1.0, 0.8)
+    plane = plane_figure(rows, "gamma", "C", None, area=True)  # of the page: the same step
+    arrow = plane["layout"]["annotations"][0]
+    assert (arrow["ax"], arrow["x"]) == pytest.approx((1.0, 1.9))
 
 
 @pytest.mark.parametrize("plane", [0, 1])

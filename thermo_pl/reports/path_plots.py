@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import pairwise
 from typing import Any
 
 from thermo_pl.laws.promise import misses
@@ -223,15 +224,14 @@ def _corners(strokes: Sequence[StrokePath], x: str, y: str) -> Trace:
 
 
 def _arrow(stroke: StrokePath, x: str, y: str, index: int) -> list[dict[str, Any]]:
-    # in the middle of a stroke, along it
-    path = [row for row in stroke.path if math.isfinite(row[x]) and math.isfinite(row[y])]
-    if len(path) < 2:
+    # in the step of a stroke that goes furthest its own way: others may go back
+    points = [(row[x], row[y]) for row in stroke.path if math.isfinite(row[x] + row[y])]
+    if len(points) < 2 or points[0] == points[-1]:
         return []
-    middle = len(path) // 2
-    before, after = path[middle - 1], path[middle]
-    if (before[x], before[y]) == (after[x], after[y]):
-        return []
-    ends = {"x": after[x], "y": after[y], "ax": before[x], "ay": before[y]}
+    across, up = points[-1][0] - points[0][0], points[-1][1] - points[0][1]
+    gains = [across * (b[0] - a[0]) + up * (b[1] - a[1]) for a, b in pairwise(points)]
+    before, after = list(pairwise(points))[gains.index(max(gains))]
+    ends = {"x": after[0], "y": after[1], "ax": before[0], "ay": before[1]}
     references = {"xref": "x", "yref": "y", "axref": "x", "ayref": "y", "text": ""}
     look = {"arrowhead": 2, "arrowsize": 1.6, "arrowwidth": 2, "showarrow": True}
     return [ends | references | look | {"arrowcolor": COLOURS[index % len(COLOURS)]}]
