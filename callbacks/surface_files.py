@@ -51,7 +51,10 @@ class SurfaceFiles:
         for node in sorted(set(course.visits)):
             visits = [rows[i] for i, place in enumerate(course.visits) if place == node]
             inside = self._rule.inside(rows[course.best[node]])
-            lines.append(node_row(node, visits, inside, self._rates[node][1]))
+            # λ and γ of a row are sums of steps, and a digit may be off: lines of nodes are found
+            # by those that are equal
+            place = dict(zip(("lambda", "gamma"), self._rule.nodes.places[node], strict=True))
+            lines.append(node_row(node, visits, inside, self._rates[node][1]) | place)
         latents = max(len(rates) for _, rates in self._rates.values())
         write_csv(self._directory / TABLE, lines, columns(latents))
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils import parameters_to_vector
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
 from thermo_pl.errors import require
@@ -67,14 +68,23 @@ class QuasiStaticLBFGS(torch.optim.LBFGS):
         """
         group = self.param_groups[0]
         state = self.state[group["params"][0]]
-        if state.get("n_iter"):
-            with torch.enable_grad():
-                closure()
-            # no change of the gradient, no pair
-            state["prev_flat_grad"] = self._gather_flat_grad()  # type: ignore[no-untyped-call]
+        moved = bool(state.get("n_iter"))
+        known: tuple[Tensor, Any] | None = None
+
+        def asked() -> Any:
+            nonlocal moved, known
+            theta = parameters_to_vector(group["params"]).detach()
+            if known is not None and torch.equal(known[0], theta):  # where the last round ended
+                return known[1]
+            known = theta, closure()
+            if moved:  # no change of the gradient since the last step, no pair
+                state["prev_flat_grad"] = self._gather_flat_grad()  # type: ignore[no-untyped-call]
+                moved = False
+            return known[1]
+
         before = None
         for _ in range(group["rounds"]):
-            start = float(super().step(closure).detach())  # type: ignore[no-untyped-call]
+            start = float(super().step(asked).detach())  # type: ignore[no-untyped-call]
             before = start if before is None else before
             # J before the last iteration of the round
             if start - float(state.get("prev_loss", start)) < group["gain"]:

@@ -250,12 +250,15 @@ def codes_model() -> FreeEnergyModel:
     )
 
 
-def codes_run(directory: Path, *callbacks: Any, responses: bool = True, **settings: Any) -> Run:
+def codes_run(
+    directory: Path, *callbacks: Any, responses: bool = True, nodes: Any = None, **settings: Any
+) -> Run:
     process: Any = FreeEnergySurface(
-        LAM,
-        GAM,
+        LAM if nodes is None else None,
+        GAM if nodes is None else None,
         Equilibration(stationarity=1e-13, max_epochs=20, check_every=1),
         response=ResponseSettings(1e-8, "hessian", 1e-8, 500),
+        nodes=nodes,
         passes=2 if responses else 1,
         responses=responses,
     )
@@ -355,6 +358,13 @@ def test_without_responses_relaxation_alone_finds_the_surface(tmp_path: Path) ->
         assert row["F"] == pytest.approx(float(state.F), abs=1e-6)
         assert math.isnan(row["D_lambda"])
         assert math.isnan(row["stationarity"])
+
+
+def test_the_table_has_the_nodes_as_they_were_given(tmp_path: Path) -> None:
+    # lines of nodes are found by values that are equal, and 1.5 + (0.3 - 1.5) is not 0.3
+    run = codes_run(tmp_path, responses=False, nodes=[[LAM[0], GAM[0]], [0.3, GAM[0]]])
+    assert abs(run.rows[1]["lambda"] - 0.3) > 0
+    assert [row["lambda"] for row in read_table(run.directory)] == [LAM[0], 0.3]
 
 
 def test_a_map_that_is_cut_goes_on_where_it_was(tmp_path: Path, codes: Run) -> None:

@@ -31,13 +31,14 @@ def test_an_exact_surface_keeps_all_laws() -> None:
         "D = ∂F/∂λ": inner,
         "C = ∂F/∂γ": inner,
         "Maxwell": 49,
+        "Maxwell, around cells": 64,
         "concavity": 49,
         "hysteresis": 81,
     }
     assert {law: tally.share for law, tally in found.items()} == dict.fromkeys(counts, 1.0)
     assert found["D = ∂F/∂λ"].median < 1e-3
     assert max(found["hysteresis"].values) < 1e-12
-    assert "two-point test   144  144" in table(list(found.values()))
+    assert "two-point test          144  144" in table(list(found.values()))
 
 
 @pytest.mark.parametrize(
@@ -62,6 +63,20 @@ def test_a_node_that_is_off_is_found(name: str, change: float, law: str) -> None
         assert tally.places[tally.worst] in broken
     # on the lines of the node, or a pair that ends at it, and nowhere else
     assert all(lam == place[0] or gam == place[1] for lam, gam in broken)
+
+
+@pytest.mark.parametrize(("power", "least", "most"), [(0.0, 0.95, 1.0), (0.1, 0.0, 0.6)])
+def test_around_a_cell_maxwell_holds_where_latents_switch_on(
+    power: float, least: float, most: float
+) -> None:
+    nodes = exact_nodes(np.geomspace(0.08, 3.0, 10), np.geomspace(0.02, 3.0, 10))
+    assert {row["latents_in_use"] for row in nodes} == {0, 1, 2, 3}
+    for row in nodes:
+        row |= {"C_error": 0.0, "D_error": 0.0}
+        row["C"] *= row["lambda"] ** power  # no derivative of one function with D, unless 0
+    tally = tallies(nodes)["Maxwell, around cells"]
+    assert len(tally.values) == 81
+    assert least <= tally.share <= most
 
 
 def test_a_visit_that_differs_is_hysteresis() -> None:

@@ -68,7 +68,7 @@ def test_what_is_asked_of_a_map_is_the_exact_surface(mapped: Path) -> None:
 
 def test_a_model_between_the_nodes_is_the_equilibrium_there(mapped: Path) -> None:
     surface = tp.Surface.load(mapped)
-    model, gradients = surface.model_at(1.12, 2.07)
+    model, gradients = surface.model_at(1.12, 2.07, steps=1)
     assert (float(model.lam), float(model.gam)) == (1.12, 2.07)
     system, batch_size = surface.system(model)
     assert batch_size is None
@@ -78,7 +78,12 @@ def test_a_model_between_the_nodes_is_the_equilibrium_there(mapped: Path) -> Non
     assert measure(model, probe, 0.0, 1).free_energy.value == pytest.approx(
         float(state.F), abs=1e-8
     )
-    assert gradients > 0
+    # where θ between the nodes has R and C of the surface, nothing is trained
+    shared, few = surface.model_at(1.12, 2.07)
+    assert 0 < few < gradients
+    found = measure(shared, probe, 0.0, 1)
+    for terms, name in ((found.rate, "R"), (found.classification, "C")):
+        assert terms.value == pytest.approx(float(getattr(state, name)), rel=0.01)
 
 
 def test_a_contour_of_c_is_the_course_of_an_iso_classification(mapped: Path) -> None:

@@ -21,6 +21,8 @@ ROUNDING = 1e-6
 """Share of |F| by which rounding may move a difference of F: ten times that of float32."""
 POINTS = 5
 """Nodes of a line by which a derivative is taken, at most."""
+GAUSS = 8
+"""Points of Gauss and Legendre along a side."""
 ERRORS = 2.0
 """Standard errors within which two numbers agree."""
 HYSTERESIS = 0.01
@@ -75,7 +77,7 @@ def check_surface(nodes: Sequence[Row], visits: Sequence[Row] = ()) -> list[Tall
         A tally of each law for which there is a place.
     """
     lines = [line for axis in ("lambda", "gamma") for line in _lines(nodes, axis)]
-    found = [two_point(lines), *envelope(nodes), maxwell(nodes), concavity(nodes)]
+    found = [two_point(lines), *envelope(nodes), maxwell(nodes), circuits(nodes), concavity(nodes)]
     return [tally for tally in (*found, hysteresis(visits)) if tally.values]
 
 
@@ -147,6 +149,37 @@ def maxwell(nodes: Sequence[Row]) -> Tally:
         places.append(along.place)
     statement = "|∂C/∂λ - ∂D/∂γ| / mean ≤ 2 standard errors"
     return Tally("Maxwell", statement, tuple(values), tuple(kept), tuple(places))
+
+
+def circuits(nodes: Sequence[Row]) -> Tally:
+    """Maxwell's relation around a cell of the grid: ∮ D dλ + C dγ = 0, within two standard errors.
+
+    Where a latent switches on, D and C are continuous and their derivatives jump. A difference
+    across that place is no derivative; an integral is what it was. Along a side D or C is a cubic
+    through four nodes, and the error of its integral is what it changes by from the two ends alone
+    to all four. That of the noise draws is added.
+
+    Args:
+        nodes: lines of surface.csv.
+
+    Returns:
+        Of each cell the difference of ∫ ΔD dλ and ∫ ΔC dγ, relative to the mean of both.
+    """
+    low, left = _sides(nodes, "lambda"), _sides(nodes, "gamma")
+    values, kept, places = [], [], []
+    for place, bottom in low.items():
+        start = left.get(place)
+        top = None if start is None else low.get(start.end_place)
+        end = left.get(bottom.end_place)
+        if start is None or top is None or end is None:
+            continue
+        by_lam, by_gam = top.integral() - bottom.integral(), end.integral() - start.integral()
+        gap = abs(by_lam - by_gam)
+        values.append(gap / ((abs(by_lam) + abs(by_gam)) / 2))
+        kept.append(gap <= ERRORS * math.hypot(*(s.error() for s in (bottom, top, start, end))))
+        places.append(place)
+    statement = "|∫ΔD dλ - ∫ΔC dγ| / mean ≤ 2 standard errors"
+    return Tally("Maxwell, around cells", statement, tuple(values), tuple(kept), tuple(places))
 
 
 def concavity(nodes: Sequence[Row]) -> Tally:
@@ -236,12 +269,74 @@ def _lines(nodes: Sequence[Row], axis: str) -> Iterator[tuple[str, list[Row]]]:
             yield axis, line
 
 
+def _sides(nodes: Sequence[Row], axis: str) -> dict[tuple[float, float], Side]:
+    # by the λ and γ where each begins
+    return {
+        (one["lambda"], one["gamma"]): Side(one, two, line[max(i - 1, 0) : i + 3], axis)
+        for _, line in _lines(nodes, axis)
+        for i, (one, two) in enumerate(pairwise(line))
+    }
+
+
 def _inner(nodes: Sequence[Row], axis: str) -> Iterator[Window]:
     # each node of a line but its ends, within the five nodes around it
     for _, line in _lines(nodes, axis):
         for i in range(1, len(line) - 1):
             start = max(0, min(i - POINTS // 2, len(line) - POINTS))
             yield Window(line[i], line[start : start + POINTS], axis)
+
+
+class Side(NamedTuple):
+    """A side of a cell.
+
+    Attributes:
+        start: the node where it begins.
+        end: the node where it ends.
+        rows: both, and the nodes beside them on their line.
+        axis: what varies, ``lambda`` or ``gamma``.
+    """
+
+    start: Row
+    end: Row
+    rows: list[Row]
+    axis: str
+
+    @property
+    def end_place(self) -> tuple[float, float]:
+        """λ and γ where it ends."""
+        return self.end["lambda"], self.end["gamma"]
+
+    def integral(self, rows: Sequence[Row] = ()) -> float:
+        """D dλ or C dγ along it, of the polynomial through some rows.
+
+        In the logarithm of λ or γ, unless one of them is 0.
+
+        Args:
+            rows: all of them if none are given.
+
+        Returns:
+            The integral, nats.
+        """
+        rows, name = rows or self.rows, "D" if self.axis == "lambda" else "C"
+        x = np.array([self.end[self.axis], self.start[self.axis], *(r[self.axis] for r in rows)])
+        logs = x.min() > 0
+        x = np.log(x) if logs else x
+        low, span, x = x[1], x[0] - x[1], x[2:] - x[1]
+        powers = np.linalg.solve(np.vander(x), np.array([row[name] for row in rows], float))
+        points, weights = np.polynomial.legendre.leggauss(GAUSS)
+        points = span / 2 * (points + 1)
+        scale = np.exp(points + low) if logs else np.ones_like(points)
+        return float(span / 2 * weights @ (np.polyval(powers, points) * scale))
+
+    def error(self) -> float:
+        """Standard error of the integral.
+
+        Returns:
+            That of the polynomial and that of the noise draws, nats.
+        """
+        noise = self.start["D_error" if self.axis == "lambda" else "C_error"]
+        noise = 0.0 if math.isnan(noise) else noise * (self.end[self.axis] - self.start[self.axis])
+        return math.hypot(noise, self.integral() - self.integral([self.start, self.end]))
 
 
 class Window(NamedTuple):
