@@ -1,12 +1,12 @@
 """The rate-distortion curve of statically binarised MNIST, on test images, beside published ones.
 
     THERMO_PL_DATA=... python benchmarks/rate_distortion.py
-    python benchmarks/rate_distortion.py --root runs/rate_distortion --config rd_mnist
+    python benchmarks/rate_distortion.py --root runs/rd_fashion --config rd_fashion
 
 Runs rd_mnist.yaml, or reads the run if it is there; one that was cut goes on. For each β = 1/λ it
-prints R and D of the node's model on training and on test images, D + βR in nats, bits per pixel
-of R + D, and the latents in use. Then how many intervals pass the two-point test on the training
-objective, and the seconds of the whole run.
+prints R and D of the node's model on training and on test images, D + βR in nats, R and R + D in
+bits per pixel, and the latents in use. Then how many intervals pass the two-point test on the
+training objective, and the seconds of the whole run. ``--config rd_fashion``: of grey pictures.
 
 The references are Bae et al., "Multi-rate VAE: train once, get the full rate-distortion curve",
 ICLR 2023: one network for all β, and separately trained β-VAEs. Their binarisation is another draw.
@@ -25,9 +25,11 @@ from shipped_configs import shipped
 
 import thermo_pl as tp
 from thermo_pl.files import read_csv
+from thermo_pl.networks import Gaussian
 from thermo_pl.particles import interpolate
 from thermo_pl.runs.trained import built
 from thermo_pl.surface.checks import check_surface, table
+from thermo_pl.surface.table import read_table
 
 REFERENCES = {
     0.01: ((112.2, 47.5), (129.1, 42.2)),
@@ -53,6 +55,38 @@ def on_images(model: tp.FreeEnergyModel, particles: object) -> tuple[float, floa
     return rate / len(batch.x), distortion / len(batch.x)
 
 
+def curve(run: Path) -> tuple[list[dict[str, float]], int]:
+    """The curve on test images.
+
+    Returns:
+        Of each node β, R and D on training and on test images, R and both of them in bits per
+        pixel, and the latents in use; and the pixels. A density says what a grey level costs but
+        for its width, 1/255.
+    """
+    surface, data = tp.Surface.load(run), built(run, "data", LightningDataModule)
+    data.prepare_data()
+    data.setup("test")
+    test = data.coupling("test").all()  # type: ignore[attr-defined]
+    pixels, found = test.source[0].numel(), []
+    for index, node in enumerate(surface.nodes):
+        model, beta = surface.node(index), 1 / node["lambda"]
+        dense = model.decoder is not None and isinstance(model.decoder.likelihood, Gaussian)
+        levels = math.log2(255) if dense else 0.0
+        rate, distortion = on_images(model, test)
+        scale = pixels * math.log(2)
+        found.append({
+            "beta": beta,
+            "R": node["R"],
+            "D": node["D"],
+            "rate": rate,
+            "distortion": distortion,
+            "bits of R": rate / scale,
+            "bits": (rate + distortion) / scale + levels,
+            "on": node["latents_in_use"],
+        })
+    return found, pixels
+
+
 def main() -> None:
     """Run, and print the curve."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -60,35 +94,30 @@ def main() -> None:
     parser.add_argument("--config", default="rd_mnist")
     arguments = parser.parse_args()
     run = gone_on(arguments.root, shipped(arguments.config))
-    surface = tp.Surface.load(run)
-    data = built(run, "data", LightningDataModule)
-    data.prepare_data()
-    data.setup("test")
-    test = data.coupling("test").all()  # type: ignore[attr-defined]
-    pixels = test.source[0].numel()
     header = (
-        "β",
         "R train",
         "D train",
         "R test",
         "D test",
         "D + βR",
-        "reference",
-        "bits/pixel",
+        "published",
+        "b/px R",
+        "b/px",
         "on",
     )
-    print(("{:>8}" * 4 + "{:>8}{:>9}{:>10}{:>11}{:>5}").format(*header))
-    for index, node in enumerate(surface.nodes):
-        beta = 1 / node["lambda"]
-        rate, distortion = on_images(surface.node(index), test)
-        known = REFERENCES.get(round(beta, 4))
+    print(f"{'β':>8}" + "".join(f"{name:>10}" for name in header))
+    for point in curve(run)[0]:
+        beta, rate, distortion = (point[name] for name in ("beta", "rate", "distortion"))
+        known = REFERENCES.get(round(beta, 4)) if arguments.config == "rd_mnist" else None
         best = "" if known is None else f"{min(d + beta * r for r, d in known):.1f}"
-        bits = (rate + distortion) / pixels / math.log(2)
+        values = (point["R"], point["D"], rate, distortion)
         print(
-            f"{beta:8.4g}{node['R']:8.1f}{node['D']:8.1f}{rate:8.1f}{distortion:8.1f}"
-            f"{distortion + beta * rate:9.2f}{best:>10}{bits:11.4f}{node['latents_in_use']:5.0f}"
+            f"{beta:8.4g}"
+            + "".join(f"{value:10.1f}" for value in values)
+            + f"{distortion + beta * rate:10.2f}{best:>10}{point['bits of R']:10.4f}"
+            f"{point['bits']:10.4f}{point['on']:10.0f}"
         )
-    print(table(check_surface(surface.nodes)))
+    print(table(check_surface(read_table(run))))
     print(f"{sum(float(row['seconds'] or 0) for row in read_csv(run / 'path.csv')):.0f} s")
 
 

@@ -1,6 +1,7 @@
 """Transitions: where latents switch on, with which exponent; and one of first order.
 
     python benchmarks/transitions.py
+    python benchmarks/transitions.py --digits runs/transitions_digits
     python benchmarks/transitions.py --run runs/surface_benchmark/version_0
 
 1. Second order. A linear network on Gaussian data is mapped along λ at γ = 0; λ_c, the exponent and
@@ -8,7 +9,10 @@
 2. First order. One latent, and labels that see the direction of less variance: as γ rises the
    latent turns from one direction to the other, and D, C jump at the same R. A walk there and back,
    beside the closed form.
-3. With ``--run`` the same fit to each γ of a map of images.
+3. With ``--digits`` the model of surface_digits.yaml walks along λ at γ = 0.5, there and back, by
+   steps of 5 %; the run is read if it is there. The same fit to its latents, with the error of the
+   fit, and how far both ways differ.
+4. With ``--run`` the same fit to each γ of any map.
 """
 
 from __future__ import annotations
@@ -19,17 +23,23 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from kept_runs import gone_on
+from shipped_configs import shipped
 
 import thermo_pl as tp
 from thermo_pl.datamodules import GaussianDomains
 from thermo_pl.exact.gaussian import LinearGaussian
+from thermo_pl.files import read_csv
 from thermo_pl.networks import Gaussian, GaussianClassifier, LinearGaussianEncoder
 from thermo_pl.particles import interpolate
 from thermo_pl.path.columns import Row
 from thermo_pl.process import Nodes, SurfaceRule
 from thermo_pl.response.measurement import latent_rates
+from thermo_pl.surface.checks import check_surface, table
 from thermo_pl.surface.transitions import round_trip, switches
 
+DIGITS = (0.8, 2.8, 1.05)
+"""Lowest λ of the digits, highest, and from one to the next."""
 VARIANCES, SIGMA = (4.0, 2.5, 1.6), 0.5
 LABEL, RHO, NOISE = 2.0, 0.5, 0.1
 FIRST = (4.0, 1.0)
@@ -125,24 +135,44 @@ def first_order(count: int) -> None:
         print(f"{name:<30} {value:9.4f}  theory {theory:9.4f}")
 
 
+def digits_line(root: Path) -> Path:
+    """The run directory of the digits along λ."""
+    low, high, ratio = DIGITS
+    lam = [round(low * ratio**k, 4) for k in range(int(np.log(high / low) / np.log(ratio)) + 1)]
+    config = shipped("surface_digits")
+    config["model"]["init_args"]["lam"] = lam[0]
+    config["trainer"]["callbacks"][-1]["init_args"] |= {"lam": lam, "gam": [0.5]}
+    return gone_on(root, config)
+
+
 def of_map(run: Path) -> None:
     """Switches at each γ of a map."""
     nodes = tp.Surface.load(run).nodes
-    print(f"\n{'γ':>8} {'latent':>6} {'λ_c':>16} {'exponent':>16}")
+    print()
+    print(table(check_surface(nodes, read_csv(run / "path.csv"))))
+    print(
+        f"{'γ':>8} {'latent':>6} {'λ_c':>16} {'exponent':>16} {'amplitude':>10} {'jump of D_λ':>12}"
+    )
     for gam in sorted({row["gamma"] for row in nodes}):
         for switch in switches([row for row in nodes if row["gamma"] == gam]):
             values = (f"{x.value:.3f} ± {x.error:.2g}" for x in (switch.lam, switch.exponent))
-            print(f"{gam:8.3g} {switch.latent:6} " + " ".join(f"{value:>16}" for value in values))
+            told = " ".join(f"{value:>16}" for value in values)
+            print(
+                f"{gam:8.3g} {switch.latent:6} {told} {switch.amplitude:10.3f} {switch.jump:12.3f}"
+            )
 
 
 def main() -> None:
     """All of them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--nodes", type=int, default=24)
-    parser.add_argument("--run", type=Path)
+    parser.add_argument("--digits", type=Path, help="where the run on digits lies, or will lie")
+    parser.add_argument("--run", type=Path, help="the run directory of a map")
     arguments = parser.parse_args()
     second_order(arguments.nodes)
     first_order(arguments.nodes // 4 * 2)  # an even number: none at the transition itself
+    if arguments.digits is not None:
+        of_map(digits_line(arguments.digits))
     if arguments.run is not None:
         of_map(arguments.run)
 
