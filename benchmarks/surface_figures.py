@@ -164,19 +164,16 @@ def distortions(run: Path) -> Figure:
     )
     axes.plot(rate, distortion, "o-", color=BLUE, ms=5, label="one run, ten λ (test images)")
     for point in points:
-        axes.annotate(
-            f"{point['beta']:.3g}",
-            (point["rate"], point["distortion"]),
-            xytext=(5, 6),
-            textcoords="offset points",
-            fontsize=8,
-            color=BLUE,
-        )
+        flat = point["rate"] > 25  # there the curve leaves room below it, else to its right
+        look = {"xytext": (0, -13), "ha": "center"} if flat else {"xytext": (7, 2), "ha": "left"}
+        place, told = (point["rate"], point["distortion"]), f"{point['beta']:.3g}"
+        axes.annotate(told, place, textcoords="offset points", fontsize=8, color=BLUE, **look)
     for column, (mark, told) in enumerate((("s", "multi-rate VAE"), ("^", "β-VAEs, one by one"))):
         known: Any = np.array([pair[column] for pair in REFERENCES.values()])
         look = {"color": ORANGE, "mfc": "none" if column else ORANGE, "ls": "none", "ms": 6}
         axes.plot(*known.T, mark, label=f"{told}, published", **look)
     axes.set(xlabel="rate R (nats)", ylabel="distortion D (nats)")
+    axes.margins(0.06, 0.09)
     scale = pixels * np.log(2)
     turned = (lambda x: x / scale), (lambda x: x * scale)
     axes.secondary_xaxis("top", functions=turned).set_xlabel("rate (bits per pixel)")
