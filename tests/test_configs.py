@@ -34,7 +34,7 @@ VARIANTS = sorted(path for path in FOLDER.glob("*/*.yaml") if path.parent.name !
 
 @pytest.fixture(scope="session")
 def small_mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """scikit-learn's digits, enlarged and written as the files of MNIST."""
+    """scikit-learn's digits, enlarged and written as the files of MNIST, and of Fashion-MNIST."""
     root = tmp_path_factory.mktemp("data")
     images, labels = load_digits(return_X_y=True)
     pixels = np.kron(images.reshape(-1, 8, 8), np.ones((3, 3))) * 255 / 16
@@ -45,6 +45,7 @@ def small_mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for kind, values in (("images-idx3", pixels[part]), ("labels-idx1", labels[part])):
             header = bytes([0, 0, 8, values.ndim]) + np.array(values.shape, ">i4").tobytes()
             (raw / f"{name}-{kind}-ubyte").write_bytes(header + values.astype(np.uint8).tobytes())
+    (root / "FashionMNIST").symlink_to(root / "MNIST")
     return root
 
 
