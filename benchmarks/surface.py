@@ -174,17 +174,16 @@ def cost(surface: tp.Surface, run: Path, sampled: int) -> None:
     for name, reached in tries.items():
         for close, met in zip(CLOSE, zip(*reached, strict=True), strict=True):
             there = [tried for tried in met if tried is not None]
-            took = [float(np.mean([t[k] for t in there])) if there else MOST for k in (0, 1)]
-            lost = (
-                f", {len(met) - len(there)} of {len(met)} not in {MOST}"
-                if len(there) < len(met)
-                else ""
+            told = (
+                f"from scratch, {name:<10} to {close:.2%} of J: {len(there)} of {len(met)} starts"
             )
-            print(
-                f"from scratch, {name:<10} to {close:.2%} of J: {took[1]:5.0f} gradients, "
-                f"{took[0]:5.2f} s{lost}; the map: {each / took[1]:.2f} of the gradients, "
-                f"{seconds / count / took[0]:.2f} of the time"
-            )
+            if there:
+                took = [float(np.mean([tried[k] for tried in there])) for k in (0, 1)]
+                told += (
+                    f", {took[1]:.0f} gradients, {took[0]:.2f} s; the map: {each / took[1]:.2f} of "
+                    f"the gradients, {seconds / count / took[0]:.2f} of the time"
+                )
+            print(told)
 
 
 def on_demand(surface: tp.Surface, run: Path, targets: int) -> None:
