@@ -27,7 +27,7 @@ from rate_distortion import REFERENCES, curve
 
 import thermo_pl as tp
 from thermo_pl.reports.figures import BLUE, DPI, GREY, ORANGE
-from thermo_pl.surface.fit import Array
+from thermo_pl.surface.kernel import Array
 from thermo_pl.surface.table import read_table
 from thermo_pl.surface.transitions import order_parameter, switches
 

@@ -17,7 +17,7 @@ from thermo_pl.callbacks import ReportPage, report_page
 from thermo_pl.cli import main
 from thermo_pl.errors import DataError
 from thermo_pl.files import read_csv
-from thermo_pl.reports.path_plots import laws_figure
+from thermo_pl.reports.law_plots import laws_figure
 from thermo_pl.reports.sheet import MOST_BYTES, sheet
 from thermo_pl.runs.record import read_record
 from thermo_pl.runs.report import report, write_report

@@ -185,9 +185,8 @@ class Networks(nn.Module):
         Returns:
             Shape ``(4 latent_dim samples, n, latent_dim)``, on the device of the model.
         """
-        return turned_cubature(n, self.encoder.latent_dim, seed, samples, self.dtype).to(
-            self.device
-        )
+        points = turned_cubature(n, self.encoder.latent_dim, seed, samples, self.dtype)
+        return points.to(self.device)
 
     def forward(self, x: Tensor, noise: Tensor) -> Outputs:
         """Run all networks.
@@ -218,8 +217,8 @@ class Networks(nn.Module):
     @property
     def affine(self) -> bool:
         """Whether R and D have closed forms and the scores are affine in the noise."""
-        parts = self.marginal, self.decoder
-        closed = all(part is None or part.closed for part in parts) and self.marginal is not None
+        closed = self.marginal is not None and self.marginal.closed
+        closed = closed and (self.decoder is None or self.decoder.closed)
         return closed and (self.classifier is None or self.classifier.affine)
 
     def axes(self) -> Axes:
@@ -294,8 +293,7 @@ class Networks(nn.Module):
             Nats, each of shape ``(samples, n)``; the mean over the draws is the expectation.
         """
         posterior = outputs.posterior
-        zero = outputs.z.new_zeros(outputs.z.shape[:2])
-        rate = distortion = classification = zero
+        rate = distortion = classification = zero = outputs.z.new_zeros(outputs.z.shape[:2])
         # what has a closed form is the same for all draws
         if self.marginal is not None:
             rate = _call("marginal", self.marginal, outputs, posterior, outputs.z).expand_as(zero)

@@ -11,7 +11,8 @@ from contourpy import contour_generator
 
 from thermo_pl.path.columns import Row
 from thermo_pl.reports.plots import COLOURS, GREY, GRID, Figure, Trace, axis, figure, line
-from thermo_pl.surface.fit import Array, Fit
+from thermo_pl.surface.fit import Fit
+from thermo_pl.surface.kernel import Array
 
 LEVELS = 9
 """Contours of a quantity."""

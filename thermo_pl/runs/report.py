@@ -12,11 +12,11 @@ from typing import Any
 from thermo_pl.errors import DataError
 from thermo_pl.files import write_atomic
 from thermo_pl.path.segments import total
+from thermo_pl.reports.law_plots import laws_figure
 from thermo_pl.reports.path_plots import (
     along_figure,
     column,
     held_figure,
-    laws_figure,
     plane_figure,
     space_figure,
 )

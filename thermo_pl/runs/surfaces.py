@@ -27,7 +27,8 @@ from thermo_pl.response import (
 from thermo_pl.response.objective import flatten
 from thermo_pl.runs.reader import parse_yaml, read_file
 from thermo_pl.runs.trained import CONFIG, built, load
-from thermo_pl.surface.fit import Array, Fit, State
+from thermo_pl.surface.fit import Fit, State
+from thermo_pl.surface.kernel import Array
 from thermo_pl.surface.table import node_file, read_table
 from thermo_pl.surface.walks import at, contour, geodesic
 

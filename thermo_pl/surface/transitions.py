@@ -18,7 +18,7 @@ from scipy.optimize import curve_fit
 from thermo_pl.errors import ConfigError
 from thermo_pl.estimate import Estimate
 from thermo_pl.path.columns import Row
-from thermo_pl.surface.fit import Array
+from thermo_pl.surface.kernel import Array
 
 OFF = 0.01
 """Order parameter, squared, below which a latent is off."""

@@ -7,7 +7,8 @@ from contourpy import contour_generator
 from scipy.optimize import least_squares, minimize
 
 from thermo_pl.errors import ConfigError, require
-from thermo_pl.surface.fit import Array, Fit, State
+from thermo_pl.surface.fit import Fit, State
+from thermo_pl.surface.kernel import Array
 
 NAMES = ("lam", "gam", "F", "R", "D", "C")
 """What a point can be asked for by."""
