@@ -72,11 +72,13 @@ def make_linear_model(system: LinearGaussian, lam: float, gam: float) -> FreeEne
         gam=gam,
         optimizer=optimizer,
     )
-    system.optimum(lam, gam).put(made)
     with torch.no_grad():
-        for name, parameter in made.named_parameters():
-            if name.endswith("weight"):
-                parameter.add_(1e-6 * torch.randn_like(parameter))
+        decoder.net[0].weight.zero_()  # latents take the signs of the closed form
+        system.optimum(lam, gam).put(made)
+        for part in (encoder, decoder, classifier):
+            for name, parameter in part.named_parameters():
+                if name.endswith("weight"):
+                    parameter.add_(1e-6 * torch.randn_like(parameter))
     return made
 
 
