@@ -91,6 +91,8 @@ def shared_out(kind: str, cache: Path, ranks: int) -> dict[str, Any]:
     config = digits(cache, 64 // ranks)
     if kind == "cubature":  # full batches
         config["data"]["init_args"]["batch_size"] = None
+        for waypoint in config["data"]["init_args"]["waypoints"]:
+            waypoint["per_class"] = 40
         config["model"]["init_args"]["cubature_seed"] = 0
         process = config["trainer"]["callbacks"][0]["init_args"]
         process |= {"probes": process["probes"] | {"solving_particles": 1024}, "tolerance": 0.2}
