@@ -205,7 +205,8 @@ def picture(systems: dict[str, Speeds]) -> Figure:
             place = ticks[-1], value
             axes[1].annotate(name, place, ha="right", va="bottom", fontsize="small")
         axes[1].set_ylim(0, 1.12 * max(known.values()))
-        axes[2].set_ylim(bottom=0)
+        most = max(speed.power for found in speeds.values() for speed in found)
+        axes[2].set_ylim(0, 1.1e3 * most)
         labels = "dissipation of a cycle (nats)", "delivered efficiency", "power (10⁻³ nats a step)"
         for axis, label in zip(axes, labels, strict=True):
             axis.set_xticks(ticks, [str(x) for x in ticks])
