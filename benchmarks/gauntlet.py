@@ -36,13 +36,7 @@ Config = dict[str, Any]
 
 MODEL = {"lam": 0.2, "gam": 20.0}
 """λ and γ where every case begins."""
-PROCESS: Config = {
-    "class_path": "IsoClassification",
-    "init_args": {
-        "k": 0.05,
-        "steps": {"class_path": "AdaptiveSteps", "init_args": {"tolerance": 0.05}},
-    },
-}
+PROCESS: Config = {"class_path": "IsoClassification", "init_args": {"k": 0.05}}
 """The process of every case; what is not said is what the framework takes."""
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from thermo_pl.callbacks.quasi_static import QuasiStatic
+from thermo_pl.errors import require
 from thermo_pl.process.equilibration import Equilibration
 from thermo_pl.process.iso_classification import Accuracy, IsoClassificationRule
 from thermo_pl.process.settings import Hold, Length, Probes, Protocol, Settings
-from thermo_pl.process.step_control import ConstantSteps, StepControl
+from thermo_pl.process.step_control import AdaptiveSteps, ConstantSteps, StepControl
 from thermo_pl.process.transitions import OnTransition
 from thermo_pl.response.linear import ResponseSettings
 
@@ -49,7 +52,7 @@ class IsoClassification(QuasiStatic):
     def __init__(
         self,
         k: float,
-        steps: int | StepControl = 40,
+        steps: int | StepControl | Literal["auto"] = "auto",
         c_target: float | Accuracy | None = None,
         gamma_range: tuple[float, float] = (1e-2, 1e4),
         approach_tolerance: float = 0.005,
@@ -73,7 +76,8 @@ class IsoClassification(QuasiStatic):
         Args:
             k: λ̇, the change of λ on one leg (t runs from 0 to 1).
             steps: macro-steps on one leg, or how they are chosen: :class:`AdaptiveSteps`,
-                :class:`EqualLengthSteps`.
+                :class:`EqualLengthSteps`. ``auto``: as long as the predictor's error allows, which
+                is :class:`AdaptiveSteps` as it comes.
             c_target: C* in nats, or ``{accuracy: 0.97}``: C where γ has brought the accuracy there,
                 on the particles that C is held on; C at the first equilibrium if not given.
             gamma_range: where γ may go; a C* that asks for more is infeasible.
@@ -105,7 +109,7 @@ class IsoClassification(QuasiStatic):
         """
         rule = IsoClassificationRule(
             k=k,
-            steps=ConstantSteps(steps) if isinstance(steps, int) else steps,
+            steps=_controller(steps),
             c_target=c_target,
             gamma_range=(gamma_range[0], gamma_range[1]),
             approach_tolerance=approach_tolerance,
@@ -128,3 +132,11 @@ class IsoClassification(QuasiStatic):
             relaxation=relaxation,
         )
         super().__init__(rule, settings)
+
+
+def _controller(steps: int | StepControl | Literal["auto"]) -> StepControl:
+    if isinstance(steps, StepControl):
+        return steps
+    ok = steps == "auto" or isinstance(steps, int)
+    require(ok, "steps", steps, "auto, a whole number > 0, or a class such as AdaptiveSteps")
+    return ConstantSteps(steps) if isinstance(steps, int) else AdaptiveSteps()

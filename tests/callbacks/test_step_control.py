@@ -28,6 +28,7 @@ from thermo_pl.callbacks import (
     ConstantSteps,
     EqualLengthSteps,
     Equilibration,
+    IsoClassification,
     RunReport,
     StepControl,
 )
@@ -211,9 +212,10 @@ def test_a_pilot_of_other_legs_or_without_lengths_is_refused(tmp_path: Path) -> 
         (lambda: EqualLengthSteps(length=0.1, count=3), "either length, or count and pilot"),
         (lambda: EqualLengthSteps(length=-0.1), "length: got -0.1"),
         (lambda: ConstantSteps(0), "steps: got 0"),
+        (lambda: IsoClassification(k=0.1, steps="often"), "steps: got 'often'; allowed: auto, "),  # type: ignore[arg-type]
     ],
 )
-def test_what_a_controller_refuses(make: Callable[[], StepControl], part: str) -> None:
+def test_what_a_controller_refuses(make: Callable[[], object], part: str) -> None:
     with pytest.raises(ConfigError) as caught:
         make()
     assert part in str(caught.value)

@@ -19,7 +19,7 @@ from thermo_pl.process.acceptance import Miss, check_tolerance, worst
 from thermo_pl.process.data import Route
 from thermo_pl.process.rule import Equilibrium, Point, Rule
 from thermo_pl.process.state import Course, Motion, Proposal
-from thermo_pl.process.step_control import ConstantSteps, Pace, Place, StepControl
+from thermo_pl.process.step_control import AdaptiveSteps, Pace, Place, StepControl
 from thermo_pl.response.metric import length
 
 HELD = (FORWARD, BACK)
@@ -29,7 +29,7 @@ CORRECTED = 1e-3
 its default, where one is asked for."""
 
 
-FORTY = ConstantSteps(40)
+AS_LONG_AS_ALLOWED = AdaptiveSteps()
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class IsoClassificationRule(Rule[IsoCourse]):
 
     course: ClassVar[type[Course]] = IsoCourse
     k: float
-    steps: StepControl = FORTY
+    steps: StepControl = AS_LONG_AS_ALLOWED
     c_target: float | Accuracy | None = None
     gamma_range: tuple[float, float] = (1e-2, 1e4)
     approach_tolerance: float = 0.005

@@ -12,7 +12,7 @@ from thermo_pl.response.linear import ResponseSettings
 
 DRAWS = 2**21
 """Encodings of a probe that steers or measures, where its size is ``auto``: a tenth of a second."""
-LEAST, MOST = 16, 2048
+LEAST, MOST = 16, 8192
 """Draws of z for each particle then."""
 ROTATIONS, ROTATED = 4, 2**24
 """Rotations that a probe has then at least, and the encodings they may come to at most."""
@@ -41,7 +41,7 @@ class Probes:
     them are at most :data:`ROTATED` encodings, or where their number is given.
 
     With ``auto`` a probe has as many draws as :data:`DRAWS` allows for its particles, from 16 to
-    2,048, or four rotations: the 1,045 pairs of the digits have 62 rotations of 32 points each, the
+    8,192, or four rotations: the 1,045 pairs of the digits have 62 rotations of 32 points each, the
     54,000 of MNIST 4 of 64.
 
     Attributes:

@@ -159,12 +159,13 @@ class AdaptiveSteps(StepControl):
     """
 
     def __init__(
-        self, tolerance: float = 0.02, min_step: float = 1e-3, max_step: float = 0.1
+        self, tolerance: float = 0.2, min_step: float = 1e-3, max_step: float = 0.1
     ) -> None:
         """Say what error is allowed, and how long a step may be.
 
         Args:
-            tolerance: |C/C* - 1| after the predictor, at most.
+            tolerance: |C/C* - 1| after the predictor, at most. Relaxation and correction follow,
+                and bring C back.
             min_step: the smallest step in t. Where even it misses the tolerance, the run ends with
                 exit code 3. Only the last step of a leg can be smaller.
             max_step: the largest step in t, and the first one tried.
