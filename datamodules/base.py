@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -30,7 +30,7 @@ from thermo_pl.process.data import Predictor
 from thermo_pl.progress import StageBar, shown
 
 
-class PathDataModule(pl.LightningDataModule):
+class PathDataModule(pl.LightningDataModule, ABC):
     """Particles of a path of couplings; a subclass says which path.
 
     The position (leg, t) is state: :meth:`move_to` changes it, checkpoints hold it. Move to another

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Literal
 
 import numpy as np
@@ -12,16 +13,16 @@ from thermo_pl.datamodules.transforms import generator_of
 from thermo_pl.errors import require
 
 
-class Learning(nn.Module):
+class Learning(nn.Module, ABC):
     """Base of the transforms that learn from training examples, and then are the same for all."""
 
+    @abstractmethod
     def learn(self, examples: Tensor) -> None:
         """Learn.
 
         Args:
             examples: the training examples, shape ``(n, *image)``.
         """
-        raise NotImplementedError
 
 
 class Standardise(Learning):

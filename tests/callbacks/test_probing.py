@@ -109,6 +109,8 @@ def test_draws_follow_the_number_of_particles(particles: int, points: int, draws
     for kind in ("control", "measuring"):
         assert Probes().samples(kind, particles, points) == draws
         assert Probes(control_samples=7, measuring_samples=7).samples(kind, particles, points) == 7
+        sharper = Probes().samples(kind, particles, points, more=3)
+        assert sharper == max(min(3 * draws, 2**23 // (particles * points)), draws)
     assert Probes().samples("solving", particles, points) == {200: 10}.get(particles, 1)
     assert Probes().turns("control", particles, points) == (4 * particles * points <= 2**24)
     assert not Probes(control_samples=7).turns("control", 1, points)  # draws are what is counted

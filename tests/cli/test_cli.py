@@ -396,6 +396,9 @@ IN_YAML: list[tuple[str, Any, str]] = [
     (f"{OPTIMIZER}.init_args.lr", "abc", "float"),
     (f"{OPTIMIZER}.init_args.lr", -1.0, "Invalid learning rate"),
     (f"{OPTIMIZER}.init_args.lrr", 0.1, "lr"),
+    (OPTIMIZER, [1, 2], "Callable"),
+    ("model.init_args.scheduler", [1, 2], "null"),
+    ("threads", 10**18, "from 1 to 1024"),
     ("data.class_path", "Digit", "InterpolatedDataModule"),
     (f"{DATA}.batch_size", 0, "from 1"),
     (f"{DATA}.waypoints", 3, "list[Waypoint]"),
@@ -420,6 +423,19 @@ DEEPER: list[tuple[str, Any, str, str]] = [
         "save_dir",
     ),
     (f"{WAYPOINT}.classes", [0, 77], "waypoints[0]", "77"),
+    ("model.init_args.eval_samples", 10**18, "memory: got ", "model.eval_samples"),
+    (
+        f"{OPTIMIZER}.init_args",
+        {"lr": 0.1, "fused": True, "foreach": True},
+        f"{OPTIMIZER}.init_args.fused: got True",
+        "cannot be `True` together",
+    ),
+    (
+        ENCODER,
+        {"class_path": "Encoder", "init_args": {"image_shape": [1, 8, 8], "latent_dim": 2}},
+        f"{ENCODER}.class_path: got 'Encoder'",
+        "MLPEncoder",
+    ),
     (f"{CALLBACK}.init_args.pair", [1, "b"], f"{CALLBACK}.init_args.pair[1]: got 'b'", "float"),
 ]
 

@@ -14,6 +14,7 @@ from thermo_pl.estimate import Estimate
 from thermo_pl.networks import LinearClassifier, MLPEncoder, Networks, StandardNormal
 from thermo_pl.optim import MacroStepCosine
 from thermo_pl.process import (
+    ConstantSteps,
     Continuation,
     Equilibration,
     IsoClassificationRule,
@@ -24,6 +25,9 @@ from thermo_pl.process import (
     TensorPairs,
     TensorPath,
 )
+from thermo_pl.process.iso_classification import IsoCourse
+from thermo_pl.process.measuring import Instruments
+from thermo_pl.process.state import from_plain, to_plain
 from thermo_pl.response.measurement import Measurement
 
 R, C, GAM = 3.0, 0.02, 10.0
@@ -131,3 +135,36 @@ def test_a_run_halves_its_rate_where_j_rests() -> None:
     expected = [0.02] * halved + [0.01] * (len(rests) - halved)
     assert [check["learning_rate"] for check in state.checks] == expected
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.01)
+
+
+def test_probes_grow_until_they_know_c_as_well_as_is_promised() -> None:
+    torch.manual_seed(0)
+    y = torch.eye(2).repeat(10, 1)
+    x = 0.3 + 0.4 * y[:, :1, None, None] + 0.1 * torch.randn(20, 1, 2, 2)
+    networks = small()
+    path = TensorPath(TensorPairs(x, x + 0.2, y))
+    system = System(networks, path, torch.optim.Adam(networks.parameters(), lr=0.02))
+    promise = 0.01
+    settings = Settings(Equilibration(1e9, max_epochs=2, check_every=1), Probes(cubature=False))
+    rule = IsoClassificationRule(k=0.0, steps=ConstantSteps(2), tolerance=promise)
+    process = Continuation(system, rule, settings, seed=0)
+    relaxation = Relaxation(system, batches=20)
+    first = next(process.run(process.start(), relaxation))
+    assert first.state.more > 1
+    # the spread of C over probes of other seeds is what the error must be
+    found = []
+    for seed in range(1, 41):
+        measuring = Instruments(system, settings, seed)
+        measuring.more = first.state.more
+        found.append(measuring.loss("control").value)
+    spread = torch.tensor(found).std() / torch.tensor(found).mean()
+    assert float(spread) == pytest.approx(promise / 4, rel=0.4)  # forty know it to 11 %
+    # a resumed run has the same probes
+    rows, there = [], system.snapshot()
+    for state in (first.state, from_plain(to_plain(first.state), IsoCourse)):
+        system.restore(there)
+        again = Continuation(system, rule, settings, seed=0)
+        row = next(again.run(state, relaxation)).row
+        assert row is not None
+        rows.append({name: value for name, value in row.items() if name != "seconds"})
+    assert repr(rows[0]) == repr(rows[1])

@@ -10,7 +10,9 @@ import difflib
 import errno
 import io
 import os
+import re
 import sys
+import textwrap
 from importlib import import_module
 from typing import Protocol, cast
 
@@ -22,6 +24,11 @@ STORAGE = {
     *(errno.ENOENT, errno.ENOTDIR),
 }
 """What a disk says that is full, read-only or broken, or where a directory has been taken away."""
+
+NO_ROOM = re.compile(
+    r"not enough memory|can't allocate memory|out of memory|Storage size calculation overflowed"
+)
+"""What torch says where numbers do not fit into memory."""
 
 
 class _Run(Protocol):
@@ -81,6 +88,8 @@ def main(args: list[str] | None = None) -> int:
 
     Raises:
         OSError: one that no disk is to blame for.
+        MemoryError: never; it is told in a line.
+        RuntimeError: one that no want of memory is to blame for.
     """
     _prepare()
     words = sys.argv[1:] if args is None else list(args)
@@ -98,11 +107,12 @@ def main(args: list[str] | None = None) -> int:
         if os.environ.get("LOCAL_RANK", "0") == "0" or isinstance(error, RankLost):
             print("error:", " ".join(str(error).split()), file=sys.stderr)
         return error.exit_code
-    except OSError as error:
-        if error.errno not in STORAGE:
+    except (OSError, MemoryError, RuntimeError) as error:
+        told, code = _machine(error)
+        if not told:
             raise
-        print(f"error: {_storage(error)}", file=sys.stderr)
-        return 1
+        print(f"error: {told}", file=sys.stderr)
+        return code
     except SystemExit as stop:  # argparse ends this way after printing a command's help
         if isinstance(stop.__context__, KeyboardInterrupt):
             return 130  # Lightning has shut down in order, but exits with 1
@@ -111,12 +121,23 @@ def main(args: list[str] | None = None) -> int:
         return 130  # 128 + SIGINT, as shells report it
 
 
-def _storage(error: OSError) -> str:
-    place = "" if error.filename is None else f"{error.filename}: "
-    return (
-        f"{place}got {error.strerror or error}; allowed: files and directories that stay, on a "
-        "disk that can be written to; what was written before is whole: --ckpt_path last goes on"
+def _machine(error: Exception) -> tuple[str, int]:
+    # a full disk or memory in a line, and the exit code; nothing where it is neither
+    if isinstance(error, OSError):
+        place = "" if error.filename is None else f"{error.filename}: "
+        told = (
+            f"{place}got {error.strerror or error}; allowed: files and directories that stay, on a "
+            "disk that can be written to; what was written before is whole: --ckpt_path last goes "
+            "on"
+        )
+        return (told, 1) if error.errno in STORAGE else ("", 0)
+    told = textwrap.shorten(str(error), 200, placeholder=" …")
+    told = (
+        f"memory: got {told or 'more asked for than there is'}; allowed: what fits; take fewer "
+        "draws, particles or examples at once: model.eval_samples, probes, data.batch_size"
     )
+    full = isinstance(error, MemoryError) or NO_ROOM.search(str(error))
+    return (told, ConfigError.exit_code) if full else ("", 0)
 
 
 def _prepare() -> None:

@@ -48,6 +48,8 @@ for _package in ("networks", "callbacks", "datamodules", "optim"):
     import_module(f"thermo_pl.{_package}")
 
 BATCHES = re.compile(r"limit_(train|val|test|predict)_batches|overfit_batches")
+MOST_THREADS = 1024
+"""More than any processor that torch runs on has cores."""
 RUN_DIR_VARIABLE = "THERMO_PL_RUN_DIR"
 CHECKPOINT_VARIABLE = "THERMO_PL_CKPT_PATH"
 
@@ -210,6 +212,8 @@ class ThermoCLI(LightningCLI):
         settings = self.settings
         settings.ckpt_path = self._ckpt_path
         if settings.threads is not None:
+            allowed = f"a whole number from 1 to {MOST_THREADS}, or null"
+            require(settings.threads <= MOST_THREADS, "threads", settings.threads, allowed)
             torch.set_num_threads(settings.threads)
         if _rank() == 0:
             text = self._parser(self.subcommand).dump(settings, skip_unset=False)
@@ -251,7 +255,7 @@ class ThermoCLI(LightningCLI):
         Raises:
             ConfigError: if nothing ends the fit, or if the model has several optimisers, which
                 Lightning tells as a bug.
-            RuntimeError: any other, as it is.
+            RuntimeError: any other that no optimiser has raised, as it is.
         """
         self._check_end()
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
@@ -259,13 +263,11 @@ class ThermoCLI(LightningCLI):
                 check_trainer(self.trainer)  # before other processes are launched
         try:
             self.trainer.fit(model, **kwargs)
-        except RuntimeError as error:
-            if "multiple optimizers" not in str(error):
-                raise
-            raise ConfigError(
-                "model: got several optimisers; allowed: one, of all its parameters"
-            ) from error
-        except (TypeError, ValueError) as error:
+        except (RuntimeError, TypeError, ValueError) as error:
+            if "multiple optimizers" in str(error):
+                raise ConfigError(
+                    "model: got several optimisers; allowed: one, of all its parameters"
+                ) from error
             # An optimiser is built from the config too, but only once the fit has begun, and some
             # look at their arguments only when they step.
             frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
@@ -326,6 +328,7 @@ def run(args: list[str]) -> int:
     for message in _NOISE:
         warnings.filterwarnings("ignore", message)
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_useful)
+    logging.getLogger("pytorch_lightning.callbacks.model_summary").addFilter(_asked_for)
     try:
         ThermoCLI(
             FreeEnergyModel,
@@ -374,6 +377,12 @@ def _useful(record: logging.LogRecord) -> bool:
     # Dropped: hardware that is absent, and tips that advertise other products.
     text = record.getMessage()
     return not re.match(r"TPU available: False|HPU available: False|💡|Tip:", text)
+
+
+def _asked_for(record: logging.LogRecord) -> bool:
+    # A table that a user has asked for is no complaint: it goes to where results go.
+    print(record.getMessage())
+    return False
 
 
 def _rank() -> int:

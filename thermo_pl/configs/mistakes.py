@@ -176,7 +176,8 @@ def _parts(hint: Any) -> list[Any]:
 def _item(hint: Any, index: int) -> Any:
     # the type of an item of a list
     for part in _parts(hint):
-        if (items := typing.get_args(part)) and typing.get_origin(part) is not typing.Literal:
+        listed = typing.get_origin(part) not in {typing.Literal, Callable}
+        if listed and (items := typing.get_args(part)):
             return items[index] if index < len(items) and items[index] is not ... else items[0]
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from thermo_pl.networks.layers import Axes, hooked, mlp, only_linear
 from thermo_pl.networks.posterior import GaussianPosterior, Posterior
 
 
-class Classifier(nn.Module):
+class Classifier(nn.Module, ABC):
     """Base of the classifiers.
 
     Attributes:
@@ -46,6 +47,7 @@ class Classifier(nn.Module):
         """Whether the scores are affine in z."""
         return self.layer is not None and not hooked(self)
 
+    @abstractmethod
     def forward(self, z: Tensor) -> Tensor:
         """Score the classes.
 
@@ -55,7 +57,6 @@ class Classifier(nn.Module):
         Returns:
             Logits, shape ``(samples, n, classes)``.
         """
-        raise NotImplementedError
 
     def of_posterior(self, posterior: Posterior, noise: Tensor, axes: Axes) -> Tensor:
         """Score the classes at draws from e(z|x): a linear layer does not need z itself.

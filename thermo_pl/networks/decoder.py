@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -14,7 +15,7 @@ from thermo_pl.networks.likelihood import Bernoulli, Likelihood, Scatter
 from thermo_pl.networks.posterior import GaussianPosterior, Posterior
 
 
-class Decoder(nn.Module):
+class Decoder(nn.Module, ABC):
     """Base of the decoders.
 
     Attributes:
@@ -50,6 +51,7 @@ class Decoder(nn.Module):
         """Whether D of a Gaussian e(z|x) has a closed form, for which no z is drawn."""
         return self.layer is not None and self.likelihood.quadratic and not hooked(self)
 
+    @abstractmethod
     def forward(self, z: Tensor) -> Tensor:
         """Decode latent samples.
 
@@ -59,7 +61,6 @@ class Decoder(nn.Module):
         Returns:
             Parameters of d(x|z), shape ``(samples, n, *image)``.
         """
-        raise NotImplementedError
 
     def of_posterior(
         self, posterior: Posterior, z: Tensor, axes: Axes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -13,7 +14,7 @@ from thermo_pl.networks.layers import Whitening, checked_shape, conv_sizes, mlp
 from thermo_pl.networks.posterior import GaussianPosterior, Posterior
 
 
-class Encoder(nn.Module):
+class Encoder(nn.Module, ABC):
     """Base of the encoders.
 
     Attributes:
@@ -49,6 +50,7 @@ class Encoder(nn.Module):
         """Whether z is drawn from a Gaussian, so that a cubature may take the place of draws."""
         return self.family is GaussianPosterior and not self.exact and not self.deterministic
 
+    @abstractmethod
     def forward(self, x: Tensor) -> Posterior:
         """Encode examples.
 
@@ -58,7 +60,6 @@ class Encoder(nn.Module):
         Returns:
             e(z|x).
         """
-        raise NotImplementedError
 
     def noise(self, samples: int, n: int, generator: torch.Generator | None = None) -> Tensor:
         """What e(z|x) is drawn with, on the CPU in torch's default precision.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from thermo_pl.functionals import (
 )
 
 
-class Likelihood(nn.Module):
+class Likelihood(nn.Module, ABC):
     """Base of the likelihoods: what the decoder's output says about a feature, such as a pixel.
 
     Attributes:

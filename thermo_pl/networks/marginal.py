@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,7 +22,7 @@ from thermo_pl.networks.layers import hooked
 from thermo_pl.networks.posterior import GaussianPosterior, Posterior
 
 
-class Marginal(nn.Module):
+class Marginal(nn.Module, ABC):
     """Base of the marginals; the module itself computes the rate.
 
     Attributes:

@@ -146,6 +146,7 @@ class Continuation(Generic[C]):
         """
         if state.step is not None:
             return state.step
+        self._measuring.more = state.more
         state, proposal = self._at_the_origin(state), state.proposal
         if state.phase != "process" or proposal is None or state.course is None:
             return Step(state, None, state.course, state.stand, state.known)
@@ -333,6 +334,8 @@ class Continuation(Generic[C]):
         check = settings.check(state.checks, epochs, *found, self.system.learning_rate)
         state = replace(state, checks=[*state.checks, check])
         if settings.reached(state.checks):
+            self._measuring.more = self._measuring.sharper(self.rule.promise)
+            state = replace(state, more=self._measuring.more)
             return self._measured(step, state, solved, seen)
         if settings.rests(state.checks):
             self.system.halve_learning_rate()

@@ -87,6 +87,23 @@ class Instruments:
         """
         self._system, self._settings, self._seed = system, settings, seed
         self._source = ProbeSource(settings.probes, settings.hold, system.shared)
+        self.more = 1
+        """Times as many draws as usual that the probes of a leg have; see :class:`State`."""
+
+    def sharper(self, promise: float) -> int:
+        """How many more draws the control probe needs to know C as well as is promised.
+
+        Args:
+            promise: relative miss that the process answers for.
+
+        Returns:
+            Times as many as usual.
+        """
+        probes = self._settings.probes
+        if math.isinf(promise) or "auto" not in (probes.control_samples, probes.measuring_samples):
+            return 1
+        loss = self.loss("control")
+        return probes.sharper(loss.error / loss.value, promise) if loss.value else 1
 
     def state(self) -> Measurement:
         """R, D and C on the measuring probe of the leg.
@@ -272,7 +289,8 @@ class Instruments:
         return relaxation_damping(self._system.networks, optimizer, relaxation_time)
 
     def _kept(self, kind: Kind) -> Probe:
-        return self._source.kept(kind, self._system.networks, self._system.data, self._seed)
+        networks, data = self._system.networks, self._system.data
+        return self._source.kept(kind, networks, data, self._seed, self.more)
 
     def _at(self, t: float) -> Measurement:
         probe = self._kept("measuring")

@@ -33,9 +33,11 @@ class ProbeSource:
             shared: adds up over the ranks, of which each gets its share of a probe.
         """
         self.settings, self._hold, self._shared = settings, hold, shared
-        self._kept: dict[str, tuple[int, Probe]] = {}
+        self._kept: dict[str, tuple[tuple[int, int], Probe]] = {}
 
-    def kept(self, kind: Kind, model: Networks, data: MovingData, seed: int) -> Probe:
+    def kept(
+        self, kind: Kind, model: Networks, data: MovingData, seed: int, more: int = 1
+    ) -> Probe:
         """The probe of the leg, drawn when it is first asked for.
 
         Args:
@@ -43,19 +45,22 @@ class ProbeSource:
             model: the model.
             data: the data, where they are.
             seed: root of the random streams.
+            more: times as many draws as usual.
 
         Returns:
             The same probe at every call on a leg.
         """
         if kind == "held" and self._hold == "train":
             kind = "measuring"
-        known = self._kept.get(kind)
-        if known is None or known[0] != data.leg:
-            known = data.leg, self.drawn(kind, 0, model, data, seed)
+        known, asked = self._kept.get(kind), (data.leg, more)
+        if known is None or known[0] != asked:
+            known = asked, self.drawn(kind, 0, model, data, seed, more)
             self._kept[kind] = known
         return known[1]
 
-    def drawn(self, kind: Kind, key: int, model: Networks, data: MovingData, seed: int) -> Probe:
+    def drawn(
+        self, kind: Kind, key: int, model: Networks, data: MovingData, seed: int, more: int = 1
+    ) -> Probe:
         """A new probe: of training particles, or of those on which C is held.
 
         Args:
@@ -65,6 +70,7 @@ class ProbeSource:
             model: the model.
             data: the data, where they are.
             seed: root of the random streams.
+            more: times as many draws as usual.
 
         Returns:
             The probe, on the device of the model; of several ranks each has its share of it.
@@ -89,7 +95,7 @@ class ProbeSource:
             require(trains_on_cubature, "probes.measuring_points", "training", allowed)
             trained_on = True
         turned = size != "solving" and (trains_on_cubature or self._turns(size, n, model))
-        samples = self.settings.samples(size, n, points if turned else 1)
+        samples = self.settings.samples(size, n, points if turned else 1, more)
         if trained_on:
             # what J is made of in training
             allowed = f"at least {len(coupling)}, all: with a cubature J is that of all particles"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
@@ -12,8 +13,12 @@ from thermo_pl.response.linear import ResponseSettings
 
 DRAWS = 2**21
 """Encodings of a probe that steers or measures, where its size is ``auto``: a tenth of a second."""
-LEAST, MOST = 16, 8192
+LEAST, MOST = 16, 2048
 """Draws of z for each particle then."""
+SHARPEST = 2**23
+"""Encodings that a probe may come to where C is not known well enough by fewer."""
+SHARE = 0.25
+"""Of what a process promises of C, the error that a probe may have of it."""
 ROTATIONS, ROTATED = 4, 2**24
 """Rotations that a probe has then at least, and the encodings they may come to at most."""
 Hold = Literal["train", "validation"]
@@ -41,8 +46,10 @@ class Probes:
     them are at most :data:`ROTATED` encodings, or where their number is given.
 
     With ``auto`` a probe has as many draws as :data:`DRAWS` allows for its particles, from 16 to
-    8,192, or four rotations: the 1,045 pairs of the digits have 62 rotations of 32 points each, the
-    54,000 of MNIST 4 of 64.
+    2,048, or four rotations: the 1,045 pairs of the digits have 62 rotations of 32 points each, the
+    54,000 of MNIST 4 of 64. At the first equilibrium it is known how well they know C. Where the
+    error is more than a quarter of what the process promises, there are as many more as make it
+    that, up to :data:`SHARPEST` encodings.
 
     Attributes:
         solving_particles: particles of the solving probe.
@@ -106,13 +113,14 @@ class Probes:
         counted = getattr(self, f"{kind}_samples") == "auto"
         return counted and ROTATIONS * points * particles <= ROTATED
 
-    def samples(self, kind: str, particles: int, points: int) -> int:
+    def samples(self, kind: str, particles: int, points: int, more: int = 1) -> int:
         """How many noise draws a probe has for each of its particles.
 
         Args:
             kind: ``solving``, ``control`` or ``measuring``.
             particles: how many there are.
             points: that one draw has: those of a rotation of the cubature, or 1.
+            more: times as many are wanted, as far as :data:`SHARPEST` allows.
 
         Returns:
             The number that was given, or what :data:`DRAWS` allows; for solving as many as make up
@@ -125,7 +133,26 @@ class Probes:
             return max(1, self.solving_particles // particles)
         rotated = points > 1 and ROTATIONS * points * particles <= ROTATED
         least = ROTATIONS if rotated else max(LEAST // points, 2)  # two, so that the error is known
-        return min(max(DRAWS // (particles * points), least), max(MOST // points, least))
+        usual = min(max(DRAWS // (particles * points), least), max(MOST // points, least))
+        return max(min(usual * more, SHARPEST // (particles * points)), usual)
+
+    @staticmethod
+    def sharper(error: float, promise: float) -> int:
+        """How many times as many draws know C well enough.
+
+        Args:
+            error: of C on a probe, relative to C.
+            promise: relative miss that the process answers for.
+
+        Returns:
+            The factor; 1 where nothing is promised.
+
+        Example:
+            >>> import thermo_pl as tp
+            >>> tp.Probes.sharper(error=0.005, promise=0.01)  # to 0.0025
+            4
+        """
+        return max(math.ceil((error / (SHARE * promise)) ** 2), 1)
 
 
 @dataclass

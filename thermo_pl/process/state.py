@@ -152,6 +152,7 @@ class State(Generic[C]):
         control: what the control probe says at the last row.
         predicted: C on the measuring probe after the predictor of the step under way.
         gradients: gradient evaluations since the last row.
+        more: times as many draws as usual that the control and the measuring probe have.
         share: of the step that the rule would take, where longer ones were taken back.
         rejected: tries of the next row that were taken back so far.
         rejection: why the last one of them was; empty where none was.
@@ -174,6 +175,7 @@ class State(Generic[C]):
     control: Control = UNKNOWN
     predicted: float = NAN
     gradients: int = 0
+    more: int = 1
     share: float = 1.0
     rejected: int = 0
     rejection: str = ""
