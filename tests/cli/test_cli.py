@@ -323,22 +323,6 @@ def test_another_rank_takes_the_directory_it_is_given(monkeypatch: pytest.Monkey
     assert not Path("runs").exists()
 
 
-@pytest.mark.slow
-def test_ranks_share_one_directory() -> None:
-    config = changed("trainer.callbacks[0]", to=...)
-    root = Path(__file__).parents[2]
-    flags = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
-    done = subprocess.run(
-        [sys.executable, "-m", "thermo_pl", "fit", "--config", write(config), *flags],
-        env={**os.environ, "PYTHONPATH": str(root)},
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert [path.name for path in Path("runs").iterdir()] == ["version_0"]
-
-
 # --- mistakes ---
 
 MODEL = "model.init_args"
