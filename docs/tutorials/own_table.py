@@ -56,7 +56,6 @@ data:
       - source: {class_path: ArraySource, init_args: {path: first.csv, labels: kind}}
       - source: {class_path: ArraySource, init_args: {path: second.csv, labels: kind}}
 trainer:
-  max_epochs: -1
   default_root_dir: runs/plants
   callbacks:
     - class_path: ProcessProgress

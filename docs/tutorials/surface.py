@@ -51,7 +51,6 @@ data:
 trainer:
   accelerator: cpu
   precision: 64-true
-  max_epochs: -1
   default_root_dir: runs/map
   callbacks:
     - class_path: FreeEnergySurface

@@ -520,6 +520,15 @@ def test_a_process_is_an_end(capsys: pytest.CaptureFixture[str]) -> None:
     config["trainer"]["callbacks"] = [process]
     assert call(config=config) == 2  # the next thing that is wrong with it
     assert "error: trainer.min_epochs: got 3; allowed: none" in capsys.readouterr().err
+    # Lightning's 1,000 epochs are not its end either
+    del config["trainer"]["min_epochs"]
+    config["trainer"]["callbacks"] = [{"class_path": "test_cli.Spy"}, process]
+    config["data"]["init_args"]["mixture"] = True  # refused once a trainer is there
+    assert call(config=config) == 2
+    assert Spy.model.trainer.max_epochs == -1
+    told = capsys.readouterr().err
+    assert "max_epochs" not in told
+    assert "error: data.mixture: got True" in told
 
 
 def test_several_optimisers_are_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -295,7 +295,11 @@ class ThermoCLI(LightningCLI):
             The trainer.
         """
         kwargs["default_root_dir"] = str(self.run_dir)
-        if self._get(self.config_init, "trainer").logger in (None, True):
+        asked = self._get(self.config_init, "trainer")
+        given = asked.callbacks if isinstance(asked.callbacks, list) else [asked.callbacks]
+        if asked.max_epochs is None and any(isinstance(c, QuasiStatic) for c in given):
+            kwargs["max_epochs"] = -1  # a process ends the run; Lightning would after 1,000 epochs
+        if asked.logger in (None, True):
             # Empty name and version: metrics.csv lies in the run directory itself.
             kwargs["logger"] = CSVLogger(self.run_dir, name="", version="")
         trainer = super().instantiate_trainer(**kwargs)
