@@ -82,7 +82,7 @@ def shortened(folder: Path, *files: Path) -> Path:
     """A shipped config with few and short steps, otherwise as it is."""
     config = load(*files)
     config["threads"] = 1  # two wait for each other where other tests run beside them
-    if config["trainer"]["max_epochs"] > 0:
+    if config["trainer"].get("max_epochs", -1) > 0:
         config["trainer"]["max_epochs"] = 2
     narrow(config, folder)
     turned = "cubature_seed" in config["model"]["init_args"]  # which asks for all particles

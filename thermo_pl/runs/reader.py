@@ -187,7 +187,8 @@ def _training(directory: Path, config: dict[str, Any]) -> Run:
     if not epochs:
         return Run(directory, config, [], "nothing measured", results)
     done, limit = int(max(epochs)) + 1, config.get("trainer.max_epochs")
-    status = "done" if done == limit else f"{done} of {limit} epochs"
+    known = isinstance(limit, int) and limit > 0
+    status = "done" if done == limit else f"{done}{f' of {limit}' if known else ''} epochs"
     return Run(directory, config, [], status, {"epochs": done} | _finite(results))
 
 
