@@ -39,6 +39,7 @@ TRIES: dict[str, dict[str, Any]] = {
     "at_rest": {"equilibration": {"stationarity": "auto", "max_epochs": 120, "check_every": 4}},
     "rest": {"relaxation": "auto"},
     "finer": {"steps": 24},
+    "shortcut": {"protocol": "shortcut", "drives": 2},
     "hessian_auto": {
         "response": {
             "damping": "auto",
