@@ -40,6 +40,13 @@ TRIES: dict[str, dict[str, Any]] = {
     "rest": {"relaxation": "auto"},
     "finer": {"steps": 24},
     "shortcut": {"protocol": "shortcut", "drives": 2},
+    "together": {
+        "equilibration": {"stationarity": "auto", "max_epochs": 120, "check_every": 4},
+        "relaxation": "auto",
+        "steps": 24,
+        "protocol": "shortcut",
+        "drives": 2,
+    },
     "hessian_auto": {
         "response": {
             "damping": "auto",

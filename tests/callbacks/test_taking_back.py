@@ -63,6 +63,8 @@ class Break(pl.Callback):
     def on_after_backward(self, trainer: Any, pl_module: Any) -> None:
         if self._now and self.where == "gradient":
             next(pl_module.parameters()).grad[0] = torch.nan
+        if self._now and self.where == "moment":  # its square is not finite, and θ stays so
+            next(pl_module.parameters()).grad[0] = 1e30
 
 
 def checks_of(run: Run) -> list[dict[str, Any]]:
@@ -119,7 +121,8 @@ def test_a_step_that_was_taken_back_leaves_no_trace(tried: Run, tmp_path: Path, 
 
 
 @pytest.mark.parametrize(
-    ("where", "batch"), [("theta", 0), ("theta", 7), ("gradient", 2), ("gradient", 7)]
+    ("where", "batch"),
+    [("theta", 0), ("theta", 7), ("gradient", 2), ("gradient", 7), ("moment", 2)],
 )
 def test_a_number_that_is_not_finite_is_taken_back_and_the_step_is_tried_shorter(
     tried: Run, tmp_path: Path, data: Data, where: str, batch: int

@@ -176,17 +176,9 @@ class Continuation(Generic[C]):
             The step.
         """
         step = replace(step, relaxed=relaxed, control=None, driven=None, parts=step.parts + 1)
-        if step.proposal is None or not self.rule.solves:
-            return step
-        if self.settings.newton or step.rounds > 1:  # else the response of the last row will do
-            step = self._resolved(step)
-        # Without the predictor θ stays, and so does C. The next proposal takes the miss out; a
-        # correction here would take it out twice.
-        if not self.settings.predictor:
-            return step
         try:
-            step = self._moves.correct(step)
-            return self._moves.hold(step) if step.parts == self.settings.parts else step
+            self.system.check_optimizer()
+            return step if step.proposal is None or not self.rule.solves else self._corrected(step)
         except InfeasibleTarget as infeasible:  # from here; a shorter step may not lead here
             return replace(step, infeasible=infeasible)
         except NonFinite as fault:
@@ -240,14 +232,22 @@ class Continuation(Generic[C]):
         guess = None if known is None or known is step.state.known else known.directions
         return self._measuring.respond(step.epoch, step.relaxed.time, past_saddles, guess)
 
+    def _corrected(self, step: Step[C]) -> Step[C]:
+        if self.settings.newton or step.rounds > 1:  # else the response of the last row will do
+            step = self._resolved(step)
+        # Without the predictor θ stays, and so does C. The next proposal takes the miss out; a
+        # correction here would take it out twice.
+        if not self.settings.predictor:
+            return step
+        step = self._moves.correct(step)
+        return self._moves.hold(step) if step.parts == self.settings.parts else step
+
     def _resolved(self, step: Step[C]) -> Step[C]:
         try:
             solved = self._respond(step)
         except SolverBreakdown as broken:
-            if step.rounds == 1:
-                return replace(step, fault=broken)
             # too far from equilibrium: what is known must do, or the step is taken back
-            return step
+            return replace(step, fault=broken) if step.rounds == 1 else step
         if self.settings.newton:
             self.system.shift(-solved.response.newton)
         known = solved.knowledge(step.known)

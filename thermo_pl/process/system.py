@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
+from thermo_pl.errors import NonFinite
 from thermo_pl.networks.parts import Networks
 from thermo_pl.particles import ALONE, Reduction
 from thermo_pl.process.data import MovingData
@@ -65,6 +66,22 @@ class System:
             scheduler.base_lrs = [rate / 2 for rate in scheduler.base_lrs]
         for group in () if self.optimizer is None else self.optimizer.param_groups:
             group["lr"] = group["lr"] / 2
+
+    def check_optimizer(self) -> None:
+        """Refuse an optimizer that remembers what is not finite: it would never move θ again.
+
+        The square of a large gradient overflows in Adam before anything else does.
+
+        Raises:
+            NonFinite: if it does.
+        """
+        states = () if self.optimizer is None else self.optimizer.state.values()
+        for name, value in (pair for state in states for pair in state.items()):
+            if isinstance(value, Tensor) and not bool(value.isfinite().all()):
+                raise NonFinite(
+                    f"optimizer: got a {name} that is not finite, after a gradient too large for "
+                    "it; allowed: finite numbers; take smaller steps or a lower learning rate"
+                )
 
     def snapshot(self) -> Snapshot:
         """Copy all that a macro-step moves.
