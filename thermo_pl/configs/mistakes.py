@@ -134,9 +134,12 @@ def _entry(path: str, value: Any, hint: Any) -> Iterator[str]:
         for kind in kinds:
             if not inspect.isabstract(kind):
                 yield from _arguments(path, value, kind)
-    is_class = isinstance(name, str) and kinds and {str, float}.isdisjoint(_parts(hint))
+    listed = any(typing.get_origin(part) is list for part in _parts(hint))
+    told = isinstance(name, str) or (isinstance(name, list | dict) and not listed)
+    is_class = told and kinds and {str, float}.isdisjoint(_parts(hint))
     allowed = _classes(name, kinds) if is_class else _readable(hint)
-    why = f", whose module raises {reason}" if is_class and (reason := classes.reason(name)) else ""
+    reason = classes.reason(name) if is_class and isinstance(name, str) else ""
+    why = f", whose module raises {reason}" if reason else ""
     yield f"{path}: got {short(name)}{why}; allowed: {allowed}"
 
 
