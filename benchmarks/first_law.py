@@ -40,13 +40,6 @@ TRIES: dict[str, dict[str, Any]] = {
     "rest": {"relaxation": "auto"},
     "finer": {"steps": 24},
     "shortcut": {"protocol": "shortcut", "drives": 2},
-    "together": {
-        "equilibration": {"stationarity": "auto", "max_epochs": 120, "check_every": 4},
-        "relaxation": "auto",
-        "steps": 24,
-        "protocol": "shortcut",
-        "drives": 2,
-    },
     "hessian_auto": {
         "response": {
             "damping": "auto",
@@ -58,6 +51,7 @@ TRIES: dict[str, dict[str, Any]] = {
     "more_particles": {"probes": {"solving_particles": 16_384}},
 }
 """What is tried on MNIST; arguments of the process."""
+TRIES["together"] = TRIES["at_rest"] | TRIES["rest"] | TRIES["finer"] | TRIES["shortcut"]
 
 
 def tried(folder: Path, name: str) -> str:

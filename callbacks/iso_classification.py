@@ -7,9 +7,9 @@ from typing import Literal
 from thermo_pl.callbacks.quasi_static import QuasiStatic
 from thermo_pl.errors import require
 from thermo_pl.process.equilibration import Equilibration
-from thermo_pl.process.iso_classification import Accuracy, IsoClassificationRule
+from thermo_pl.process.iso_classification import AS_LONG_AS_ALLOWED, Accuracy, IsoClassificationRule
 from thermo_pl.process.settings import Hold, Length, Probes, Protocol, Settings
-from thermo_pl.process.step_control import AdaptiveSteps, ConstantSteps, StepControl
+from thermo_pl.process.step_control import ConstantSteps, StepControl
 from thermo_pl.process.transitions import OnTransition
 from thermo_pl.response.linear import ResponseSettings
 
@@ -139,4 +139,4 @@ def _controller(steps: int | StepControl | Literal["auto"]) -> StepControl:
         return steps
     ok = steps == "auto" or isinstance(steps, int)
     require(ok, "steps", steps, "auto, a whole number > 0, or a class such as AdaptiveSteps")
-    return ConstantSteps(steps) if isinstance(steps, int) else AdaptiveSteps()
+    return ConstantSteps(steps) if isinstance(steps, int) else AS_LONG_AS_ALLOWED

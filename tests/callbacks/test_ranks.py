@@ -27,27 +27,29 @@ ROOT = Path(__file__).parents[2]
 EXACT = ROOT / "lightning_configs" / "exact_gaussian.yaml"
 
 
+def written(folder: Path, config: dict[str, Any], **trainer: Any) -> str:
+    """The file of a config whose runs lie below a new folder."""
+    folder.mkdir()
+    trainer = config["trainer"] | {"default_root_dir": str(folder / "runs")} | trainer
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(config | {"trainer": trainer}))
+    return str(path)
+
+
 def run_alone(folder: Path, config: dict[str, Any]) -> int:
     """``fit`` on one rank, here."""
-    folder.mkdir()
-    trainer = config["trainer"] | {"default_root_dir": str(folder / "runs")}
-    (folder / "config.yaml").write_text(yaml.safe_dump(config | {"trainer": trainer}))
-    return main(["fit", "--config", str(folder / "config.yaml")])
+    return main(["fit", "--config", written(folder, config)])
 
 
 def run(folder: Path, config: dict[str, Any], fails: str = "") -> subprocess.CompletedProcess[str]:
     """``fit`` on two ranks, in processes of their own."""
-    folder.mkdir()
-    trainer = config["trainer"] | {"default_root_dir": str(folder / "runs")}
-    trainer |= {"devices": 2, "strategy": "ddp"}
     witness = {"class_path": "support.ranks.Witness", "init_args": {"folder": str(folder)}}
     witness["init_args"] |= {"fails": fails}
-    trainer["callbacks"] = [*trainer["callbacks"], witness]
-    path = folder / "config.yaml"
-    path.write_text(yaml.safe_dump(config | {"trainer": trainer}))
+    callbacks = [*config["trainer"]["callbacks"], witness]
+    path = written(folder, config, devices=2, strategy="ddp", callbacks=callbacks)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     environment["PYTHONPATH"] = f"{ROOT}:{ROOT / 'tests'}"
-    command = [sys.executable, "-m", "thermo_pl", "fit", "--config", str(path)]
+    command = [sys.executable, "-m", "thermo_pl", "fit", "--config", path]
     return subprocess.run(
         command,
         env=environment,

@@ -108,11 +108,11 @@ def main(args: list[str] | None = None) -> int:
             print("error:", " ".join(str(error).split()), file=sys.stderr)
         return error.exit_code
     except (OSError, MemoryError, RuntimeError) as error:
-        told, code = _machine(error)
-        if not told:
+        told = _machine(error)
+        if told is None:
             raise
-        print(f"error: {told}", file=sys.stderr)
-        return code
+        print(f"error: {told[0]}", file=sys.stderr)
+        return told[1]
     except SystemExit as stop:  # argparse ends this way after printing a command's help
         if isinstance(stop.__context__, KeyboardInterrupt):
             return 130  # Lightning has shut down in order, but exits with 1
@@ -121,23 +121,28 @@ def main(args: list[str] | None = None) -> int:
         return 130  # 128 + SIGINT, as shells report it
 
 
-def _machine(error: Exception) -> tuple[str, int]:
-    # a full disk or memory in a line, and the exit code; nothing where it is neither
+def _machine(error: Exception) -> tuple[str, int] | None:
+    # a full disk or a full memory in a line, with the exit code
     if isinstance(error, OSError):
-        place = "" if error.filename is None else f"{error.filename}: "
-        told = (
-            f"{place}got {error.strerror or error}; allowed: files and directories that stay, on a "
-            "disk that can be written to; what was written before is whole: --ckpt_path last goes "
-            "on"
-        )
-        return (told, 1) if error.errno in STORAGE else ("", 0)
+        return (_storage(error), 1) if error.errno in STORAGE else None
+    full = isinstance(error, MemoryError) or NO_ROOM.search(str(error))
+    return (_memory(error), ConfigError.exit_code) if full else None
+
+
+def _storage(error: OSError) -> str:
+    place = "" if error.filename is None else f"{error.filename}: "
+    return (
+        f"{place}got {error.strerror or error}; allowed: files and directories that stay, on a "
+        "disk that can be written to; what was written before is whole: --ckpt_path last goes on"
+    )
+
+
+def _memory(error: Exception) -> str:
     told = textwrap.shorten(str(error), 200, placeholder=" …")
-    told = (
+    return (
         f"memory: got {told or 'more asked for than there is'}; allowed: what fits; take fewer "
         "draws, particles or examples at once: model.eval_samples, probes, data.batch_size"
     )
-    full = isinstance(error, MemoryError) or NO_ROOM.search(str(error))
-    return (told, ConfigError.exit_code) if full else ("", 0)
 
 
 def _prepare() -> None:

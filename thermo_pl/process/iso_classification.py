@@ -30,6 +30,7 @@ its default, where one is asked for."""
 
 
 AS_LONG_AS_ALLOWED = AdaptiveSteps()
+"""``steps: auto``."""
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,8 @@ class Instruments:
         if math.isinf(promise) or "auto" not in (probes.control_samples, probes.measuring_samples):
             return 1
         loss = self.loss("control")
-        return probes.sharper(loss.error / loss.value, promise) if loss.value else 1
+        known = Control(loss.value, C_error=loss.error)
+        return probes.sharper(known.relative_error, promise)
 
     def state(self) -> Measurement:
         """R, D and C on the measuring probe of the leg.
